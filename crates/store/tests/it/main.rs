@@ -1,0 +1,3 @@
+//! Tests of the index at its boundary: queries as text, entries in, rows out.
+
+mod query;
