@@ -119,7 +119,7 @@ pub struct Cursor {
 
 /// Number of the origin (from 1, in order of appearance) and seq in one integer, the table's key: order of
 /// keys is order of records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RowId(pub(crate) i64);
 
 const SEQ_BITS: u32 = 40;

@@ -1,0 +1,171 @@
+//! Records made up for the tests: a log one line a record, with times given.
+
+use std::collections::BTreeMap;
+
+use ledger::{CallId, Fact, Kind, Leaf, Payload, Reference, RunId, Seq, Status, Verdict};
+use store::Entry;
+
+pub const ORIGIN: &str = "test/0a1b2c3d";
+
+/// 2026-11-20T00:00:00Z in microseconds.
+pub const DAY: u64 = 1_795_132_800_000_000;
+pub const SECOND: u64 = 1_000_000;
+
+#[derive(Default)]
+pub struct Log {
+    pub records: Vec<(Leaf, Option<Payload>)>,
+    pub t: u64,
+    numbers: BTreeMap<[u8; 16], u64>,
+}
+
+pub fn run(n: u8) -> RunId {
+    RunId([n; 16])
+}
+
+pub fn call(n: u64) -> CallId {
+    let mut id = [0x01; 16];
+    id[8..].copy_from_slice(&n.to_be_bytes());
+    CallId(id)
+}
+
+/// What a call asks; the rest has defaults.
+#[derive(Clone, Copy)]
+pub struct Ask<'a> {
+    pub run: u8,
+    pub call: u64,
+    pub server: &'a str,
+    pub tool: &'a str,
+    pub args: &'a str,
+    pub verdict: Verdict,
+}
+
+impl Default for Ask<'_> {
+    fn default() -> Self {
+        Ask { run: 1, call: 1, server: "files", tool: "read_file", args: r#"{"path":"a.txt"}"#, verdict: Verdict::Allow }
+    }
+}
+
+impl Log {
+    pub fn at(t: u64) -> Log {
+        Log { t, ..Log::default() }
+    }
+
+    pub fn push(&mut self, mut leaf: Leaf, payload: Option<Payload>) -> Seq {
+        let seq = Seq(self.records.len() as u64);
+        if let Some(run) = leaf.run {
+            let sn = self.numbers.entry(run.0).or_default();
+            leaf.run_seq = Some(*sn);
+            *sn += 1;
+        }
+        leaf.time = self.t;
+        self.records.push((leaf, payload));
+        self.t += 1_000;
+        seq
+    }
+
+    pub fn open_run(&mut self, n: u8) -> Seq {
+        let fields = [("principal", r#""dev@example""#), ("server", r#""files""#), ("rule", r#""session""#)];
+        self.push(Leaf { run: Some(run(n)), ..leaf(Kind::SessionOpen) }, Some(payload(&fields, "", &[])))
+    }
+
+    pub fn close_run(&mut self, n: u8, reason: &str) -> Seq {
+        let facts = BTreeMap::from([("reason".to_owned(), Fact::Text(reason.to_owned()))]);
+        self.push(Leaf { run: Some(run(n)), facts, ..leaf(Kind::SessionClose) }, None)
+    }
+
+    pub fn intent(&mut self, ask: Ask<'_>) -> Seq {
+        let leaf = Leaf { decision: Some(ask.verdict), ..asking(Kind::Intent, ask) };
+        self.push(leaf, Some(asked(ask)))
+    }
+
+    pub fn refused(&mut self, ask: Ask<'_>, reason: &str) -> Seq {
+        let mut payload = asked(ask);
+        insert(&mut payload, "reason", &format!("{reason:?}"));
+        self.push(Leaf { decision: Some(Verdict::Deny), ..asking(Kind::Refused, ask) }, Some(payload))
+    }
+
+    pub fn outcome(&mut self, intent: Seq, status: Status, body: &str) -> Seq {
+        let span = if body.contains(r#""code""#) { "error" } else { "result" };
+        let payload = payload(&[("http_status", "200")], body, &[(span, body)]);
+        let leaf = Leaf { status: Some(status), ..self.ending(Kind::Outcome, intent) };
+        self.push(leaf, Some(payload))
+    }
+
+    pub fn unknown(&mut self, intent: Seq) -> Seq {
+        let leaf = self.ending(Kind::OutcomeUnknown, intent);
+        self.push(leaf, None)
+    }
+
+    pub fn progress(&mut self, intent: Seq) -> Seq {
+        let leaf = self.ending(Kind::Note, intent);
+        let params = r#"{"progress":1}"#;
+        let payload = payload(&[("method", r#""notifications/progress""#)], params, &[("params", params)]);
+        self.push(leaf, Some(payload))
+    }
+
+    pub fn message(&mut self, run_no: u8, method: &str) -> Seq {
+        let payload = payload(&[("method", &format!("{method:?}")), ("server", r#""files""#)], "{}", &[]);
+        self.push(Leaf { run: Some(run(run_no)), ..leaf(Kind::Note) }, Some(payload))
+    }
+
+    pub fn ended(&mut self, ask: Ask<'_>, status: Status, body: &str) -> Seq {
+        let intent = self.intent(ask);
+        self.outcome(intent, status, body);
+        intent
+    }
+
+    pub fn entries(&self) -> Vec<Entry<'_>> {
+        let records = self.records.iter().enumerate();
+        records.map(|(i, (leaf, payload))| Entry { seq: Seq(i as u64), leaf, payload: payload.as_ref() }).collect()
+    }
+
+    fn ending(&self, kind: Kind, intent: Seq) -> Leaf {
+        let (asked, _) = &self.records[intent.0 as usize];
+        let reference = Reference { seq: intent, ..reference() };
+        Leaf { run: asked.run, call: asked.call, round: asked.round, reference: Some(reference), ..leaf(kind) }
+    }
+}
+
+fn asking(kind: Kind, ask: Ask<'_>) -> Leaf {
+    Leaf { run: Some(run(ask.run)), call: Some(call(ask.call)), round: Some(0), ..leaf(kind) }
+}
+
+pub fn asked(ask: Ask<'_>) -> Payload {
+    let fields = [
+        ("principal", r#""dev@example""#.to_owned()),
+        ("agent", r#"{"name":"claude-code","version":"2.1"}"#.to_owned()),
+        ("server", format!("{:?}", ask.server)),
+        ("transport", r#""http""#.to_owned()),
+        ("era", r#""session""#.to_owned()),
+        ("version", r#""2025-11-25""#.to_owned()),
+        ("direction", r#""client""#.to_owned()),
+        ("method", r#""tools/call""#.to_owned()),
+        ("name", format!("{:?}", ask.tool)),
+        ("trace", r#"{"traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}"#.to_owned()),
+    ];
+    let fields: Vec<(&str, &str)> = fields.iter().map(|(n, v)| (*n, v.as_str())).collect();
+    payload(&fields, ask.args, &[("arguments", ask.args)])
+}
+
+fn leaf(kind: Kind) -> Leaf {
+    Leaf { kind, call: None, round: None, parent: None, reference: None, run: None, run_seq: None, time: 0, status: None, decision: None, facts: BTreeMap::new() }
+}
+
+fn reference() -> Reference {
+    Reference { seq: Seq(0) }
+}
+
+fn payload(fields: &[(&str, &str)], body: &str, spans: &[(&str, &str)]) -> Payload {
+    let mut payload = Payload { body: body.as_bytes().to_vec(), ..Payload::default() };
+    for (name, value) in fields {
+        insert(&mut payload, name, value);
+    }
+    for (name, text) in spans {
+        payload.spans.insert((*name).to_owned(), 0..text.len() as u64);
+    }
+    payload
+}
+
+fn insert(payload: &mut Payload, name: &str, value: &str) {
+    payload.fields.insert(name.to_owned(), value.to_owned());
+}
