@@ -1,0 +1,320 @@
+//! Configuration: what was written (`ConfigFile`) becomes what it means (`Config`), once, with all mistakes reported
+//! together, each with its line.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use gateway::settings::{
+    HttpServer, HttpVersion, Limits, Receipts, ServerSettings, StdioServer, UserIds,
+};
+use http::{HeaderName, HeaderValue, Uri};
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::environment::Environment;
+
+/// `tollbook.toml` as written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConfigFile {
+    listen: Option<Spanned<String>>,
+    public_url: Option<Spanned<String>>,
+    data: Option<PathBuf>,
+    #[serde(default)]
+    receipts: bool,
+    tls: Option<TlsFile>,
+    limits: Option<Spanned<LimitsFile>>,
+    #[serde(default)]
+    servers: BTreeMap<String, Spanned<ServerFile>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TlsFile {
+    certificate: Spanned<PathBuf>,
+    key: Spanned<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LimitsFile {
+    request_bytes: Option<usize>,
+    message_bytes: Option<usize>,
+    header_bytes: Option<usize>,
+    request_seconds: Option<u64>,
+    connect_seconds: Option<u64>,
+    answer_seconds: Option<u64>,
+    silence_seconds: Option<u64>,
+    idle_seconds: Option<u64>,
+    drain_seconds: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ServerFile {
+    url: Option<Spanned<String>>,
+    transport: Option<Spanned<String>>,
+    #[serde(default)]
+    headers: BTreeMap<String, Spanned<String>>,
+    #[serde(default)]
+    http2: bool,
+    command: Option<Spanned<CommandFile>>,
+    #[serde(default)]
+    args: Vec<String>,
+    #[serde(default)]
+    env: BTreeMap<String, Spanned<String>>,
+    cwd: Option<PathBuf>,
+    user: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum CommandFile {
+    Line(Vec<String>),
+    Program(String),
+}
+
+/// What the configuration means.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) listen: SocketAddr,
+    pub(crate) data: PathBuf,
+    pub(crate) allowed_hosts: Vec<String>,
+    pub(crate) receipts: Receipts,
+    pub(crate) tls: Option<TlsFiles>,
+    pub(crate) limits: Limits,
+    pub(crate) servers: BTreeMap<String, ServerSettings>,
+}
+
+/// Where certificate chain and key are.
+#[derive(Debug)]
+pub(crate) struct TlsFiles {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+/// A configuration that cannot be used: all mistakes, each on a line of its own.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration cannot be used:\n{0}")]
+pub(crate) struct ConfigError(String);
+
+/// Reads a configuration file; without a path, defaults.
+pub(crate) fn read(path: Option<&Path>, environment: &Environment) -> Result<Config, ConfigError> {
+    let Some(path) = path else { return interpret("tollbook.toml", "", environment) };
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| ConfigError(format!("  {}: cannot be read: {error}\n", path.display())))?;
+    interpret(&path.display().to_string(), &text, environment)
+}
+
+/// From text to meaning.
+fn interpret(name: &str, text: &str, environment: &Environment) -> Result<Config, ConfigError> {
+    let file: ConfigFile = toml::from_str(text).map_err(|error| {
+        let line = error.span().map_or(1, |span| line_of(text, span.start));
+        ConfigError(format!("  {name}:{line}: {}\n", error.message()))
+    })?;
+    let mut reading = Reading { name, text, environment, mistakes: String::new() };
+    let config = reading.config(file);
+    if reading.mistakes.is_empty() { Ok(config) } else { Err(ConfigError(reading.mistakes)) }
+}
+
+/// Collects mistakes while the file is read.
+struct Reading<'a> {
+    name: &'a str,
+    text: &'a str,
+    environment: &'a Environment,
+    mistakes: String,
+}
+
+impl Reading<'_> {
+    fn config(&mut self, file: ConfigFile) -> Config {
+        let listen = file.listen.as_ref().map_or_else(default_listen, |listen| {
+            listen.get_ref().parse().unwrap_or_else(|_| {
+                self.mistake(listen.span().start, "`listen` is an address and a port, like `127.0.0.1:7800`");
+                default_listen()
+            })
+        });
+        if !listen.ip().is_loopback() {
+            let at = file.listen.as_ref().map_or(0, |listen| listen.span().start);
+            self.mistake(at, "`listen` beyond loopback needs authentication, which this version does not have; use 127.0.0.1");
+        }
+        let allowed_hosts = file.public_url.iter().filter_map(|url| self.host_of(url)).collect();
+        let limits = file.limits.map(|limits| self.limits(&limits)).unwrap_or_default();
+        let mut servers = BTreeMap::new();
+        for (server, written) in file.servers {
+            if let Some(settings) = self.server(&server, &written) {
+                servers.insert(server, settings);
+            }
+        }
+        Config {
+            listen,
+            data: file.data.map_or_else(|| self.environment.data.clone(), |data| self.environment.resolve(&data)),
+            allowed_hosts,
+            receipts: if file.receipts { Receipts::InMeta } else { Receipts::Off },
+            tls: file.tls.map(|tls| TlsFiles {
+                certificate: self.environment.resolve(tls.certificate.get_ref()),
+                key: self.environment.resolve(tls.key.get_ref()),
+            }),
+            limits,
+            servers,
+        }
+    }
+
+    fn host_of(&mut self, url: &Spanned<String>) -> Option<String> {
+        let host = url.get_ref().parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
+        if host.is_none() {
+            self.mistake(url.span().start, "`public_url` is an address like `https://tollbook.example`");
+        }
+        host
+    }
+
+    fn limits(&mut self, written: &Spanned<LimitsFile>) -> Limits {
+        let (file, default) = (written.get_ref(), Limits::default());
+        let seconds = |given: Option<u64>, default| given.map_or(default, Duration::from_secs);
+        let limits = Limits {
+            request_bytes: file.request_bytes.unwrap_or(default.request_bytes),
+            message_bytes: file.message_bytes.unwrap_or(default.message_bytes),
+            header_bytes: file.header_bytes.unwrap_or(default.header_bytes),
+            request_wait: seconds(file.request_seconds, default.request_wait),
+            connect_wait: seconds(file.connect_seconds, default.connect_wait),
+            answer_wait: seconds(file.answer_seconds, default.answer_wait),
+            silence: seconds(file.silence_seconds, default.silence),
+            idle: seconds(file.idle_seconds, default.idle),
+            drain: seconds(file.drain_seconds, default.drain),
+        };
+        if limits.request_bytes == 0 || limits.message_bytes == 0 || limits.header_bytes < 1024 {
+            self.mistake(written.span().start, "limits are positive, and `header_bytes` at least 1024");
+        }
+        limits
+    }
+
+    fn server(&mut self, name: &str, written: &Spanned<ServerFile>) -> Option<ServerSettings> {
+        let at = written.span().start;
+        let file = written.get_ref();
+        match (&file.url, &file.command) {
+            (Some(url), None) => self.http_server(url, file),
+            (None, Some(command)) => self.stdio_server(command, file),
+            (Some(_), Some(_)) => {
+                self.mistake(at, &format!("server `{name}` has both `url` and `command`; keep one"));
+                None
+            }
+            (None, None) => {
+                self.mistake(at, &format!("server `{name}` needs `url` or `command`"));
+                None
+            }
+        }
+    }
+
+    fn http_server(&mut self, url: &Spanned<String>, file: &ServerFile) -> Option<ServerSettings> {
+        let at = url.span().start;
+        let parsed = url.get_ref().parse::<Uri>().ok();
+        let parsed = parsed.filter(|uri| {
+            uri.authority().is_some() && matches!(uri.scheme_str(), Some("http" | "https"))
+        });
+        if parsed.is_none() {
+            self.mistake(at, "`url` is an address like `https://mcp.example/mcp`");
+        }
+        let mut headers = Vec::new();
+        for (name, value) in &file.headers {
+            let at = value.span().start;
+            let Ok(header) = HeaderName::from_bytes(name.as_bytes()) else {
+                self.mistake(at, &format!("`{name}` cannot name a header"));
+                continue;
+            };
+            let Some(value) = self.secret(value) else { continue };
+            match HeaderValue::from_str(&value) {
+                Ok(mut value) => {
+                    value.set_sensitive(true);
+                    headers.push((header, value));
+                }
+                Err(_) => self.mistake(at, &format!("the value of header `{name}` holds bytes that no header may")),
+            }
+        }
+        let version = if file.http2 { HttpVersion::Http2Only } else { HttpVersion::Negotiated };
+        let server = HttpServer { url: parsed?, headers, version };
+        match file.transport.as_ref().map(|transport| (transport.get_ref().as_str(), transport.span().start)) {
+            None | Some(("streamable-http", _)) => Some(ServerSettings::Http(server)),
+            Some(("sse", _)) => Some(ServerSettings::Sse(server)),
+            Some((_, at)) => {
+                self.mistake(at, "`transport` is `streamable-http` (the default) or `sse`");
+                None
+            }
+        }
+    }
+
+    fn stdio_server(&mut self, command: &Spanned<CommandFile>, file: &ServerFile) -> Option<ServerSettings> {
+        let at = command.span().start;
+        let mut line = match command.get_ref() {
+            CommandFile::Line(line) => line.clone(),
+            CommandFile::Program(program) => vec![program.clone()],
+        };
+        line.extend(file.args.iter().cloned());
+        if line.first().is_none_or(String::is_empty) {
+            self.mistake(at, "`command` is a program and its arguments, like `[\"npx\", \"-y\", \"server\"]`");
+        }
+        let mut env = self.environment.for_children.clone();
+        for (name, value) in &file.env {
+            if let Some(value) = self.secret(value) {
+                env.insert(name.clone(), value);
+            }
+        }
+        let user = file.user.as_ref().and_then(|user| {
+            let found = user_ids(user.get_ref());
+            if found.is_none() {
+                self.mistake(user.span().start, &format!("there is no user `{}`", user.get_ref()));
+            }
+            found
+        });
+        let cwd = file.cwd.as_ref().map(|cwd| self.environment.resolve(cwd));
+        Some(ServerSettings::Stdio(StdioServer { command: line, env, cwd, user }))
+    }
+
+    /// A value, or what `file:PATH` or `env:NAME` in it refers to. The value itself never enters a message.
+    fn secret(&mut self, written: &Spanned<String>) -> Option<String> {
+        let at = written.span().start;
+        let text = written.get_ref();
+        if let Some(path) = text.strip_prefix("file:") {
+            let read = std::fs::read_to_string(self.environment.resolve(Path::new(path)));
+            return match read {
+                Ok(value) => Some(value.trim_end_matches(['\n', '\r']).to_owned()),
+                Err(error) => {
+                    self.mistake(at, &format!("`{path}` cannot be read: {error}"));
+                    None
+                }
+            };
+        }
+        if let Some(name) = text.strip_prefix("env:") {
+            let value = self.environment.variable(name);
+            if value.is_none() {
+                self.mistake(at, &format!("the environment has no `{name}`"));
+            }
+            return value;
+        }
+        Some(text.clone())
+    }
+
+    fn mistake(&mut self, at: usize, text: &str) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.mistakes, "  {}:{}: {text}", self.name, line_of(self.text, at));
+    }
+}
+
+fn default_listen() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 7800))
+}
+
+fn line_of(text: &str, at: usize) -> usize {
+    text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1
+}
+
+fn user_ids(name: &str) -> Option<UserIds> {
+    std::fs::read_to_string("/etc/passwd").ok()?.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next()? == name).then_some(())?;
+        let uid = fields.nth(1)?.parse().ok()?;
+        let gid = fields.next()?.parse().ok()?;
+        Some(UserIds { uid, gid })
+    })
+}

@@ -1,0 +1,120 @@
+//! Reaching the gateway: over its Unix socket, starting one where none answers, or at an address.
+
+use std::io;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use bytes::Bytes;
+use gateway::tunnel::PROTOCOL;
+use http::{Request, StatusCode, header};
+use http_body_util::Empty;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::Instant;
+
+/// Time for a gateway that was just started to answer: recovery of a long log included.
+const START_WAIT: Duration = Duration::from_secs(30);
+
+/// Between two looks at the socket of a gateway that is starting.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// A tunnel through the data folder's socket; a gateway is started when none answers.
+pub(crate) async fn at_socket(data: &Path, server: &str) -> anyhow::Result<TokioIo<Upgraded>> {
+    let socket = crate::serve::socket_path(data);
+    let stream = match UnixStream::connect(&socket).await {
+        Ok(stream) => stream,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            start_gateway(data)?;
+            wait_for(&socket, data).await?
+        }
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot reach the gateway at `{}`", socket.display()));
+        }
+    };
+    upgrade(stream, "localhost", server).await
+}
+
+/// A tunnel to a gateway at an address.
+pub(crate) async fn dial(url: &str, server: &str) -> anyhow::Result<TokioIo<Upgraded>> {
+    let uri: http::Uri = url.parse().with_context(|| format!("`{url}` is no address"))?;
+    let host = uri.host().with_context(|| format!("`{url}` names no host"))?;
+    let authority = uri.authority().map_or(host, http::uri::Authority::as_str);
+    let secure = match uri.scheme_str() {
+        Some("http") => false,
+        Some("https") => true,
+        _ => bail!("`{url}` begins neither with http:// nor with https://"),
+    };
+    let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let stream = TcpStream::connect((bare, port)).await.with_context(|| format!("cannot reach `{url}`"))?;
+    stream.set_nodelay(true)?;
+    if !secure {
+        return upgrade(stream, authority, server).await;
+    }
+    let name = rustls::pki_types::ServerName::try_from(bare.to_owned()).context("the host's name is not valid")?;
+    let connector = tokio_rustls::TlsConnector::from(crate::tls::client()?);
+    let stream = connector.connect(name, stream).await.with_context(|| format!("no TLS with `{url}`"))?;
+    upgrade(stream, authority, server).await
+}
+
+/// Starts a gateway of the user's own in the background. Of several that start at once, the data folder's lock lets one
+/// live.
+fn start_gateway(data: &Path) -> anyhow::Result<()> {
+    use std::os::unix::process::CommandExt as _;
+    let program = std::env::current_exe().context("cannot find this program")?;
+    std::fs::create_dir_all(data).with_context(|| format!("cannot make `{}`", data.display()))?;
+    let log = std::fs::File::options().create(true).append(true).open(log_path(data))?;
+    std::process::Command::new(program)
+        .args(["serve", "--socket-only", "--data"])
+        .arg(data)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .process_group(0)
+        .current_dir("/")
+        .spawn()
+        .context("cannot start a gateway")?;
+    Ok(())
+}
+
+fn log_path(data: &Path) -> std::path::PathBuf {
+    data.join("serve.log")
+}
+
+async fn wait_for(socket: &Path, data: &Path) -> anyhow::Result<UnixStream> {
+    let deadline = Instant::now() + START_WAIT;
+    loop {
+        match UnixStream::connect(socket).await {
+            Ok(stream) => return Ok(stream),
+            Err(_) if Instant::now() < deadline => tokio::time::sleep(LOOK_AGAIN).await,
+            Err(error) => {
+                return Err(error).with_context(|| {
+                    format!("the gateway that was started does not answer; see `{}`", log_path(data).display())
+                });
+            }
+        }
+    }
+}
+
+async fn upgrade<S>(stream: S, host: &str, server: &str) -> anyhow::Result<TokioIo<Upgraded>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection.with_upgrades());
+    let request = Request::get(format!("/wrap/{server}"))
+        .header(header::HOST, host)
+        .header(header::CONNECTION, "upgrade")
+        .header(header::UPGRADE, PROTOCOL)
+        .body(Empty::<Bytes>::new())
+        .with_context(|| format!("`{server}` cannot name a server"))?;
+    let response = sender.send_request(request).await.context("the gateway does not answer")?;
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        bail!("the gateway refuses a server named `{server}` ({})", response.status());
+    }
+    Ok(TokioIo::new(hyper::upgrade::on(response).await.context("the gateway does not answer")?))
+}

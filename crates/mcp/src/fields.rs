@@ -1,0 +1,216 @@
+//! The few members of params and results that a gateway reads, found without building a model of the rest.
+
+use std::ops::Range;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::message::IdBuf;
+
+/// Key of the protocol version in a stateless request's `_meta` (MCP 2026-07-28, basic/index).
+pub const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+
+/// What is read of a request's or notification's params. Members of an unexpected type read as absent: the server decides
+/// on them.
+#[derive(Debug, Default)]
+pub struct Params<'a> {
+    members: RawParams<'a>,
+    meta: Meta<'a>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct RawParams<'a> {
+    #[serde(borrow, default)]
+    name: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    uri: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    arguments: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "taskId")]
+    task_id: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "_meta")]
+    meta: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "clientInfo")]
+    client_info: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "protocolVersion")]
+    protocol_version: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "progressToken")]
+    progress_token: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "requestId")]
+    request_id: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "requestState")]
+    request_state: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "inputResponses")]
+    input_responses: Option<&'a RawValue>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Meta<'a> {
+    #[serde(borrow, default, rename = "io.modelcontextprotocol/protocolVersion")]
+    version: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "io.modelcontextprotocol/clientInfo")]
+    client_info: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "io.modelcontextprotocol/subscriptionId")]
+    subscription_id: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "progressToken")]
+    progress_token: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    traceparent: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    tracestate: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    baggage: Option<&'a RawValue>,
+}
+
+impl<'a> Params<'a> {
+    /// Reads them; params that are no object read as empty.
+    pub fn of(params: &'a RawValue) -> Params<'a> {
+        let members: RawParams<'a> = serde_json::from_str(params.get()).unwrap_or_default();
+        let meta = members.meta.and_then(|meta| serde_json::from_str(meta.get()).ok()).unwrap_or_default();
+        Params { members, meta }
+    }
+
+    /// Tool or prompt name.
+    pub fn name(&self) -> Option<String> {
+        text(self.members.name)
+    }
+
+    /// Resource URI.
+    pub fn uri(&self) -> Option<String> {
+        text(self.members.uri)
+    }
+
+    /// Task id (2025-11-25 tasks, and the tasks extension).
+    pub fn task_id(&self) -> Option<String> {
+        text(self.members.task_id)
+    }
+
+    /// Arguments as they came.
+    pub fn arguments(&self) -> Option<&'a RawValue> {
+        self.members.arguments
+    }
+
+    /// Protocol version: of a stateless request's `_meta`.
+    pub fn meta_version(&self) -> Option<String> {
+        text(self.meta.version)
+    }
+
+    /// Protocol version that `initialize` asks for.
+    pub fn protocol_version(&self) -> Option<String> {
+        text(self.members.protocol_version)
+    }
+
+    /// What the client says of itself, JSON as it came: of `initialize`, or of a stateless request's `_meta`.
+    pub fn client_info(&self) -> Option<&'a str> {
+        self.members.client_info.or(self.meta.client_info).map(RawValue::get)
+    }
+
+    /// The token that a request declares for its progress.
+    pub fn meta_progress_token(&self) -> Option<IdBuf> {
+        self.meta.progress_token.map(|token| IdBuf::of_raw(token.get()))
+    }
+
+    /// The token that a progress notification names.
+    pub fn progress_token(&self) -> Option<IdBuf> {
+        self.members.progress_token.map(|token| IdBuf::of_raw(token.get()))
+    }
+
+    /// The subscription that a notification belongs to (2026-07-28 `subscriptions/listen`).
+    pub fn subscription_id(&self) -> Option<IdBuf> {
+        self.meta.subscription_id.map(|id| IdBuf::of_raw(id.get()))
+    }
+
+    /// The request that `notifications/cancelled` names.
+    pub fn request_id(&self) -> Option<IdBuf> {
+        self.members.request_id.map(|id| IdBuf::of_raw(id.get()))
+    }
+
+    /// The server's opaque state in a later round (2026-07-28, patterns/mrtr).
+    pub fn request_state(&self) -> Option<&'a str> {
+        self.members.request_state.map(RawValue::get)
+    }
+
+    /// Whether the request brings answers to what the server asked in an earlier round.
+    pub fn has_input_responses(&self) -> bool {
+        self.members.input_responses.is_some()
+    }
+
+    /// W3C trace context of `_meta` (SEP-414): `traceparent`, `tracestate`, `baggage`, each JSON as it came.
+    pub fn trace(&self) -> [(&'static str, Option<&'a str>); 3] {
+        [
+            ("traceparent", self.meta.traceparent.map(RawValue::get)),
+            ("tracestate", self.meta.tracestate.map(RawValue::get)),
+            ("baggage", self.meta.baggage.map(RawValue::get)),
+        ]
+    }
+}
+
+/// What is read of a result.
+#[derive(Debug, Default, Deserialize)]
+pub struct ResultView<'a> {
+    #[serde(borrow, default, rename = "isError")]
+    is_error: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "resultType")]
+    result_type: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "requestState")]
+    request_state: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "protocolVersion")]
+    protocol_version: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    tools: Option<&'a RawValue>,
+}
+
+impl<'a> ResultView<'a> {
+    /// Reads it; a result that is no object reads as empty.
+    pub fn of(result: &'a RawValue) -> ResultView<'a> {
+        serde_json::from_str(result.get()).unwrap_or_default()
+    }
+
+    /// Whether a tool says that it failed.
+    pub fn is_error(&self) -> bool {
+        self.is_error.is_some_and(|value| value.get() == "true")
+    }
+
+    /// Whether the server needs more before it can answer (2026-07-28).
+    pub fn is_input_required(&self) -> bool {
+        text(self.result_type).as_deref() == Some("input_required")
+    }
+
+    /// The server's opaque state for the next round.
+    pub fn request_state(&self) -> Option<&'a str> {
+        self.request_state.map(RawValue::get)
+    }
+
+    /// The version that the server chose in `initialize`.
+    pub fn protocol_version(&self) -> Option<String> {
+        text(self.protocol_version)
+    }
+
+    /// The tools of a `tools/list` page.
+    pub fn tools(&self) -> Vec<ToolView<'a>> {
+        self.tools.and_then(|tools| serde_json::from_str(tools.get()).ok()).unwrap_or_default()
+    }
+}
+
+/// What is read of a tool's definition.
+#[derive(Debug, Deserialize)]
+pub struct ToolView<'a> {
+    /// Its name.
+    pub name: String,
+    /// Its arguments' JSON Schema as it came.
+    #[serde(borrow, default, rename = "inputSchema")]
+    pub input_schema: Option<&'a RawValue>,
+}
+
+/// Where `part`, borrowed from `whole`, stands in it. Empty if it is not from there.
+pub fn span_of(whole: &str, part: &str) -> Range<usize> {
+    let start = (part.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize);
+    match start.checked_add(part.len()) {
+        Some(end) if end <= whole.len() => start..end,
+        _ => 0..0,
+    }
+}
+
+fn text(value: Option<&RawValue>) -> Option<String> {
+    serde_json::from_str(value?.get()).ok()
+}

@@ -1,0 +1,180 @@
+//! The headers of Streamable HTTP 2026-07-28 that repeat what the body says: whoever reads the body checks them.
+//!
+//! The body is the truth; a request whose headers differ is refused, since another intermediary may have decided by them.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::fields::Params;
+use crate::message::{Kind, Message};
+use crate::method::{Method, Target};
+
+/// Prefix of headers that mirror arguments, in lower case.
+pub const PARAM_PREFIX: &str = "mcp-param-";
+
+/// Headers and body disagree: HTTP 400 with JSON-RPC −32020.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderMismatch {
+    /// A required header is missing.
+    #[error("Header mismatch: the `{0}` header is missing")]
+    Missing(&'static str),
+    /// A header cannot be decoded, or comes twice.
+    #[error("Header mismatch: the `{0}` header is malformed")]
+    Malformed(String),
+    /// A header says something else than the body.
+    #[error("Header mismatch: the `{0}` header does not match the body")]
+    Differs(String),
+}
+
+/// Checks the standard headers of a stateless request. `headers` are name (lower case) and value.
+///
+/// A notification has no header requirements in 2026-07-28; what it brings must still match.
+///
+/// # Errors
+/// See [`HeaderMismatch`].
+pub fn check(message: &Message<'_>, headers: &[(&str, &str)]) -> Result<(), HeaderMismatch> {
+    let (method, params, required) = match message.kind() {
+        Kind::Request { method, params, .. } => (method, params, true),
+        Kind::Notification { method, params } => (method, params, false),
+        Kind::Response { .. } => return Ok(()),
+    };
+    let params = params.map(Params::of).unwrap_or_default();
+    let version = params.meta_version();
+    compare(headers, "MCP-Protocol-Version", version.as_deref(), required && version.is_some())?;
+    compare(headers, "Mcp-Method", Some(method), required)?;
+    let name = match Method::of(method).map(|method| method.target) {
+        Some(Target::Tool | Target::Prompt) => params.name(),
+        Some(Target::Resource) => params.uri(),
+        Some(Target::Task) => params.task_id(),
+        Some(Target::None) | None => return Ok(()),
+    };
+    compare(headers, "Mcp-Name", name.as_deref(), required && name.is_some())
+}
+
+fn compare(
+    headers: &[(&str, &str)],
+    name: &'static str,
+    body: Option<&str>,
+    required: bool,
+) -> Result<(), HeaderMismatch> {
+    let mut values = headers.iter().filter(|(header, _)| header.eq_ignore_ascii_case(name)).map(|(_, value)| *value);
+    let Some(value) = values.next() else {
+        return if required { Err(HeaderMismatch::Missing(name)) } else { Ok(()) };
+    };
+    if values.next().is_some() {
+        return Err(HeaderMismatch::Malformed(name.to_owned()));
+    }
+    let value = decode(value).ok_or_else(|| HeaderMismatch::Malformed(name.to_owned()))?;
+    match body {
+        Some(body) if body != value => Err(HeaderMismatch::Differs(name.to_owned())),
+        _ => Ok(()),
+    }
+}
+
+/// A header's value: white space at its ends is not part of it; `=?base64?…?=` holds what plain ASCII cannot.
+/// `None`: the sentinel holds no base64 of UTF-8.
+pub fn decode(value: &str) -> Option<String> {
+    let value = value.trim_matches([' ', '\t']);
+    let Some(inner) = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) else {
+        return Some(value.to_owned());
+    };
+    String::from_utf8(STANDARD.decode(inner).ok()?).ok()
+}
+
+/// The arguments that a tool wants mirrored into headers: header name (lower case, without prefix) to the path of property
+/// names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mirrored {
+    paths: BTreeMap<String, Vec<String>>,
+}
+
+/// A tool's `x-mcp-header` declarations are not valid: clients must drop the tool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the tool's `x-mcp-header` declarations are not valid")]
+pub struct BadDeclaration;
+
+impl Mirrored {
+    /// Reads the declarations of an `inputSchema`: reachable through `properties` alone, on strings, integers and booleans.
+    ///
+    /// # Errors
+    /// [`BadDeclaration`] for a name that is no header token, comes twice, or stands on another type.
+    pub fn of(schema: &RawValue) -> Result<Mirrored, BadDeclaration> {
+        let schema: Value = serde_json::from_str(schema.get()).map_err(|_| BadDeclaration)?;
+        let mut mirrored = Mirrored::default();
+        mirrored.collect(&schema, &mut Vec::new())?;
+        Ok(mirrored)
+    }
+
+    /// Whether the tool wants nothing mirrored.
+    pub fn is_empty(&self) -> bool {
+        self.paths.is_empty()
+    }
+
+    fn collect(&mut self, schema: &Value, path: &mut Vec<String>) -> Result<(), BadDeclaration> {
+        let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return Ok(()) };
+        for (name, property) in properties {
+            path.push(name.clone());
+            if let Some(declared) = property.get("x-mcp-header") {
+                let header = declared.as_str().filter(|text| is_token(text)).ok_or(BadDeclaration)?;
+                let primitive = property.get("type").and_then(Value::as_str);
+                if !matches!(primitive, Some("string" | "integer" | "boolean")) {
+                    return Err(BadDeclaration);
+                }
+                if self.paths.insert(header.to_ascii_lowercase(), path.clone()).is_some() {
+                    return Err(BadDeclaration);
+                }
+            }
+            self.collect(property, path)?;
+            path.pop();
+        }
+        Ok(())
+    }
+
+    /// Checks `Mcp-Param-*` headers against a call's arguments; headers that no declaration names are not looked at.
+    ///
+    /// # Errors
+    /// See [`HeaderMismatch`].
+    pub fn check(&self, arguments: Option<&RawValue>, headers: &[(&str, &str)]) -> Result<(), HeaderMismatch> {
+        let arguments: Value =
+            arguments.and_then(|arguments| serde_json::from_str(arguments.get()).ok()).unwrap_or(Value::Null);
+        for (name, path) in &self.paths {
+            let full = format!("{PARAM_PREFIX}{name}");
+            let argument = path.iter().try_fold(&arguments, |value, key| value.get(key)).filter(|value| !value.is_null());
+            let mut given = headers.iter().filter(|(header, _)| header.eq_ignore_ascii_case(&full));
+            match (argument, given.next(), given.next()) {
+                (None, None, _) => {}
+                (_, Some(_), Some(_)) => return Err(HeaderMismatch::Malformed(full)),
+                (Some(argument), Some((_, value)), None) => {
+                    let value = decode(value).ok_or_else(|| HeaderMismatch::Malformed(full.clone()))?;
+                    if !is_same(argument, &value) {
+                        return Err(HeaderMismatch::Differs(full));
+                    }
+                }
+                (None, Some(_), None) | (Some(_), None, _) => return Err(HeaderMismatch::Differs(full)),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_same(argument: &Value, header: &str) -> bool {
+    match argument {
+        Value::String(text) => text == header,
+        Value::Bool(truth) => header == if *truth { "true" } else { "false" },
+        Value::Number(number) => match (number.as_f64(), header.parse::<f64>()) {
+            // Integers are compared as numbers: `1.0` and `1` are one.
+            (Some(a), Ok(b)) => a.to_bits() == b.to_bits(),
+            _ => false,
+        },
+        Value::Null | Value::Array(_) | Value::Object(_) => false,
+    }
+}
+
+/// RFC 9110 §5.6.2.
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
