@@ -1,1 +1,15 @@
-//! Placeholder.
+//! What was recorded, and the proof of it: the auditor's whole toolbox.
+//!
+//! * [`record`] is the leaf: the bytes that are hashed, without readable personal data; [`payload`] is what is sealed beside
+//!   it and committed to by salted digests.
+//! * Pure and synchronous: no clock, no randomness, no I/O. What the gateway writes and what a stranger verifies is this
+//!   crate alone.
+
+pub mod ids;
+pub mod json;
+pub mod payload;
+pub mod record;
+
+pub use ids::{CallId, Hash, KekId, RunId, Seq};
+pub use payload::Payload;
+pub use record::{Fact, Kind, Leaf, Status, Verdict, leaf_hash};
