@@ -1,1 +1,180 @@
-//! Placeholder.
+//! The data path: stands between MCP clients and MCP servers and lets nothing cross that is not in the ledger.
+//!
+//! * [`Gateway::start`] binds the listeners; [`Gateway::serve`] carries messages until told to stop.
+//! * `pipeline.rs` is the life of a call in one function; transports (`listen`, `upstream`, `bridge`, `duplex`) bring
+//!   frames to it and can send on only what it gives back.
+//! * Knows MCP through `mcp`, durability through `recorder`; no SQL, no configuration files, no console.
+
+mod account;
+mod bridge;
+mod clock;
+mod decide;
+mod duplex;
+mod exchange;
+mod intake;
+mod listen;
+mod messages;
+mod peer;
+mod pipeline;
+mod refusal;
+mod rounds;
+mod runs;
+mod scope;
+mod sessions;
+pub mod settings;
+pub mod tunnel;
+mod upstream;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use recorder::{Clerk, Recorder};
+use tokio::net::{TcpListener, UnixListener};
+
+use crate::listen::Listeners;
+use crate::listen::guard::Hosts;
+use crate::listen::sse::Streams;
+use crate::pipeline::Pipeline;
+use crate::runs::Runs;
+use crate::settings::{Limits, Settings};
+pub use crate::upstream::http::ClientError;
+use crate::upstream::Server;
+
+/// How often idle runs are looked for.
+const SWEEP: Duration = Duration::from_secs(30);
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    pipeline: Arc<Pipeline>,
+    servers: BTreeMap<String, Arc<Server>>,
+    runs: Runs,
+    streams: Streams,
+    hosts: Hosts,
+    limits: Limits,
+    tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+/// A gateway whose sockets are bound.
+#[derive(Debug)]
+pub struct Bound {
+    gateway: Arc<Gateway>,
+    listeners: Listeners,
+    /// Where the TCP listener is, if there is one: port 0 is resolved.
+    pub address: Option<SocketAddr>,
+}
+
+/// Why a gateway could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The TCP address cannot be bound.
+    #[error("cannot listen on `{address}`; is another gateway running, or the port taken?")]
+    Bind {
+        /// The address asked for.
+        address: SocketAddr,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The Unix socket cannot be bound.
+    #[error("cannot listen on the socket `{}`", path.display())]
+    Socket {
+        /// Its path.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// A server's name cannot stand in addresses.
+    #[error("`{0}` cannot name a server: use 1 to 64 of a-z, A-Z, 0-9, `-`, `_`, `.`")]
+    Name(String),
+    /// A client for an upstream could not be made.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The folder for standard errors cannot be made.
+    #[error("cannot make the folder `{}`", path.display())]
+    Folder {
+        /// Its path.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Gateway {
+    /// Binds the listeners and prepares the servers; nothing is started until the first message.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(settings: Settings, recorder: Recorder, clerk: Clerk) -> Result<Bound, StartError> {
+        std::fs::create_dir_all(&settings.stderr_dir)
+            .map_err(|source| StartError::Folder { path: settings.stderr_dir.clone(), source })?;
+        let mut servers = BTreeMap::new();
+        for (name, server) in settings.servers {
+            if !listen::wrap::is_server_name(&name) {
+                return Err(StartError::Name(name));
+            }
+            let server = Server::new(&name, server, &settings.stderr_dir, &settings.limits)?;
+            servers.insert(name, Arc::new(server));
+        }
+        let tcp = match settings.listen {
+            Some(address) => Some(bind_tcp(address).await?),
+            None => None,
+        };
+        let socket = settings.socket.as_deref().map(bind_socket).transpose()?;
+        let address = tcp.as_ref().and_then(|listener| listener.local_addr().ok());
+        let gateway = Gateway {
+            pipeline: Arc::new(Pipeline::new(recorder.clone(), clerk, settings.receipts)),
+            servers,
+            runs: Runs::new(recorder),
+            streams: Streams::default(),
+            hosts: Hosts::new(&settings.allowed_hosts),
+            limits: settings.limits,
+            tls: settings.tls,
+        };
+        Ok(Bound { gateway: Arc::new(gateway), listeners: Listeners { tcp, socket }, address })
+    }
+}
+
+impl Bound {
+    /// Serves until `stop` resolves; then accepts no more, ends streams without a call in them and gives open exchanges
+    /// the drain time. What is open after that is closed by the recorder's shutdown.
+    pub async fn serve(self, stop: impl Future<Output = ()>) {
+        let sweeping = tokio::spawn(sweep(Arc::clone(&self.gateway)));
+        listen::serve(self.gateway, self.listeners, stop).await;
+        sweeping.abort();
+    }
+}
+
+async fn bind_tcp(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Bind { address, source })
+}
+
+/// Binds a Unix socket that only this user can reach. The recorder's lock on the data folder is held, so a socket file
+/// that is there is a dead gateway's.
+fn bind_socket(path: &std::path::Path) -> Result<UnixListener, StartError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let failed = |source| StartError::Socket { path: path.to_owned(), source };
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path).map_err(failed)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    Ok(listener)
+}
+
+/// Ends runs that have been idle for long.
+async fn sweep(gateway: Arc<Gateway>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        for session in gateway.runs.take_idle(gateway.limits.idle) {
+            gateway.close_run(&session.scope, "idle").await;
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! `tollbook index`, and what keeps the index up with the ledger: [`feed`], shared with `serve` and the
+//! commands that read.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use ledger::{Kind, Leaf, Payload, Seq};
+use recorder::Reader;
+use serde::Serialize;
+use store::{DayStatus, Entry, Index, IndexError, Mode, Watermark};
+
+use super::{text, unless_closed};
+
+/// Records applied in one transaction.
+const BATCH: usize = 2_000;
+/// Payload bytes held at once; a larger payload makes a batch of its own.
+const BATCH_BYTES: usize = 16 << 20;
+
+/// `tollbook index …`
+#[derive(Debug, Args)]
+pub(crate) struct IndexArgs {
+    #[command(subcommand)]
+    command: IndexCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum IndexCommand {
+    /// Make the index anew from the ledger; safe at any time, the gateway must not be running.
+    Rebuild,
+    /// Say how far the index has come and how large it is.
+    Status {
+        /// One JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Exits with 0 if done, with 1 (by its error) if not.
+pub(crate) fn run(args: &IndexArgs, data: &Path, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    let done = match args.command {
+        IndexCommand::Rebuild => rebuild(data, out),
+        IndexCommand::Status { json: true } => status(data).and_then(|s| Ok(writeln!(out, "{}", serde_json::to_string(&s)?)?)),
+        IndexCommand::Status { json: false } => status(data).and_then(|s| Ok(s.write(out)?)),
+    };
+    unless_closed(done)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What [`feed`] applied.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fed {
+    /// Records.
+    pub(crate) records: u64,
+    /// Intents and refusals among them.
+    pub(crate) calls: u64,
+    /// Payloads that should be there and could not be opened; their rows have the leaf's facts only.
+    pub(crate) unopened: u64,
+}
+
+/// Applies everything between the index's position and the published size, and says how much that was.
+/// `progress` is called after each batch with the next seq and the size.
+///
+/// # Errors
+/// If a published record cannot be read (`tollbook verify` says more) or the index cannot be written.
+pub(crate) fn feed(reader: &Reader, index: &mut Index, progress: &mut dyn FnMut(Seq, Seq)) -> anyhow::Result<Fed> {
+    let origin = reader.origin().to_owned();
+    let size = reader.size().context("cannot read the ledger's size")?;
+    let mut fed = Fed::default();
+    loop {
+        let from = index.next(&origin)?;
+        if from >= size {
+            return Ok(fed);
+        }
+        let batch = Batch::read(reader, from, size)?;
+        fed.records += batch.records.len() as u64;
+        fed.calls += batch.calls;
+        fed.unopened += batch.unopened;
+        index.apply(&origin, &batch.entries())?;
+        progress(index.next(&origin)?, size);
+    }
+}
+
+#[derive(Default)]
+struct Batch {
+    records: Vec<(Seq, Leaf, Option<Payload>)>,
+    calls: u64,
+    unopened: u64,
+}
+
+impl Batch {
+    fn read(reader: &Reader, from: Seq, size: Seq) -> anyhow::Result<Batch> {
+        let mut batch = Batch::default();
+        let mut bytes = 0;
+        for record in reader.leaves(from) {
+            let (seq, leaf) = record.with_context(|| format!("cannot read the record after {from}, see `tollbook verify`"))?;
+            if seq >= size || batch.records.len() == BATCH || bytes >= BATCH_BYTES {
+                break;
+            }
+            let leaf = Leaf::decode(&leaf).with_context(|| format!("record {seq} is no record, see `tollbook verify`"))?;
+            let payload = if has_facts(leaf.kind) { reader.payload(seq, &leaf) } else { Ok(None) };
+            let payload = payload.unwrap_or_else(|_| {
+                batch.unopened += 1;
+                None
+            });
+            bytes += payload.as_ref().map_or(0, |p| p.body.len());
+            batch.calls += u64::from(matches!(leaf.kind, Kind::Intent | Kind::Refused));
+            batch.records.push((seq, leaf, payload));
+        }
+        anyhow::ensure!(!batch.records.is_empty(), "the ledger says it has {size} records, but {from} cannot be found");
+        Ok(batch)
+    }
+
+    fn entries(&self) -> Vec<Entry<'_>> {
+        self.records.iter().map(|(seq, leaf, payload)| Entry { seq: *seq, leaf, payload: payload.as_ref() }).collect()
+    }
+}
+
+/// The kinds whose payload the index keeps something of.
+fn has_facts(kind: Kind) -> bool {
+    matches!(kind, Kind::Intent | Kind::Outcome | Kind::OutcomeUnknown | Kind::Refused | Kind::Note | Kind::SessionOpen)
+}
+
+/// The ledger and its index, opened for reading, with the index as far as it can be brought.
+pub(crate) struct Opened {
+    pub(crate) reader: Reader,
+    pub(crate) index: Index,
+    /// What to tell the user, if the index could not be brought up to the ledger.
+    pub(crate) behind: Option<String>,
+}
+
+/// Opens both. If no other process writes the index, it is first brought up to the ledger.
+///
+/// # Errors
+/// If either cannot be opened.
+pub(crate) fn open(data: &Path) -> anyhow::Result<Opened> {
+    let reader = Reader::open(data).with_context(|| format!("cannot read the ledger in `{}`", data.display()))?;
+    let index = match Index::open(data, Mode::ReadWrite) {
+        Ok(mut index) => {
+            feed(&reader, &mut index, &mut |_, _| {})?;
+            index
+        }
+        Err(IndexError::Locked(_) | IndexError::File { .. } | IndexError::Failed { .. }) => Index::open(data, Mode::ReadOnly)?,
+        Err(e) => return Err(e.into()),
+    };
+    let behind = behind(&reader, &index)?;
+    Ok(Opened { reader, index, behind })
+}
+
+fn behind(reader: &Reader, index: &Index) -> anyhow::Result<Option<String>> {
+    let (size, next) = (reader.size()?, index.next(reader.origin())?);
+    let missing = size.0.saturating_sub(next.0);
+    Ok((missing > 0).then(|| format!("the index is {missing} records behind the ledger ({next} of {size})")))
+}
+
+fn rebuild(data: &Path, out: &mut dyn Write) -> anyhow::Result<()> {
+    let reader = Reader::open(data).with_context(|| format!("cannot read the ledger in `{}`", data.display()))?;
+    let mut index = Index::recreate(data)?;
+    let begun = Instant::now();
+    let mut told = Instant::now();
+    let mut failed = Ok(());
+    let fed = feed(&reader, &mut index, &mut |next, size| {
+        if told.elapsed().as_secs() >= 1 {
+            told = Instant::now();
+            failed = writeln!(out, "{next} of {size} records").and_then(|()| out.flush());
+        }
+    })?;
+    failed?;
+    let seconds = begun.elapsed().as_secs_f64();
+    writeln!(
+        out,
+        "{} records, {} calls in {seconds:.1} s ({:.0} calls/s)",
+        fed.records,
+        fed.calls,
+        fed.calls as f64 / seconds.max(0.001)
+    )?;
+    if fed.unopened > 0 {
+        writeln!(out, "{} payloads could not be opened; `tollbook verify` says why", fed.unopened)?;
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct Status {
+    watermark: Option<Watermark>,
+    origin: String,
+    size: Seq,
+    behind: u64,
+    days: Vec<DayStatus>,
+}
+
+fn status(data: &Path) -> anyhow::Result<Status> {
+    let reader = Reader::open(data).with_context(|| format!("cannot read the ledger in `{}`", data.display()))?;
+    let index = Index::open(data, Mode::ReadOnly)?;
+    let (size, next) = (reader.size()?, index.next(reader.origin())?);
+    let behind = size.0.saturating_sub(next.0);
+    Ok(Status { watermark: index.watermark()?, origin: reader.origin().to_owned(), size, behind, days: index.days()? })
+}
+
+impl Status {
+    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        let next = self.size.0.saturating_sub(self.behind);
+        writeln!(out, "log    {}", text::visible(&self.origin))?;
+        writeln!(out, "index  {next} of {} records, {} behind", self.size, self.behind)?;
+        for day in &self.days {
+            let state = if day.present { text::size(day.bytes) } else { "file is gone; `tollbook index rebuild` brings it back".to_owned() };
+            writeln!(out, "{}  {:>9} rows  {state}", day.day, day.rows)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,36 @@
+//! Reading what was recorded: `calls`, `replay`, `run`, `index`.
+//!
+//! Each module has its clap arguments and a `run` that writes to the given output. What was recorded is
+//! hostile: everything that came from a payload or a leaf passes through `text` before it is written.
+
+pub(crate) mod calls;
+pub(crate) mod index;
+pub(crate) mod render;
+pub(crate) mod replay;
+pub(crate) mod runs;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use std::io;
+
+/// A mistake in what the user typed; `main` exits with 2 for it, as clap does.
+#[derive(Debug)]
+pub(crate) struct Mistake(pub(crate) String);
+
+impl std::fmt::Display for Mistake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Mistake {}
+
+/// A reader that went away (`| head`) is no failure.
+pub(crate) fn unless_closed(result: anyhow::Result<()>) -> anyhow::Result<()> {
+    let closed = |e: &anyhow::Error| e.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe);
+    match result {
+        Err(e) if closed(&e) => Ok(()),
+        other => other,
+    }
+}

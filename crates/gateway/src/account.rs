@@ -1,0 +1,174 @@
+//! What the record says of a message: who sent what, to whom, in which words of the protocol.
+//!
+//! Only names and structure are picked out; the message itself is kept whole, as the body. Headers come from an
+//! allow-list, so no credential can enter by them.
+
+use bytes::Bytes;
+use http::StatusCode;
+use ledger::Status;
+use ledger::payload::{Fields, Spans};
+use mcp::fields::{Params, ResultView, span_of};
+use mcp::message::{Answer, Kind, Message};
+use mcp::method::{Method, Target};
+use recorder::{Account, Note, Outcome};
+use serde_json::value::RawValue;
+
+use crate::listen::guard;
+use crate::pipeline::Sent;
+use crate::scope::Scope;
+
+/// Who sent a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Side {
+    Client,
+    Server,
+}
+
+impl Side {
+    /// The other one.
+    pub(crate) fn other(self) -> Side {
+        match self {
+            Side::Client => Side::Server,
+            Side::Server => Side::Client,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Side::Client => "client",
+            Side::Server => "server",
+        }
+    }
+}
+
+/// A JSON text of a string.
+pub(crate) fn json_text(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    ledger::json::push_string(&mut out, text);
+    out
+}
+
+/// The account of a request or notification.
+pub(crate) fn of_message(scope: &Scope, side: Side, message: &Message<'_>, sent: &Sent<'_>) -> Account {
+    let mut fields = of_scope(scope, side);
+    if let Some(headers) = sent.headers {
+        fields.insert("headers".into(), guard::recorded(headers));
+    }
+    let mut spans = Spans::new();
+    if let Kind::Request { method, params, .. } | Kind::Notification { method, params } = message.kind() {
+        fields.insert("method".into(), json_text(method));
+        if let Some(params) = params {
+            add_params(&mut fields, &mut spans, message, method, params);
+        }
+    }
+    if let Kind::Request { id, .. } = message.kind() {
+        fields.insert("id".into(), id.raw().to_owned());
+    }
+    account(scope, fields, spans, body_of(message, sent.bytes))
+}
+
+/// The account of a server's notification within a call.
+pub(crate) fn of_note(scope: &Scope, message: &Message<'_>, sent: &Sent<'_>) -> Note {
+    let account = of_message(scope, Side::Server, message, sent);
+    Note { fields: account.fields, spans: account.spans, body: account.body }
+}
+
+/// The account of bytes that are no message.
+pub(crate) fn of_bytes(scope: &Scope, side: Side, bytes: &Bytes) -> Account {
+    account(scope, of_scope(scope, side), Spans::new(), bytes.clone())
+}
+
+fn account(scope: &Scope, fields: Fields, spans: Spans, body: Bytes) -> Account {
+    Account {
+        run: scope.run,
+        call: None,
+        round: 0,
+        parent: None,
+        subject: scope.peer.principal.clone(),
+        fields,
+        spans,
+        body,
+    }
+}
+
+fn of_scope(scope: &Scope, side: Side) -> Fields {
+    let facts = scope.facts();
+    let mut fields = Fields::new();
+    fields.insert("principal".into(), json_text(&scope.peer.principal));
+    fields.insert("server".into(), json_text(&scope.server));
+    fields.insert("transport".into(), json_text(scope.transport.as_str()));
+    fields.insert("direction".into(), json_text(side.as_str()));
+    if let Some(era) = facts.era {
+        fields.insert("era".into(), json_text(era.as_str()));
+    }
+    if let Some(version) = facts.version {
+        fields.insert("version".into(), json_text(&version));
+    }
+    if let Some(agent) = facts.agent {
+        fields.insert("agent".into(), agent.to_string());
+    }
+    if let Some(session) = facts.session {
+        fields.insert("session".into(), json_text(&session));
+    }
+    fields
+}
+
+fn add_params(fields: &mut Fields, spans: &mut Spans, message: &Message<'_>, method: &str, params: &RawValue) {
+    let view = Params::of(params);
+    let name = match Method::of(method).map(|method| method.target) {
+        Some(Target::Tool | Target::Prompt) => view.name(),
+        Some(Target::Resource) => view.uri(),
+        Some(Target::Task) => view.task_id(),
+        Some(Target::None) | None => None,
+    };
+    if let Some(name) = name {
+        fields.insert("name".into(), json_text(&name));
+    }
+    let trace: Vec<String> = view
+        .trace()
+        .into_iter()
+        .filter_map(|(name, value)| value.map(|value| format!("{}:{value}", json_text(name))))
+        .collect();
+    if !trace.is_empty() {
+        fields.insert("trace".into(), format!("{{{}}}", trace.join(",")));
+    }
+    spans.insert("params".into(), span_of(message.raw(), params.get()));
+    if let Some(arguments) = view.arguments() {
+        spans.insert("arguments".into(), span_of(message.raw(), arguments.get()));
+    }
+}
+
+/// How a response ends its call.
+pub(crate) fn of_answer(message: &Message<'_>, answer: &Answer<'_>, sent: &Sent<'_>) -> Outcome {
+    let (name, value, status) = match answer {
+        Answer::Error(error) => ("error", *error, Status::Error),
+        Answer::Result(result) => {
+            let view = ResultView::of(result);
+            let status = if view.is_error() {
+                Status::ToolError
+            } else if view.is_input_required() {
+                Status::InputRequired
+            } else {
+                Status::Ok
+            };
+            ("result", *result, status)
+        }
+    };
+    let spans = Spans::from([(name.to_owned(), span_of(message.raw(), value.get()))]);
+    Outcome { status, fields: Fields::new(), spans, body: body_of(message, sent.bytes) }
+}
+
+/// The end of a call that no response ended.
+pub(crate) fn of_end(status: Status, reason: &str, http_status: Option<StatusCode>, body: Bytes) -> Outcome {
+    let mut fields = Fields::new();
+    fields.insert("reason".into(), json_text(reason));
+    if let Some(status) = http_status {
+        fields.insert("http_status".into(), status.as_u16().to_string());
+    }
+    Outcome { status, fields, spans: Spans::new(), body }
+}
+
+/// The message's own bytes, shared with its frame.
+fn body_of(message: &Message<'_>, frame: &Bytes) -> Bytes {
+    frame.slice_ref(message.raw().as_bytes())
+}

@@ -1,0 +1,335 @@
+//! One HTTP exchange: a request of the client and everything that answers it.
+//!
+//! It runs in a task of its own, so that the record completes whatever the client does. A client that goes away cancels
+//! in the stateless era; in the session era the upstream is read to its end (MCP 2025-11-25, transports,
+//! "Sending Messages to the Server").
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap};
+use http::{Response, StatusCode};
+use hyper::body::Incoming;
+use ledger::Status;
+use mcp::era::Era;
+
+use crate::Gateway;
+use crate::account::Side;
+use crate::bridge;
+use crate::intake::Intake;
+use crate::listen::reply::Reply;
+use crate::listen::streamable::{self, event_stream_headers, has_media_type, session_id};
+use crate::listen::{body, guard};
+use crate::messages::{Decoder, Item};
+use crate::peer::Peer;
+use crate::pipeline::{Released, Route, Sent};
+use crate::refusal::{Reason, Refused};
+use crate::runs::{Rule, Session};
+use crate::scope::{Pending, Scope, Transport};
+use crate::upstream::http::HttpUpstream;
+use crate::upstream::{Link, Server};
+
+/// One exchange and its open calls.
+pub(crate) struct Exchange {
+    gateway: Arc<Gateway>,
+    server: Arc<Server>,
+    peer: Arc<Peer>,
+    reply: Reply,
+    pending: Pending,
+}
+
+/// Where the messages of an exchange belong.
+struct Place {
+    scope: Arc<Scope>,
+    session: Arc<Session>,
+    intake: Intake,
+}
+
+impl Exchange {
+    pub(crate) fn new(gateway: Arc<Gateway>, server: Arc<Server>, peer: Arc<Peer>, reply: Reply) -> Exchange {
+        Exchange { gateway, server, peer, reply, pending: Pending::default() }
+    }
+
+    /// A POST: admits the frame, forwards it, follows the answer.
+    pub(crate) async fn post(mut self, headers: HeaderMap, bytes: Bytes) {
+        let frame = match mcp::message::parse(&bytes) {
+            Ok(frame) => frame,
+            Err(error) => {
+                let refused = self.gateway.refuse_unparsed(&self.server, &self.peer, &bytes, error).await;
+                return self.refuse(&refused);
+            }
+        };
+        let place = match self.place(&headers, &frame).await {
+            Ok(place) => place,
+            Err(refused) => return self.refuse(&refused),
+        };
+        let sent = Sent { bytes: &bytes, frame: &frame, headers: Some(&headers) };
+        let requests = bridge::requests_of(&frame);
+        // Over a stream of messages the answers come to the session, over HTTP to this exchange.
+        let exchange = matches!(self.server.link, Link::Http(_)).then_some(&mut self.pending);
+        let route = Route { scope: &place.scope, exchange };
+        let released = match self.gateway.pipeline.carry(route, Side::Client, sent).await {
+            Ok(released) => released,
+            Err(refused) => return self.refuse(&refused),
+        };
+        match &self.server.link {
+            Link::Http(upstream) => {
+                let upstream = Arc::clone(upstream);
+                self.over_http(&place, &upstream, released, &headers).await;
+            }
+            Link::Sse(..) | Link::Stdio(_) => self.over_bridge(&place, released, requests).await,
+        }
+    }
+
+    /// A GET: the session's own stream.
+    pub(crate) async fn listen(mut self, session: Arc<Session>, headers: HeaderMap) {
+        let place = Place { scope: Arc::clone(&session.scope), session, intake: Intake::listening() };
+        match &self.server.link {
+            Link::Http(upstream) => {
+                let upstream = Arc::clone(upstream);
+                match upstream.listen(guard::towards_upstream(&headers)).await {
+                    Ok(response) => self.follow(&place, response).await,
+                    Err(error) => self.fail(&Reason::Unreachable(error)).await,
+                }
+            }
+            Link::Sse(..) | Link::Stdio(_) => self.stream_of_bridge(&place).await,
+        }
+    }
+
+    /// Finds the scope and, for `initialize`, begins the run.
+    async fn place(&self, headers: &HeaderMap, frame: &mcp::message::Frame<'_>) -> Result<Place, Refused> {
+        let refused = |reason: &Reason| Refused::frame(frame, reason);
+        let intake = Intake::of(frame, headers).map_err(|reason| refused(&reason))?;
+        let runs = &self.gateway.runs;
+        let begins = intake.initializes && session_id(headers).is_none();
+        let session = if begins {
+            runs.begin(&self.server.name, Arc::clone(&self.peer), Transport::Streamable, Rule::Session)
+                .await
+                .map(Session::new)
+                .map_err(|error| refused(&Reason::NotRecorded(error)))?
+        } else if intake.era == Era::Stateless {
+            runs.of_process(&self.server.name, &self.peer)
+                .await
+                .map_err(|error| refused(&Reason::NotRecorded(error)))?
+        } else {
+            streamable::find_session(&self.gateway, &self.server, &self.peer, headers).await?
+        };
+        let by_exchange = intake.era == Era::Stateless && matches!(self.server.link, Link::Http(_));
+        let scope = if by_exchange { session.scope.for_exchange() } else { Arc::clone(&session.scope) };
+        intake.teach(&scope);
+        if !matches!(self.server.link, Link::Http(_)) {
+            self.gateway.bridge(&self.server, &session).await.map_err(|error| refused(&Reason::Link(error)))?;
+        }
+        Ok(Place { scope, session, intake })
+    }
+
+    async fn over_http(&mut self, place: &Place, upstream: &HttpUpstream, released: Released, headers: &HeaderMap) {
+        let cancels = place.intake.era == Era::Stateless;
+        let response = tokio::select! {
+            response = upstream.forward(&released, guard::towards_upstream(headers)) => response,
+            () = self.reply.gone(), if cancels => return self.abandon(Status::Cancelled).await,
+        };
+        match response {
+            Ok(response) => self.follow(place, response).await,
+            Err(error) => self.fail(&Reason::Unreachable(error)).await,
+        }
+    }
+
+    /// Follows an upstream's response to its end.
+    async fn follow(&mut self, place: &Place, response: Response<Incoming>) {
+        let (parts, body) = response.into_parts();
+        self.note_session(place, parts.status, &parts.headers).await;
+        if parts.headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+            return self.fail(&Reason::Answer("it is compressed, which was not asked for")).await;
+        }
+        let headers = guard::towards_client(&parts.headers);
+        let limit = self.gateway.limits.message_bytes;
+        if has_media_type(&parts.headers, "text/event-stream") {
+            self.reply.start(parts.status, headers);
+            self.follow_stream(place, body, Decoder::events(limit)).await;
+        } else if place.intake.long_lived && has_media_type(&parts.headers, "application/json") {
+            self.reply.start(parts.status, headers);
+            self.follow_stream(place, body, Decoder::lines(limit)).await;
+        } else {
+            self.follow_whole(place, parts.status, headers, body).await;
+        }
+    }
+
+    /// Message by message, each recorded before it goes on.
+    async fn follow_stream(&mut self, place: &Place, mut body: Incoming, mut decoder: Decoder) {
+        let cancels = place.intake.era == Era::Stateless || place.intake.listens;
+        let gateway = Arc::clone(&self.gateway);
+        loop {
+            while let Some(item) = decoder.next_item() {
+                let Ok(item) = item else {
+                    return self.fail(&Reason::Answer("a message is larger than the limit")).await;
+                };
+                let Some(part) = self.carry_item(place, item).await else { continue };
+                if !self.reply.part(part).await && cancels {
+                    return self.abandon(Status::Cancelled).await;
+                }
+            }
+            let part = tokio::select! {
+                part = body::next(&mut body, gateway.limits.silence) => part,
+                () = self.reply.gone(), if cancels => return self.abandon(Status::Cancelled).await,
+                () = gateway.runs.stopping(), if place.intake.is_stream() => {
+                    return self.abandon(Status::Disconnected).await;
+                }
+            };
+            match part {
+                Ok(Some(part)) => decoder.push(&part),
+                Ok(None) => break,
+                Err(body::BodyError::Slow) => return self.fail(&Reason::Answer("the stream fell silent")).await,
+                Err(_) => break,
+            }
+        }
+        self.end_of_stream(place, decoder.is_resumable()).await;
+    }
+
+    /// What goes to the client for one item of a stream; `None`: nothing.
+    async fn carry_item(&mut self, place: &Place, item: Item) -> Option<Bytes> {
+        let Item::Message { data, raw, .. } = &item else { return Some(item.into_raw()) };
+        let route = Route { scope: &place.scope, exchange: Some(&mut self.pending) };
+        match self.gateway.pipeline.carry_bytes(route, Side::Server, data).await {
+            Ok(released) if released.frame() == data => Some(raw.clone()),
+            Ok(released) => Some(item.reframe(released.frame())),
+            Err(refused) => {
+                tracing::warn!(server = &*self.server.name, reason = refused.reason(), "a server's message was withheld");
+                None
+            }
+        }
+    }
+
+    /// A stream that ended with calls open: in the session era a resumable one may be taken up again by GET.
+    async fn end_of_stream(&mut self, place: &Place, resumable: bool) {
+        if self.pending.is_empty() {
+            return;
+        }
+        if resumable && place.intake.era == Era::Session {
+            self.pending.move_to(&mut place.scope.pending());
+            return;
+        }
+        self.fail(&Reason::Answer("the stream ended before the answer")).await;
+    }
+
+    async fn follow_whole(&mut self, place: &Place, status: StatusCode, headers: HeaderMap, body: Incoming) {
+        let limits = &self.gateway.limits;
+        let bytes = match body::read(body, limits.message_bytes, limits.silence).await {
+            Ok(bytes) => bytes,
+            Err(body::BodyError::TooLarge) => {
+                return self.fail(&Reason::Answer("it is larger than the limit")).await;
+            }
+            Err(_) => return self.fail(&Reason::Answer("it ended early")).await,
+        };
+        let pipeline = Arc::clone(&self.gateway.pipeline);
+        match pipeline.settle_whole(&place.scope, &mut self.pending, status, &bytes).await {
+            Ok(released) => self.reply.whole(status, headers, released.frame().clone()),
+            Err(refused) => self.refuse(&refused),
+        }
+    }
+
+    /// Over a stream of messages: what answers this exchange comes as events.
+    async fn over_bridge(&mut self, place: &Place, released: Released, requests: bridge::Requests) {
+        let Some(bridge) = place.session.bridge.get().cloned() else {
+            return self.fail(&Reason::Answer("the server has ended")).await;
+        };
+        let mut waiting: Vec<_> = requests.iter().map(|(id, _)| id.clone()).collect();
+        let Ok(mut answers) = bridge.exchange(released, requests).await else {
+            return self.fail_bridge(place, &waiting).await;
+        };
+        if waiting.is_empty() {
+            return self.reply.whole(StatusCode::ACCEPTED, HeaderMap::new(), Bytes::new());
+        }
+        let mut headers = event_stream_headers();
+        if place.intake.initializes {
+            self.gateway.mint_session(&place.session, &mut headers);
+        }
+        self.reply.start(StatusCode::OK, headers);
+        let cancels = place.intake.era == Era::Stateless;
+        while !waiting.is_empty() {
+            let answer = tokio::select! {
+                answer = answers.recv() => answer,
+                () = self.reply.gone(), if cancels => None,
+            };
+            let Some(released) = answer else { break };
+            bridge::strike_off(&mut waiting, &released);
+            let event = mcp::framing::sse::encode_event(None, Some("message"), released.frame());
+            let delivered = self.reply.part(event).await;
+            if !delivered && cancels {
+                break;
+            }
+        }
+        for id in &waiting {
+            bridge.forget(id);
+        }
+        if !waiting.is_empty() {
+            self.fail_bridge(place, &waiting).await;
+        }
+    }
+
+    /// The server has ended, or the client has gone in the stateless era, with requests unanswered.
+    async fn fail_bridge(&mut self, place: &Place, waiting: &[mcp::message::IdBuf]) {
+        for id in waiting {
+            let taken = place.scope.pending().take(Side::Client, id);
+            if let Some((opened, progress)) = taken {
+                self.pending.keep(Side::Client, id.clone(), opened, progress);
+            }
+        }
+        self.fail(&Reason::Answer("the server ended before it answered")).await;
+    }
+
+    async fn stream_of_bridge(&mut self, place: &Place) {
+        let Some(bridge) = place.session.bridge.get().cloned() else {
+            return self.reply.whole(StatusCode::METHOD_NOT_ALLOWED, HeaderMap::new(), Bytes::new());
+        };
+        let mut messages = bridge.listen();
+        self.reply.start(StatusCode::OK, event_stream_headers());
+        loop {
+            let message = tokio::select! {
+                message = messages.recv() => message,
+                () = self.reply.gone() => None,
+                () = self.gateway.runs.stopping() => None,
+            };
+            let Some(released) = message else { return };
+            let event = mcp::framing::sse::encode_event(None, Some("message"), released.frame());
+            if !self.reply.part(event).await {
+                return;
+            }
+        }
+    }
+
+    /// Enters the session that an upstream opened, or ends the one it no longer knows.
+    async fn note_session(&self, place: &Place, status: StatusCode, headers: &HeaderMap) {
+        if place.intake.initializes && status.is_success() {
+            if let Some(id) = session_id(headers) {
+                self.gateway.know_session(id, &place.session);
+            }
+        } else if status == StatusCode::NOT_FOUND && place.intake.era == Era::Session {
+            self.gateway.drop_session(&place.session, "unknown to the server").await;
+        }
+    }
+
+    /// Closes what is open, without an answer to anybody.
+    async fn abandon(&mut self, status: Status) {
+        self.gateway.pipeline.close_all(&mut self.pending, status, "the client has gone").await;
+    }
+
+    /// Closes what is open as failed and tells the client.
+    async fn fail(&mut self, reason: &Reason) {
+        let failed = self.gateway.pipeline.fail_all(&mut self.pending, reason, &Bytes::new()).await;
+        match &self.reply {
+            Reply::Head(_) => self.refuse(&failed),
+            Reply::Stream(_) => {
+                let event = mcp::framing::sse::encode_event(None, Some("message"), &failed.body);
+                self.reply.part(event).await;
+            }
+            Reply::Done => {}
+        }
+    }
+
+    fn refuse(&mut self, refused: &Refused) {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+        self.reply.whole(refused.status, headers, refused.body.clone());
+    }
+}

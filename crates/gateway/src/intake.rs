@@ -1,0 +1,101 @@
+//! What a frame from an HTTP client is, before anything is decided: era, version, and how its answer will come.
+
+use http::HeaderMap;
+use mcp::era::{self, Era, HeaderFacts, ProtocolVersion};
+use mcp::fields::Params;
+use mcp::message::{Frame, Kind, Message};
+use mcp::method::Method;
+
+use crate::refusal::Reason;
+use crate::scope::Scope;
+
+/// The facts of a frame that steer its exchange.
+#[derive(Debug)]
+pub(crate) struct Intake {
+    pub(crate) era: Era,
+    version: Option<ProtocolVersion>,
+    /// Whether it opens a session.
+    pub(crate) initializes: bool,
+    /// Whether its answer is a stream that ends when the client leaves.
+    pub(crate) long_lived: bool,
+    /// Whether it is a GET for the session's own stream.
+    pub(crate) listens: bool,
+    agent: Option<String>,
+}
+
+impl Intake {
+    /// Classifies a frame and checks its headers against its body.
+    pub(crate) fn of(frame: &Frame<'_>, headers: &HeaderMap) -> Result<Intake, Reason> {
+        let version = headers.get("mcp-protocol-version").and_then(|value| value.to_str().ok());
+        let facts = HeaderFacts { protocol_version: version, has_session: headers.contains_key("mcp-session-id") };
+        let class = era::classify(frame, &facts);
+        if matches!(frame, Frame::Batch(_)) && !class.allows_batches() {
+            return Err(Reason::Batch);
+        }
+        let mut intake = Intake {
+            era: class.era,
+            version: class.version,
+            initializes: false,
+            long_lived: false,
+            listens: false,
+            agent: None,
+        };
+        for message in frame.messages() {
+            if class.era == Era::Stateless {
+                check_headers(message, headers)?;
+            }
+            intake.look_at(message);
+        }
+        Ok(intake)
+    }
+
+    /// A GET carries no message.
+    pub(crate) fn listening() -> Intake {
+        Intake {
+            era: Era::Session,
+            version: None,
+            initializes: false,
+            long_lived: false,
+            listens: true,
+            agent: None,
+        }
+    }
+
+    /// Whether the answer is a stream without a call that will end by itself.
+    pub(crate) fn is_stream(&self) -> bool {
+        self.listens || self.long_lived
+    }
+
+    /// Tells the scope what was learned.
+    pub(crate) fn teach(&self, scope: &Scope) {
+        scope.learn(|facts| {
+            facts.era = Some(self.era);
+            if let Some(version) = &self.version {
+                facts.version = Some(version.as_str().into());
+            }
+            if let Some(agent) = &self.agent {
+                facts.agent = Some(agent.as_str().into());
+            }
+        });
+    }
+
+    fn look_at(&mut self, message: &Message<'_>) {
+        let Kind::Request { method, params, .. } = message.kind() else { return };
+        let method = Method::of(method);
+        self.initializes |= method.is_some_and(|method| method.is_initialize());
+        self.long_lived |= method.is_some_and(|method| method.is_long_lived());
+        let Some(params) = params.map(Params::of) else { return };
+        if let Some(agent) = params.client_info() {
+            self.agent = Some(agent.to_owned());
+        }
+        if self.initializes && let Some(version) = params.protocol_version() {
+            self.version = Some(ProtocolVersion::parse(&version));
+        }
+    }
+}
+
+fn check_headers(message: &Message<'_>, headers: &HeaderMap) -> Result<(), Reason> {
+    let pairs: Vec<(&str, &str)> =
+        headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
+    Ok(mcp::header::check(message, &pairs)?)
+}

@@ -1,0 +1,209 @@
+//! The downstream side: accepts connections, checks what can be checked before a body is read, finds the endpoint.
+
+pub(crate) mod body;
+pub(crate) mod guard;
+pub(crate) mod reply;
+pub(crate) mod sse;
+pub(crate) mod streamable;
+pub(crate) mod wrap;
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::OnceCell;
+use tokio_rustls::TlsAcceptor;
+
+use crate::Gateway;
+use crate::listen::reply::Body;
+use crate::peer::Peer;
+use crate::upstream::Link;
+
+/// A TLS handshake that takes longer is given up.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// One downstream connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    origin: Origin,
+    /// Looked up at the first request that needs it: it costs a walk through `/proc`.
+    peer: OnceCell<Arc<Peer>>,
+}
+
+/// Where a connection came in.
+#[derive(Debug, Clone, Copy)]
+enum Origin {
+    Tcp(SocketAddr),
+    Socket,
+}
+
+impl Connection {
+    fn tcp(remote: SocketAddr) -> Connection {
+        Connection { origin: Origin::Tcp(remote), peer: OnceCell::new() }
+    }
+
+    fn socket(peer: Peer) -> Connection {
+        Connection { origin: Origin::Socket, peer: OnceCell::new_with(Some(Arc::new(peer))) }
+    }
+
+    /// Who is at the other end.
+    pub(crate) async fn peer(&self) -> Arc<Peer> {
+        let look_up = || async {
+            let Origin::Tcp(remote) = self.origin else { return Arc::new(Peer::unknown()) };
+            let found = tokio::task::spawn_blocking(move || Peer::of_address(remote)).await;
+            Arc::new(found.unwrap_or_else(|_| Peer::unknown()))
+        };
+        Arc::clone(self.peer.get_or_init(look_up).await)
+    }
+}
+
+/// Accepts until `stop` resolves, then lets open exchanges end for the drain time.
+pub(crate) async fn serve(gateway: Arc<Gateway>, listeners: Listeners, stop: impl Future<Output = ()>) {
+    let graceful = GracefulShutdown::new();
+    tokio::pin!(stop);
+    loop {
+        tokio::select! {
+            () = &mut stop => break,
+            accepted = listeners.accept() => match accepted {
+                Ok(stream) => attend(&gateway, stream, graceful.watcher()),
+                // Out of descriptors, or the client left between the handshake and here: the next one may do.
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            },
+        }
+    }
+    drop(listeners);
+    gateway.runs.close_streams();
+    if tokio::time::timeout(gateway.limits.drain, graceful.shutdown()).await.is_err() {
+        tracing::warn!("exchanges were still open when the drain time ended");
+    }
+}
+
+/// The bound sockets.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    pub(crate) tcp: Option<TcpListener>,
+    pub(crate) socket: Option<UnixListener>,
+}
+
+enum Accepted {
+    Tcp(tokio::net::TcpStream, SocketAddr),
+    Socket(tokio::net::UnixStream),
+}
+
+impl Listeners {
+    async fn accept(&self) -> io::Result<Accepted> {
+        let tcp = async {
+            match &self.tcp {
+                Some(listener) => listener.accept().await.map(|(stream, remote)| Accepted::Tcp(stream, remote)),
+                None => std::future::pending().await,
+            }
+        };
+        let socket = async {
+            match &self.socket {
+                Some(listener) => listener.accept().await.map(|(stream, _)| Accepted::Socket(stream)),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! { accepted = tcp => accepted, accepted = socket => accepted }
+    }
+}
+
+fn attend(gateway: &Arc<Gateway>, accepted: Accepted, watcher: Watcher) {
+    let gateway = Arc::clone(gateway);
+    tokio::spawn(async move {
+        match accepted {
+            Accepted::Socket(stream) => match stream.peer_cred() {
+                Ok(credentials) => {
+                    let connection = Connection::socket(Peer::of_socket(&credentials));
+                    speak_http(gateway, stream, connection, watcher).await;
+                }
+                Err(error) => tracing::warn!(%error, "a socket without credentials was closed"),
+            },
+            Accepted::Tcp(stream, remote) => {
+                // Latency matters more than packet count: messages are small and waited for.
+                let _ = stream.set_nodelay(true);
+                let connection = Connection::tcp(remote);
+                let Some(tls) = gateway.tls.clone() else {
+                    return speak_http(gateway, stream, connection, watcher).await;
+                };
+                match tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(tls).accept(stream)).await {
+                    Ok(Ok(stream)) => speak_http(gateway, stream, connection, watcher).await,
+                    Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+                    Err(_) => tracing::debug!("a TLS handshake took too long"),
+                }
+            }
+        }
+    });
+}
+
+async fn speak_http<S>(gateway: Arc<Gateway>, stream: S, connection: Connection, watcher: Watcher)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let limits = gateway.limits.clone();
+    let connection = Arc::new(connection);
+    let service = service_fn(move |request| {
+        let gateway = Arc::clone(&gateway);
+        let connection = Arc::clone(&connection);
+        async move { Ok::<_, Infallible>(route(&gateway, &connection, request).await) }
+    });
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.request_wait)
+        .max_buf_size(limits.header_bytes.max(8 << 10))
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Duration::from_secs(30))
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+        .max_concurrent_streams(256);
+    let serving = server.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+    if let Err(error) = watcher.watch(serving).await {
+        tracing::debug!(error = %error, "a connection ended early");
+    }
+}
+
+/// From path and method to the endpoint.
+async fn route(gateway: &Arc<Gateway>, connection: &Arc<Connection>, request: Request<Incoming>) -> Response<Body> {
+    if let Origin::Tcp(_) = connection.origin
+        && let Err(intrusion) = gateway.hosts.check(request.uri(), request.headers())
+    {
+        return reply::text(StatusCode::FORBIDDEN, &intrusion.to_string());
+    }
+    let path = request.uri().path().to_owned();
+    let mut segments = path.split('/').skip(1);
+    match (segments.next(), segments.next(), segments.next(), segments.next()) {
+        (Some("healthz"), None, ..) => reply::text(StatusCode::OK, "ok"),
+        (Some("wrap"), Some(name), None, _) => wrap::accept(gateway, connection, name, request).await,
+        (Some("mcp"), Some(name), endpoint, None) => {
+            let Some(server) = gateway.servers.get(name) else {
+                return reply::text(StatusCode::NOT_FOUND, "no server of that name is configured");
+            };
+            match (endpoint, &server.link, request.method()) {
+                (None, _, _) => streamable::serve(gateway, server, connection, request).await,
+                (Some("sse" | "messages"), Link::Http(_), _) => {
+                    reply::text(StatusCode::NOT_FOUND, "this server speaks Streamable HTTP: use its address without `/sse`")
+                }
+                (Some("sse"), _, &Method::GET) => sse::open(gateway, server, connection).await,
+                (Some("messages"), _, &Method::POST) => sse::post(gateway, connection, request).await,
+                (Some("sse" | "messages"), ..) => reply::empty(StatusCode::METHOD_NOT_ALLOWED),
+                _ => reply::text(StatusCode::NOT_FOUND, "no such endpoint"),
+            }
+        }
+        _ => reply::text(StatusCode::NOT_FOUND, "no such endpoint; servers are at /mcp/NAME"),
+    }
+}

@@ -1,0 +1,135 @@
+//! `/mcp/NAME/sse`: HTTP+SSE of 2024-11-05 towards clients.
+//!
+//! The event stream names the address for messages at the gateway's own origin: the SDK clients refuse any other. That
+//! address holds an unguessable id and is bound to the principal who opened the stream.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use mcp::framing::sse::{encode_comment, encode_event};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::duplex::{self, Arrival, End, QUEUE};
+use crate::listen::reply::{self, Body, Reply};
+use crate::listen::streamable::event_stream_headers;
+use crate::listen::{Connection, body};
+use crate::peer::Peer;
+use crate::pipeline::Released;
+use crate::refusal::{Reason, Refused};
+use crate::runs::Rule;
+use crate::scope::Transport;
+use crate::upstream::Server;
+use crate::{Gateway, clock};
+
+/// A comment goes out after this much silence, so that proxies and clients keep the stream.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// The open event streams by their id.
+#[derive(Debug, Default)]
+pub(crate) struct Streams {
+    /// Owned here; locked for single look-ups and changes.
+    open: Mutex<HashMap<String, (Arc<Peer>, mpsc::Sender<Arrival>)>>,
+}
+
+/// Opens an event stream and the server behind it.
+pub(crate) async fn open(
+    gateway: &Arc<Gateway>,
+    server: &Arc<Server>,
+    connection: &Arc<Connection>,
+) -> Response<Body> {
+    let refuse = |reason: Reason| {
+        let refused = Refused::unparsed(None, &reason);
+        reply::json(refused.status, refused.body)
+    };
+    let peer = connection.peer().await;
+    let upstream = match server.connect().await {
+        Ok(upstream) => upstream,
+        Err(error) => return refuse(Reason::Link(error)),
+    };
+    let scope = match gateway.runs.begin(&server.name, Arc::clone(&peer), Transport::Sse, Rule::Session).await {
+        Ok(scope) => scope,
+        Err(error) => return refuse(Reason::NotRecorded(error)),
+    };
+    let (head, answer) = oneshot::channel();
+    let gateway = Arc::clone(gateway);
+    tokio::spawn(async move {
+        let id = clock::new_session();
+        let (arrivals, from) = mpsc::channel(QUEUE);
+        let (to, messages) = mpsc::channel(QUEUE);
+        gateway.streams.enter(&id, peer, arrivals);
+        let endpoint = format!("/mcp/{}/messages?session={id}", scope.server);
+        let writing = write_events(Reply::Head(head), endpoint, messages);
+        let relaying = duplex::relay(&gateway.pipeline, &scope, End { to, from }, upstream);
+        tokio::pin!(writing, relaying);
+        tokio::select! {
+            // The client has closed its stream: the server is told by the relay, which then drains it.
+            () = &mut writing => {
+                gateway.streams.leave(&id);
+                relaying.await;
+            }
+            _ = &mut relaying => gateway.streams.leave(&id),
+            () = gateway.runs.stopping() => gateway.streams.leave(&id),
+        }
+        gateway.close_run(&scope, "the event stream was closed").await;
+    });
+    answer.await.unwrap_or_else(|_| reply::empty(StatusCode::INTERNAL_SERVER_ERROR))
+}
+
+/// Takes a message for an open stream.
+pub(crate) async fn post(
+    gateway: &Arc<Gateway>,
+    connection: &Arc<Connection>,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let refuse = |reason: Reason| {
+        let refused = Refused::unparsed(None, &reason);
+        reply::json(refused.status, refused.body)
+    };
+    let id = request.uri().query().and_then(|query| query.strip_prefix("session=")).unwrap_or_default().to_owned();
+    let peer = connection.peer().await;
+    let Some(arrivals) = gateway.streams.find(&id, &peer) else { return refuse(Reason::NoSession) };
+    let limits = &gateway.limits;
+    match body::read(request.into_body(), limits.request_bytes, limits.request_wait).await {
+        Ok(message) => match arrivals.send(Arrival::Message(message)).await {
+            Ok(()) => reply::text(StatusCode::ACCEPTED, "accepted"),
+            Err(_) => refuse(Reason::NoSession),
+        },
+        Err(error) => refuse(Reason::Body(error)),
+    }
+}
+
+/// Resolves when the client has gone or the relay has ended.
+async fn write_events(mut reply: Reply, endpoint: String, mut messages: mpsc::Receiver<Released>) {
+    reply.start(StatusCode::OK, event_stream_headers());
+    let mut part: Bytes = encode_event(None, Some("endpoint"), endpoint.as_bytes());
+    while reply.part(part).await {
+        part = tokio::select! {
+            message = messages.recv() => match message {
+                Some(message) => encode_event(None, Some("message"), message.frame()),
+                None => return,
+            },
+            () = tokio::time::sleep(KEEP_ALIVE) => encode_comment("keep-alive"),
+            () = reply.gone() => return,
+        };
+    }
+}
+
+impl Streams {
+    fn enter(&self, id: &str, peer: Arc<Peer>, arrivals: mpsc::Sender<Arrival>) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), (peer, arrivals));
+    }
+
+    fn find(&self, id: &str, peer: &Peer) -> Option<mpsc::Sender<Arrival>> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.get(id).filter(|(owner, _)| owner.principal == peer.principal).map(|(_, arrivals)| arrivals.clone())
+    }
+
+    /// Dropping the sender tells the relay that the client has left.
+    fn leave(&self, id: &str) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+}

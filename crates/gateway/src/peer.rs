@@ -1,0 +1,165 @@
+//! Who is at the other end of a connection: the operating system's word, not the client's.
+//!
+//! On loopback the kernel knows which user and which process own the other socket. That user is the principal
+//! until an identity provider is configured; the process separates the runs of clients that have no session.
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// The other end of a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Peer {
+    /// `os:NAME`, or `os:#UID` where the user has no name.
+    pub(crate) principal: Arc<str>,
+    /// What tells two client processes apart.
+    pub(crate) process: Process,
+}
+
+/// What the operating system says of the process at the other end.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Process {
+    /// Process id and its start time in clock ticks since boot, which together are unique until reboot.
+    Known { pid: u32, started: u64 },
+    /// Not to be found: the address stands in.
+    Address(SocketAddr),
+    /// Not to be found on a Unix socket.
+    Unnamed,
+}
+
+impl Peer {
+    /// The peer of a Unix socket, by its kernel credentials.
+    pub(crate) fn of_socket(credentials: &tokio::net::unix::UCred) -> Peer {
+        let process = credentials
+            .pid()
+            .and_then(|pid| u32::try_from(pid).ok())
+            .map_or(Process::Unnamed, |pid| Process::Known { pid, started: start_time(pid).unwrap_or(0) });
+        Peer { principal: principal(credentials.uid()), process }
+    }
+
+    /// The peer of a TCP connection. Reads `/proc`, so it may take milliseconds: call it off the event loop.
+    /// Beyond loopback nothing is known, and the principal is `anonymous`.
+    pub(crate) fn of_address(remote: SocketAddr) -> Peer {
+        if !remote.ip().to_canonical().is_loopback() {
+            return Peer { principal: Arc::from("anonymous"), process: Process::Address(remote) };
+        }
+        let Some(socket) = socket_of(remote) else {
+            // Without /proc the listener's own user is the only one that loopback mode is meant for.
+            return Peer {
+                principal: principal(rustix::process::getuid().as_raw()),
+                process: Process::Address(remote),
+            };
+        };
+        let process = owner_of(socket.inode)
+            .map_or(Process::Address(remote), |pid| Process::Known { pid, started: start_time(pid).unwrap_or(0) });
+        Peer { principal: principal(socket.uid), process }
+    }
+
+    /// A peer of whom nothing is known.
+    pub(crate) fn unknown() -> Peer {
+        Peer { principal: Arc::from("anonymous"), process: Process::Unnamed }
+    }
+
+    /// What the record says of the peer, as JSON.
+    pub(crate) fn describe(&self) -> String {
+        match &self.process {
+            Process::Known { pid, .. } => format!(r#"{{"pid":{pid}}}"#),
+            Process::Address(address) => format!(r#"{{"address":"{address}"}}"#),
+            Process::Unnamed => "{}".to_owned(),
+        }
+    }
+}
+
+struct Socket {
+    uid: u32,
+    inode: u64,
+}
+
+/// Finds the socket whose *local* address is our connection's remote one: the other end of a loopback connection.
+fn socket_of(remote: SocketAddr) -> Option<Socket> {
+    let table = match remote.ip() {
+        IpAddr::V4(_) => fs::read_to_string("/proc/net/tcp"),
+        IpAddr::V6(_) => fs::read_to_string("/proc/net/tcp6"),
+    }
+    .ok()?;
+    let wanted = proc_address(remote);
+    table.lines().skip(1).find_map(|line| {
+        let mut columns = line.split_ascii_whitespace();
+        let local = columns.nth(1)?;
+        (local == wanted).then_some(())?;
+        let uid = columns.nth(5)?.parse().ok()?;
+        let inode = columns.nth(1)?.parse().ok()?;
+        Some(Socket { uid, inode })
+    })
+}
+
+/// An address as the kernel prints it: each 32-bit word in host order, hexadecimal.
+fn proc_address(address: SocketAddr) -> String {
+    let words: String = match address.ip() {
+        IpAddr::V4(ip) => format!("{:08X}", u32::from_ne_bytes(ip.octets())),
+        IpAddr::V6(ip) => ip
+            .octets()
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|word| format!("{:08X}", u32::from_ne_bytes(*word)))
+            .collect(),
+    };
+    format!("{words}:{:04X}", address.port())
+}
+
+fn owner_of(inode: u64) -> Option<u32> {
+    let wanted = format!("socket:[{inode}]");
+    fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
+        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+        let mut descriptors = fs::read_dir(entry.path().join("fd")).ok()?.flatten();
+        descriptors
+            .any(|fd| fs::read_link(fd.path()).is_ok_and(|target| target.as_os_str() == wanted.as_str()))
+            .then_some(pid)
+    })
+}
+
+/// Field 22 of `/proc/PID/stat`; the command name before it may hold spaces and brackets.
+fn start_time(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, after_name) = stat.rsplit_once(") ")?;
+    after_name.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+fn principal(uid: u32) -> Arc<str> {
+    let name = fs::read_to_string("/etc/passwd").ok().and_then(|users| {
+        users.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?;
+            (fields.nth(1)?.parse::<u32>().ok()? == uid).then(|| name.to_owned())
+        })
+    });
+    Arc::from(name.map_or_else(|| format!("os:#{uid}"), |name| format!("os:{name}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_its_own_process_behind_a_loopback_connection() {
+        for bind in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = std::net::TcpListener::bind(bind).expect("loopback");
+            let client = std::net::TcpStream::connect(listener.local_addr().expect("bound")).expect("connect");
+            let (_server, remote) = listener.accept().expect("accept");
+            let peer = Peer::of_address(remote);
+            assert_eq!(peer.principal, principal(rustix::process::getuid().as_raw()));
+            assert!(
+                matches!(peer.process, Process::Known { pid, started } if pid == std::process::id() && started > 0),
+                "{peer:?}"
+            );
+            drop(client);
+        }
+    }
+
+    #[test]
+    fn knows_nothing_of_a_stranger() {
+        let remote: SocketAddr = "192.0.2.7:4711".parse().expect("address");
+        assert_eq!(&*Peer::of_address(remote).principal, "anonymous");
+    }
+}

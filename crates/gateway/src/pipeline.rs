@@ -1,0 +1,363 @@
+//! A call's life, left to right: `listen → identify → decide → (hold) → open → forward → mask → close → reply`.
+//!
+//! Transports bring frames (one message, or a batch of 2025-03-26) and take away [`Released`] ones, in both directions
+//! alike: a request is opened, a notification passed, a response closes what it answers. [`Pipeline::carry`] is that
+//! story; nothing leaves the gateway without the `Released` that it returns, and it has none to return before the
+//! recorder has said that each message of the frame is durable.
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use ledger::{CallId, Hash, Status};
+use mcp::fields::{Params, ResultView};
+use mcp::message::{Answer, Frame, IdBuf, Kind, Message};
+use recorder::{Account, Cleared, Clerk, Opened, Receipt, Recorder};
+
+use crate::account::{self, Side};
+use crate::clock;
+use crate::decide::Decider;
+use crate::refusal::{Reason, Refused};
+use crate::rounds::Rounds;
+use crate::scope::{Pending, Scope};
+use crate::settings::Receipts;
+
+/// Decides and records; knows no transport.
+#[derive(Debug)]
+pub(crate) struct Pipeline {
+    recorder: Recorder,
+    decider: Decider,
+    rounds: Rounds,
+    receipts: Receipts,
+}
+
+/// A frame as it came.
+#[derive(Clone, Copy)]
+pub(crate) struct Sent<'a> {
+    pub(crate) bytes: &'a Bytes,
+    pub(crate) frame: &'a Frame<'a>,
+    pub(crate) headers: Option<&'a HeaderMap>,
+}
+
+/// A frame that may leave the gateway: each of its messages is in the ledger. Only this file makes one.
+#[derive(Debug, Clone)]
+pub(crate) struct Released {
+    frame: Bytes,
+}
+
+impl Released {
+    /// What to send.
+    pub(crate) fn frame(&self) -> &Bytes {
+        &self.frame
+    }
+
+    /// The gateway's own answer in the place of what was refused, and recorded as such.
+    pub(crate) fn refusal(refused: Refused) -> Released {
+        Released { frame: refused.body }
+    }
+}
+
+impl Pipeline {
+    pub(crate) fn new(recorder: Recorder, clerk: Clerk, receipts: Receipts) -> Pipeline {
+        Pipeline { recorder, decider: Decider::new(clerk), rounds: Rounds::default(), receipts }
+    }
+
+    /// Carries a frame from `side` through the phases, message by message: it crosses whole or not at all.
+    pub(crate) async fn carry(&self, mut route: Route<'_>, side: Side, sent: Sent<'_>) -> Result<Released, Refused> {
+        let mut receipts = Vec::new();
+        for message in sent.frame.messages() {
+            match self.carry_message(&mut route, side, message, sent).await {
+                Ok(receipt) => receipts.push(receipt),
+                Err(reason) => return Err(self.turn_back(route, side, sent, &receipts, reason).await),
+            }
+        }
+        Ok(Released { frame: self.with_receipts(sent, &receipts) })
+    }
+
+    /// The life of one message. A call's begins with its request and ends with the response that closes it.
+    async fn carry_message(
+        &self,
+        route: &mut Route<'_>,
+        side: Side,
+        message: &Message<'_>,
+        sent: Sent<'_>,
+    ) -> Result<Entered, Reason> {
+        match message.kind() {
+            Kind::Request { id, .. } => {
+                let id = route.unused(side, id.to_buf())?;
+                let account = self.account(route, side, message, sent); // identify: who asks whom for what
+                let cleared = self.clear(account).await?; //               decide, hold
+                let opened = self.recorder.open(cleared).await?; //        open: durable from here on
+                let entered = Entered::of(opened.receipt(), opened.call());
+                route.keep(side, id, opened, message);
+                Ok(entered) // forward: the transport does, with the `Released`
+            }
+            Kind::Notification { .. } => {
+                if side == Side::Server
+                    && let Some((id, opened, progress)) = route.take_spoken_of(message)
+                {
+                    let noted = self.recorder.note(&opened, account::of_note(route.scope, message, &sent)).await;
+                    route.put_back(Side::Client, id, opened, progress);
+                    return Ok(noted.map(|()| Entered::default())?); // durable before the call's end is
+                }
+                let cleared = self.clear(self.account(route, side, message, sent)).await?;
+                let passed = self.recorder.pass(cleared).await?; // durable from here on
+                Ok(Entered::of(passed.receipt(), passed.call()))
+            }
+            Kind::Response { id, outcome } => {
+                let opened = route.take(side.other(), id.map(|id| id.to_buf())).ok_or(Reason::Unasked)?;
+                self.expect_round(route.scope, &opened, outcome);
+                let outcome = account::of_answer(message, outcome, &sent); // mask
+                let closed = self.recorder.close(opened, outcome).await?; // close: durable from here on
+                Ok(Entered::of(closed.receipt(), closed.call())) //          reply: the transport, with the `Released`
+            }
+        }
+    }
+}
+
+impl Pipeline {
+    /// Like [`Pipeline::carry`], for bytes that are not parsed yet.
+    pub(crate) async fn carry_bytes(&self, route: Route<'_>, side: Side, bytes: &Bytes) -> Result<Released, Refused> {
+        match mcp::message::parse(bytes) {
+            Ok(frame) => self.carry(route, side, Sent { bytes, frame: &frame, headers: None }).await,
+            Err(error) => Err(self.refuse_bytes(route.scope, side, bytes, Reason::Malformed(error)).await),
+        }
+    }
+
+    /// Records that bytes were refused.
+    pub(crate) async fn refuse_bytes(&self, scope: &Scope, side: Side, bytes: &Bytes, reason: Reason) -> Refused {
+        let account = account::of_bytes(scope, side, bytes);
+        let id = mcp::message::id_of_refused(bytes);
+        self.record_refusal(account, &reason).await;
+        Refused::unparsed(id.as_ref().map(IdBuf::raw), &reason)
+    }
+
+    /// The end of an exchange by a response body that is a whole: the answer to what is open, or an HTTP error that ends
+    /// it all the same.
+    pub(crate) async fn settle_whole(
+        &self,
+        scope: &Scope,
+        pending: &mut Pending,
+        status: StatusCode,
+        bytes: &Bytes,
+    ) -> Result<Released, Refused> {
+        if pending.is_empty() {
+            return Ok(Released { frame: bytes.clone() });
+        }
+        if let Ok(frame) = mcp::message::parse(bytes)
+            && answers(&frame, pending)
+        {
+            let route = Route { scope, exchange: Some(pending) };
+            return self.carry(route, Side::Server, Sent { bytes, frame: &frame, headers: None }).await;
+        }
+        if status.is_success() {
+            let reason = Reason::Answer("it does not answer what was asked");
+            return Err(self.fail_all(pending, &reason, bytes).await);
+        }
+        // An HTTP error, or a JSON-RPC error without id, ends what was asked whatever its body is.
+        for (_, _, opened) in pending.drain() {
+            let outcome = account::of_end(Status::Error, "HTTP error", Some(status), bytes.clone());
+            if let Err(error) = self.recorder.close(opened, outcome).await {
+                return Err(Refused::unparsed(None, &Reason::NotRecorded(error)));
+            }
+        }
+        Ok(Released { frame: bytes.clone() })
+    }
+
+    /// Closes what is open without an answer to anybody.
+    pub(crate) async fn close_all(&self, pending: &mut Pending, status: Status, reason: &str) {
+        for (_, _, opened) in pending.drain() {
+            let outcome = account::of_end(status, reason, None, Bytes::new());
+            if let Err(error) = self.recorder.close(opened, outcome).await {
+                tracing::error!(%error, "the end of a call was not recorded");
+            }
+        }
+    }
+
+    /// Closes what is open as failed; gives the answer for the client. `body`: what the server sent instead.
+    pub(crate) async fn fail_all(&self, pending: &mut Pending, reason: &Reason, body: &Bytes) -> Refused {
+        let mut ids = Vec::new();
+        for (_, id, opened) in pending.drain() {
+            let outcome = account::of_end(reason.end(), &reason.to_string(), None, body.clone());
+            if let Err(error) = self.recorder.close(opened, outcome).await {
+                tracing::error!(%error, "the end of a call was not recorded");
+            }
+            ids.push(id);
+        }
+        Refused::requests(&ids, reason)
+    }
+
+    fn account(&self, route: &Route<'_>, side: Side, message: &Message<'_>, sent: Sent<'_>) -> Account {
+        let mut account = account::of_message(route.scope, side, message, &sent);
+        let resumed = round_key(message).and_then(|key| self.rounds.resume(route.scope.run, key));
+        let (call, round) = resumed.unwrap_or_else(|| (clock::new_call(), 0));
+        account.call = Some(call);
+        account.round = round;
+        if side == Side::Server {
+            account.parent = route.only_call();
+        }
+        account
+    }
+
+    async fn clear(&self, account: Account) -> Result<Cleared, Reason> {
+        match self.decider.decide(account) {
+            Ok(cleared) => Ok(cleared),
+            Err(refusal) => {
+                self.recorder.refuse(refusal).await?;
+                Err(Reason::Denied)
+            }
+        }
+    }
+
+    /// A frame does not cross: what it had opened is closed as withheld, what was wrong with it is recorded.
+    async fn turn_back(
+        &self,
+        mut route: Route<'_>,
+        side: Side,
+        sent: Sent<'_>,
+        entered: &[Entered],
+        reason: Reason,
+    ) -> Refused {
+        let messages = sent.frame.messages();
+        for message in messages.iter().take(entered.len()) {
+            let Kind::Request { id, .. } = message.kind() else { continue };
+            let Some(opened) = route.take(side, Some(id.to_buf())) else { continue };
+            let outcome = account::of_end(Status::Withheld, "another message of its batch was refused", None, Bytes::new());
+            if let Err(error) = self.recorder.close(opened, outcome).await {
+                tracing::error!(%error, "the end of a call was not recorded");
+            }
+        }
+        // A denial is recorded already; what could not be recorded cannot be recorded as refused either.
+        if !matches!(reason, Reason::Denied | Reason::NotRecorded(_))
+            && let Some(message) = messages.get(entered.len())
+        {
+            self.record_refusal(account::of_message(route.scope, side, message, &sent), &reason).await;
+        }
+        Refused::frame(sent.frame, &reason)
+    }
+
+    async fn record_refusal(&self, account: Account, reason: &Reason) {
+        let refusal = self.decider.refuse(account, reason.to_string());
+        if let Err(error) = self.recorder.refuse(refusal).await {
+            tracing::error!(%error, "a refusal was not recorded");
+        }
+    }
+
+    fn expect_round(&self, scope: &Scope, opened: &Opened, answer: &Answer<'_>) {
+        let Answer::Result(result) = answer else { return };
+        let view = ResultView::of(result);
+        if view.is_input_required()
+            && let Some(state) = view.request_state()
+        {
+            let next = opened.round().saturating_add(1);
+            self.rounds.expect(scope.run, Hash::of(state.as_bytes()), opened.call(), next);
+        }
+    }
+
+    /// The frame, with receipts where they are wanted and the schema has a place for them.
+    fn with_receipts(&self, sent: Sent<'_>, entered: &[Entered]) -> Bytes {
+        let (Receipts::InMeta, Frame::Single(message), [entered]) = (self.receipts, sent.frame, entered) else {
+            return sent.bytes.clone();
+        };
+        let Some(receipt) = entered.as_json() else { return sent.bytes.clone() };
+        mcp::edit::set_meta(message, RECEIPT, &receipt).map_or_else(|_| sent.bytes.clone(), Bytes::from)
+    }
+}
+
+/// Key of receipts in `_meta`.
+const RECEIPT: &str = "tollbook/receipt";
+
+/// What the ledger holds of a message that crosses.
+#[derive(Debug, Default)]
+struct Entered {
+    record: Option<(CallId, Receipt)>,
+}
+
+impl Entered {
+    fn of(receipt: &Receipt, call: CallId) -> Entered {
+        Entered { record: Some((call, receipt.clone())) }
+    }
+
+    fn as_json(&self) -> Option<String> {
+        let (call, receipt) = self.record.as_ref()?;
+        let mut out = String::new();
+        let mut object = ledger::json::Object::begin(&mut out);
+        object.plain("call", call);
+        object.number("index", receipt.seq);
+        object.plain("leaf", receipt.leaf_hash);
+        object.text("origin", &receipt.origin);
+        object.end();
+        Some(out)
+    }
+}
+
+/// Where a message belongs: the scope, and the exchange whose own calls are kept apart from it.
+pub(crate) struct Route<'a> {
+    pub(crate) scope: &'a Scope,
+    pub(crate) exchange: Option<&'a mut Pending>,
+}
+
+impl Route<'_> {
+    /// The id, if no open call of that side has it: ids are unique among what is open (MCP basic/index).
+    fn unused(&self, side: Side, id: IdBuf) -> Result<IdBuf, Reason> {
+        let open = match (&self.exchange, side) {
+            (Some(exchange), Side::Client) => exchange.has(side, &id),
+            _ => self.scope.pending().has(side, &id),
+        };
+        if open { Err(Reason::IdInUse) } else { Ok(id) }
+    }
+
+    fn keep(&mut self, side: Side, id: IdBuf, opened: Opened, message: &Message<'_>) {
+        let progress = match message.kind() {
+            Kind::Request { params: Some(params), .. } => Params::of(params).meta_progress_token(),
+            _ => None,
+        };
+        self.put_back(side, id, opened, progress);
+    }
+
+    fn put_back(&mut self, side: Side, id: IdBuf, opened: Opened, progress: Option<IdBuf>) {
+        match (&mut self.exchange, side) {
+            (Some(exchange), Side::Client) => exchange.keep(side, id, opened, progress),
+            _ => self.scope.pending().keep(side, id, opened, progress),
+        }
+    }
+
+    fn take(&mut self, side: Side, id: Option<IdBuf>) -> Option<Opened> {
+        let id = id?;
+        let in_exchange = self.exchange.as_mut().and_then(|exchange| exchange.take(side, &id));
+        in_exchange.or_else(|| self.scope.pending().take(side, &id)).map(|(opened, _)| opened)
+    }
+
+    /// Takes out the client's call that a notification of the server speaks of.
+    fn take_spoken_of(&mut self, message: &Message<'_>) -> Option<(IdBuf, Opened, Option<IdBuf>)> {
+        let token = match message.kind() {
+            Kind::Notification { params: Some(params), .. } => Params::of(params).progress_token(),
+            _ => None,
+        };
+        let taken = |pending: &mut Pending| {
+            let id = pending.spoken_of(token.as_ref())?;
+            pending.take(Side::Client, &id).map(|(opened, progress)| (id, opened, progress))
+        };
+        match self.exchange.as_mut().and_then(|exchange| taken(exchange)) {
+            Some(found) => Some(found),
+            None => taken(&mut self.scope.pending()),
+        }
+    }
+
+    fn only_call(&self) -> Option<CallId> {
+        let in_exchange = self.exchange.as_ref().and_then(|exchange| exchange.only_call());
+        in_exchange.or_else(|| self.scope.pending().only_call())
+    }
+}
+
+/// What a later round of a call shares with the round before: the server's state.
+fn round_key(message: &Message<'_>) -> Option<Hash> {
+    let Kind::Request { params: Some(params), .. } = message.kind() else { return None };
+    Params::of(params).request_state().map(|state| Hash::of(state.as_bytes()))
+}
+
+/// Whether a frame is made of answers to what is open.
+fn answers(frame: &Frame<'_>, pending: &Pending) -> bool {
+    frame.messages().iter().all(|message| match message.kind() {
+        Kind::Response { id: Some(id), .. } => pending.has(Side::Client, &id.to_buf()),
+        _ => false,
+    })
+}

@@ -1,0 +1,140 @@
+//! What a client gets when its message does not go on: an HTTP status and a JSON-RPC error that leaks nothing.
+
+use bytes::Bytes;
+use http::StatusCode;
+use ledger::Status;
+use mcp::error::{self, ErrorCode};
+use mcp::message::{Frame, IdBuf, Kind, ParseError};
+use recorder::RecordError;
+
+use crate::upstream::LinkError;
+use crate::upstream::http::Unreachable;
+
+/// Why a frame does not go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Reason {
+    #[error(transparent)]
+    Malformed(#[from] ParseError),
+    #[error("batches exist in protocol version 2025-03-26 only; send one message at a time")]
+    Batch,
+    #[error(transparent)]
+    Header(#[from] mcp::header::HeaderMismatch),
+    #[error("a call with this id is still open; use a new id")]
+    IdInUse,
+    #[error("no request with this id waits for an answer")]
+    Unasked,
+    #[error("the body is not JSON; send `Content-Type: application/json`")]
+    MediaType,
+    #[error(transparent)]
+    Body(#[from] crate::listen::body::BodyError),
+    #[error("denied by policy")]
+    Denied,
+    #[error("the call was not recorded and therefore not made: {0}")]
+    NotRecorded(#[from] RecordError),
+    #[error(transparent)]
+    Unreachable(#[from] Unreachable),
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    #[error("the server's answer cannot be passed on: {0}")]
+    Answer(&'static str),
+    #[error("this session is unknown or has ended; initialize again")]
+    NoSession,
+}
+
+/// A refusal, ready to send.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) status: StatusCode,
+    pub(crate) body: Bytes,
+    reason: String,
+    /// Whether somebody waits for the body; what is sent for notifications is for HTTP alone.
+    pub(crate) is_owed: bool,
+}
+
+impl Refused {
+    /// Refuses every request of a frame.
+    pub(crate) fn frame(frame: &Frame<'_>, reason: &Reason) -> Refused {
+        let mut answers: Vec<String> = Vec::new();
+        for message in frame.messages() {
+            if let Kind::Request { id, .. } = message.kind() {
+                answers.push(reason.answer(Some(id.raw())));
+            }
+        }
+        let is_owed = !answers.is_empty();
+        let body = match (frame, answers.as_slice()) {
+            (Frame::Batch(_), [_, ..]) => format!("[{}]", answers.join(",")),
+            (_, [answer]) => answer.clone(),
+            _ => reason.answer(None),
+        };
+        Refused { status: reason.status(), body: body.into(), reason: reason.to_string(), is_owed }
+    }
+
+    /// Refuses what could not be parsed: `id` is known where the parser could still read it.
+    pub(crate) fn unparsed(id: Option<&str>, reason: &Reason) -> Refused {
+        Refused { status: reason.status(), body: reason.answer(id).into(), reason: reason.to_string(), is_owed: true }
+    }
+
+    /// Answers requests by their ids.
+    pub(crate) fn requests(ids: &[IdBuf], reason: &Reason) -> Refused {
+        let answers: Vec<String> = ids.iter().map(|id| reason.answer(Some(id.raw()))).collect();
+        let body = match answers.as_slice() {
+            [] => reason.answer(None),
+            [answer] => answer.clone(),
+            _ => format!("[{}]", answers.join(",")),
+        };
+        Refused { status: reason.status(), body: body.into(), reason: reason.to_string(), is_owed: true }
+    }
+
+    /// Why, in words.
+    pub(crate) fn reason(&self) -> &str {
+        &self.reason
+    }
+}
+
+impl Reason {
+    /// The JSON-RPC error that says so.
+    pub(crate) fn answer(&self, id: Option<&str>) -> String {
+        error::error_response(id, self.code(), &self.to_string())
+    }
+
+    /// How a call ended for this reason.
+    pub(crate) fn end(&self) -> Status {
+        match self {
+            Reason::Unreachable(Unreachable::Timeout) => Status::Timeout,
+            _ => Status::UpstreamFailed,
+        }
+    }
+
+    fn code(&self) -> ErrorCode {
+        match self {
+            Reason::Malformed(error) => error.code(),
+            Reason::Header(_) => ErrorCode::HEADER_MISMATCH,
+            Reason::Batch | Reason::IdInUse | Reason::Unasked | Reason::MediaType | Reason::Body(_) => {
+                ErrorCode::INVALID_REQUEST
+            }
+            Reason::NoSession => ErrorCode::INVALID_REQUEST,
+            Reason::Denied => ErrorCode::DENIED,
+            Reason::NotRecorded(_) => ErrorCode::NOT_RECORDED,
+            Reason::Unreachable(_) | Reason::Link(_) | Reason::Answer(_) => ErrorCode::INTERNAL_ERROR,
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Reason::Malformed(_) | Reason::Batch | Reason::Header(_) | Reason::IdInUse | Reason::Unasked => {
+                StatusCode::BAD_REQUEST
+            }
+            Reason::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Reason::Body(error) => match error {
+                crate::listen::body::BodyError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+                crate::listen::body::BodyError::Slow => StatusCode::REQUEST_TIMEOUT,
+                crate::listen::body::BodyError::Broken => StatusCode::BAD_REQUEST,
+            },
+            Reason::Denied => StatusCode::OK,
+            Reason::NotRecorded(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Reason::Unreachable(Unreachable::Timeout) => StatusCode::GATEWAY_TIMEOUT,
+            Reason::Unreachable(_) | Reason::Link(_) | Reason::Answer(_) => StatusCode::BAD_GATEWAY,
+            Reason::NoSession => StatusCode::NOT_FOUND,
+        }
+    }
+}

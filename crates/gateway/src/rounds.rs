@@ -1,0 +1,51 @@
+//! Which requests are rounds of one call (multi-round-trip requests of 2026-07-28).
+//!
+//! The protocol has no call id: a server answers `input_required`, the client asks again with a new JSON-RPC id and the
+//! server's `requestState` or with answers. The key is what both legs share. Bounded in number and age: a round that
+//! comes later is recorded as a call of its own, never refused.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use ledger::{CallId, Hash, RunId};
+use tokio::time::Instant;
+
+/// Calls that wait for their next round.
+const MOST: usize = 10_000;
+
+/// How long one waits.
+const LONGEST: Duration = Duration::from_secs(60 * 60);
+
+/// The calls whose next round may come.
+#[derive(Debug, Default)]
+pub(crate) struct Rounds {
+    /// Owned here; locked for one look-up or insertion at a time.
+    waiting: Mutex<HashMap<(RunId, Hash), Waiting>>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    call: CallId,
+    next: u32,
+    since: Instant,
+}
+
+impl Rounds {
+    /// The call and round that a request continues, if any.
+    pub(crate) fn resume(&self, run: RunId, key: Hash) -> Option<(CallId, u32)> {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&(run, key))?;
+        (waiting.since.elapsed() < LONGEST).then_some((waiting.call, waiting.next))
+    }
+
+    /// Remembers that a call waits for its next round.
+    pub(crate) fn expect(&self, run: RunId, key: Hash, call: CallId, next: u32) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.len() >= MOST {
+            waiting.retain(|_, entry| entry.since.elapsed() < LONGEST);
+        }
+        if waiting.len() < MOST {
+            waiting.insert((run, key), Waiting { call, next, since: Instant::now() });
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Which run a message belongs to: one MCP session, one client process, or one wrapped server.
+//!
+//! Sessions are bound to the principal who opened them: somebody else's session id finds nothing.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ledger::RunId;
+use ledger::payload::Fields;
+use recorder::{RecordError, Recorder, RunStart};
+use tokio::sync::{OnceCell, watch};
+use tokio::time::Instant;
+
+use crate::account::json_text;
+use crate::bridge::Bridge;
+use crate::clock;
+use crate::peer::{Peer, Process};
+use crate::scope::{Scope, Transport};
+
+/// The open runs and the sessions they stand for.
+#[derive(Debug)]
+pub(crate) struct Runs {
+    recorder: Recorder,
+    /// Owned here; locked for look-ups and changes, never over an await.
+    open: Mutex<Open>,
+    /// Turns true when streams without a call in them should end.
+    stopping: watch::Sender<bool>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    sessions: HashMap<(Arc<str>, String), Arc<Session>>,
+    processes: HashMap<(Arc<str>, Process), Arc<Session>>,
+}
+
+/// What a session id, or a client process without one, stands for.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) scope: Arc<Scope>,
+    /// Where the server is reached by a stream of messages, from the first message on.
+    pub(crate) bridge: OnceCell<Arc<Bridge>>,
+    /// When a message last came. Locked for single reads and writes.
+    used: Mutex<Instant>,
+}
+
+/// Which rule named a run: the record says so.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Rule {
+    Session,
+    Process,
+    Wrap,
+}
+
+impl Rule {
+    fn as_str(self) -> &'static str {
+        match self {
+            Rule::Session => "one MCP session",
+            Rule::Process => "one client process",
+            Rule::Wrap => "one wrapped server",
+        }
+    }
+}
+
+impl Session {
+    pub(crate) fn new(scope: Arc<Scope>) -> Arc<Session> {
+        Arc::new(Session { scope, bridge: OnceCell::new(), used: Mutex::new(Instant::now()) })
+    }
+
+    fn touch(&self) {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn idle(&self) -> Duration {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    /// Whether nothing but the table refers to this session and no call is open.
+    fn is_unused(this: &Arc<Session>) -> bool {
+        Arc::strong_count(this) == 1 && this.scope.pending().is_empty()
+    }
+}
+
+impl Runs {
+    pub(crate) fn new(recorder: Recorder) -> Runs {
+        Runs { recorder, open: Mutex::default(), stopping: watch::Sender::new(false) }
+    }
+
+    /// Begins a run: its `session.open` record is durable when this returns.
+    pub(crate) async fn begin(
+        &self,
+        server: &Arc<str>,
+        peer: Arc<Peer>,
+        transport: Transport,
+        rule: Rule,
+    ) -> Result<Arc<Scope>, RecordError> {
+        let run = clock::new_run();
+        let mut fields = Fields::new();
+        fields.insert("principal".into(), json_text(&peer.principal));
+        fields.insert("server".into(), json_text(server));
+        fields.insert("transport".into(), json_text(transport.as_str()));
+        fields.insert("peer".into(), peer.describe());
+        fields.insert("rule".into(), json_text(rule.as_str()));
+        self.recorder.begin_run(RunStart { run, subject: Arc::clone(&peer.principal), fields }).await?;
+        tracing::debug!(%run, server = &**server, "run begins");
+        Ok(Arc::new(Scope::new(Arc::clone(server), run, peer, transport)))
+    }
+
+    /// Ends a run. Where that cannot be recorded, the log says so and recovery closes it.
+    pub(crate) async fn end(&self, run: RunId, reason: &'static str) {
+        if let Err(error) = self.recorder.end_run(run, reason).await {
+            tracing::error!(%run, %error, "the end of a run was not recorded");
+        }
+    }
+
+    /// Enters a session under the id that its server gave it.
+    pub(crate) fn enter(&self, id: &str, session: Arc<Session>) {
+        let key = (Arc::clone(&session.scope.server), id.to_owned());
+        self.open().sessions.insert(key, session);
+    }
+
+    /// The session of that id, if its principal is the one asking.
+    pub(crate) fn session(&self, server: &Arc<str>, id: &str, peer: &Peer) -> Option<Arc<Session>> {
+        let open = self.open();
+        let session = open.sessions.get(&(Arc::clone(server), id.to_owned()))?;
+        (session.scope.peer.principal == peer.principal).then(|| {
+            session.touch();
+            Arc::clone(session)
+        })
+    }
+
+    /// Removes a session; its run is to be ended by the caller.
+    pub(crate) fn leave(&self, server: &Arc<str>, id: &str) -> Option<Arc<Session>> {
+        self.open().sessions.remove(&(Arc::clone(server), id.to_owned()))
+    }
+
+    /// Removes a session whose server has ended; `false`: it was removed before.
+    pub(crate) fn forget(&self, session: &Arc<Session>) -> bool {
+        let mut open = self.open();
+        let before = open.sessions.len() + open.processes.len();
+        open.sessions.retain(|_, other| !Arc::ptr_eq(other, session));
+        open.processes.retain(|_, other| !Arc::ptr_eq(other, session));
+        open.sessions.len() + open.processes.len() < before
+    }
+
+    /// The run of a client process that has no session, begun at its first message.
+    pub(crate) async fn of_process(&self, server: &Arc<str>, peer: &Arc<Peer>) -> Result<Arc<Session>, RecordError> {
+        let key = (Arc::clone(server), peer.process.clone());
+        if let Some(session) = self.open().processes.get(&key) {
+            session.touch();
+            return Ok(Arc::clone(session));
+        }
+        let scope = self.begin(server, Arc::clone(peer), Transport::Streamable, Rule::Process).await?;
+        let begun = Session::new(scope);
+        let entered = Arc::clone(self.open().processes.entry(key).or_insert_with(|| Arc::clone(&begun)));
+        if !Arc::ptr_eq(&entered, &begun) {
+            // Another connection of the same process was first.
+            self.end(begun.scope.run, "superseded").await;
+        }
+        Ok(entered)
+    }
+
+    /// Takes out what has not been used for `idle`; open calls keep a session.
+    pub(crate) fn take_idle(&self, idle: Duration) -> Vec<Arc<Session>> {
+        let mut open = self.open();
+        let is_idle = |session: &Arc<Session>| session.idle() >= idle && Session::is_unused(session);
+        let mut taken: Vec<_> = open.sessions.extract_if(|_, session| is_idle(session)).map(|(_, s)| s).collect();
+        taken.extend(open.processes.extract_if(|_, session| is_idle(session)).map(|(_, s)| s));
+        taken
+    }
+
+    /// Asks streams without a call in them to end.
+    pub(crate) fn close_streams(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Resolves when [`Runs::close_streams`] was called.
+    pub(crate) async fn stopping(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        // No panic can happen between the changes made under this lock.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,151 @@
+//! What the messages of one MCP session, one stateless exchange or one wrapped server share: the server, the run,
+//! who is at the other end, and the calls that are open.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ledger::{CallId, RunId};
+use mcp::era::Era;
+use mcp::message::IdBuf;
+use recorder::Opened;
+
+use crate::account::Side;
+use crate::peer::Peer;
+
+/// Shared by all messages that may answer one another.
+#[derive(Debug)]
+pub(crate) struct Scope {
+    /// The server's configured name.
+    pub(crate) server: Arc<str>,
+    pub(crate) run: RunId,
+    pub(crate) peer: Arc<Peer>,
+    pub(crate) transport: Transport,
+    /// Learned from the first messages. Locked for single reads and writes, never over an await.
+    facts: Mutex<Facts>,
+    /// Calls without an answer yet. Locked likewise.
+    pending: Mutex<Pending>,
+}
+
+/// How the client is connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Streamable,
+    Sse,
+    Wrap,
+}
+
+impl Transport {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Transport::Streamable => "streamable-http",
+            Transport::Sse => "http+sse",
+            Transport::Wrap => "stdio",
+        }
+    }
+}
+
+/// What the peers have said of themselves: claims, not proof.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Facts {
+    /// `clientInfo` as sent, a JSON text.
+    pub(crate) agent: Option<Arc<str>>,
+    /// Protocol version as a word.
+    pub(crate) version: Option<Arc<str>>,
+    pub(crate) era: Option<Era>,
+    /// First digits of the session id's SHA-256.
+    pub(crate) session: Option<Arc<str>>,
+}
+
+/// Open calls by who asked and under which id.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    calls: HashMap<(Side, IdBuf), Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    opened: Opened,
+    /// The token that progress notifications will name.
+    progress: Option<IdBuf>,
+}
+
+impl Scope {
+    pub(crate) fn new(server: Arc<str>, run: RunId, peer: Arc<Peer>, transport: Transport) -> Scope {
+        Scope { server, run, peer, transport, facts: Mutex::default(), pending: Mutex::default() }
+    }
+
+    /// A scope of the same run for one exchange: its facts are its own.
+    pub(crate) fn for_exchange(&self) -> Arc<Scope> {
+        Arc::new(Scope::new(Arc::clone(&self.server), self.run, Arc::clone(&self.peer), self.transport))
+    }
+
+    /// A copy of what is known now.
+    pub(crate) fn facts(&self) -> Facts {
+        lock(&self.facts).clone()
+    }
+
+    /// Adds to what is known.
+    pub(crate) fn learn(&self, change: impl FnOnce(&mut Facts)) {
+        change(&mut lock(&self.facts));
+    }
+
+    /// The open calls. Not to be held over an await.
+    pub(crate) fn pending(&self) -> MutexGuard<'_, Pending> {
+        lock(&self.pending)
+    }
+}
+
+impl Pending {
+    /// Keeps an open call until its answer comes.
+    pub(crate) fn keep(&mut self, asked_by: Side, id: IdBuf, opened: Opened, progress: Option<IdBuf>) {
+        self.calls.insert((asked_by, id), Waiting { opened, progress });
+    }
+
+    /// Whether a call of that id is open.
+    pub(crate) fn has(&self, asked_by: Side, id: &IdBuf) -> bool {
+        self.calls.contains_key(&(asked_by, id.clone()))
+    }
+
+    /// Takes a call out, with its progress token.
+    pub(crate) fn take(&mut self, asked_by: Side, id: &IdBuf) -> Option<(Opened, Option<IdBuf>)> {
+        self.calls.remove(&(asked_by, id.clone())).map(|waiting| (waiting.opened, waiting.progress))
+    }
+
+    /// Moves all calls to another place.
+    pub(crate) fn move_to(&mut self, other: &mut Pending) {
+        other.calls.extend(self.calls.drain());
+    }
+
+    /// Takes all calls out.
+    pub(crate) fn drain(&mut self) -> Vec<(Side, IdBuf, Opened)> {
+        self.calls.drain().map(|((side, id), waiting)| (side, id, waiting.opened)).collect()
+    }
+
+    /// The client's call that a notification of the server speaks of: the one with that progress token, else the only one.
+    pub(crate) fn spoken_of(&self, token: Option<&IdBuf>) -> Option<IdBuf> {
+        let mut asked = self.calls.iter().filter(|((side, _), _)| *side == Side::Client);
+        if let Some(token) = token {
+            return asked.find(|(_, waiting)| waiting.progress.as_ref() == Some(token)).map(|((_, id), _)| id.clone());
+        }
+        match (asked.next(), asked.next()) {
+            (Some(((_, id), _)), None) => Some(id.clone()),
+            _ => None,
+        }
+    }
+
+    /// The id of the only open call of the client.
+    pub(crate) fn only_call(&self) -> Option<CallId> {
+        let id = self.spoken_of(None)?;
+        self.calls.get(&(Side::Client, id)).map(|waiting| waiting.opened.call())
+    }
+
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.calls.is_empty()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic elsewhere cannot leave these small values half-written.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

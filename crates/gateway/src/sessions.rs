@@ -1,0 +1,99 @@
+//! Beginning and ending of what outlives an exchange: sessions, their streams to servers, their runs.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{HeaderMap, HeaderValue};
+use ledger::Hash;
+use ledger::Status;
+use mcp::message::ParseError;
+
+use crate::account::Side;
+use crate::bridge::Bridge;
+use crate::clock;
+use crate::listen::streamable::SESSION;
+use crate::runs::Session;
+use crate::peer::Peer;
+use crate::refusal::{Reason, Refused};
+use crate::scope::Scope;
+use crate::upstream::{LinkError, Server};
+use crate::Gateway;
+
+impl Gateway {
+    /// The session's stream of messages to its server, opened at the first call.
+    pub(crate) async fn bridge(
+        self: &Arc<Self>,
+        server: &Server,
+        session: &Arc<Session>,
+    ) -> Result<Arc<Bridge>, LinkError> {
+        let open = || async {
+            let end = server.connect().await?;
+            let (bridge, carrying) = Bridge::new(Arc::clone(&session.scope), end, Arc::clone(&self.pipeline));
+            let gateway = Arc::clone(self);
+            let weak = Arc::downgrade(session);
+            tokio::spawn(async move {
+                let reason = carrying.await;
+                tracing::debug!(reason, "a stream of messages ended");
+                if let Some(session) = weak.upgrade() {
+                    gateway.drop_session(&session, "the server has ended").await;
+                }
+            });
+            Ok(bridge)
+        };
+        session.bridge.get_or_try_init(open).await.cloned()
+    }
+
+    /// Mints an id for a session that the gateway itself keeps, and names it in the response's headers.
+    pub(crate) fn mint_session(&self, session: &Arc<Session>, headers: &mut HeaderMap) {
+        let id = clock::new_session();
+        if let Ok(value) = HeaderValue::from_str(&id) {
+            headers.insert(SESSION, value);
+        }
+        self.know_session(&id, session);
+    }
+
+    /// Enters a session under its id.
+    pub(crate) fn know_session(&self, id: &str, session: &Arc<Session>) {
+        let digest: Arc<str> = Hash::of(id.as_bytes()).to_hex().chars().take(16).collect::<String>().into();
+        session.scope.learn(|facts| facts.session = Some(digest));
+        self.runs.enter(id, Arc::clone(session));
+    }
+
+    /// Ends the session of that id.
+    pub(crate) async fn end_session(&self, server: &Arc<str>, id: &str, reason: &'static str) {
+        if let Some(session) = self.runs.leave(server, id) {
+            self.close_run(&session.scope, reason).await;
+        }
+    }
+
+    /// Ends a session that its server has ended. The run of a client process goes on: its next message may begin
+    /// anew.
+    pub(crate) async fn drop_session(&self, session: &Arc<Session>, reason: &'static str) {
+        if self.runs.forget(session) {
+            self.close_run(&session.scope, reason).await;
+        }
+    }
+
+    /// Closes the calls that are still open, then the run.
+    pub(crate) async fn close_run(&self, scope: &Scope, reason: &'static str) {
+        let mut open = std::mem::take(&mut *scope.pending());
+        self.pipeline.close_all(&mut open, Status::Disconnected, reason).await;
+        self.runs.end(scope.run, reason).await;
+    }
+
+    /// Refuses bytes that are no message; they are recorded under the run of the client's process.
+    pub(crate) async fn refuse_unparsed(
+        &self,
+        server: &Server,
+        peer: &Arc<Peer>,
+        bytes: &Bytes,
+        error: ParseError,
+    ) -> Refused {
+        match self.runs.of_process(&server.name, peer).await {
+            Ok(session) => {
+                self.pipeline.refuse_bytes(&session.scope, Side::Client, bytes, Reason::Malformed(error)).await
+            }
+            Err(error) => Refused::unparsed(None, &Reason::NotRecorded(error)),
+        }
+    }
+}

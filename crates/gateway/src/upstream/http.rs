@@ -1,0 +1,126 @@
+//! An upstream over HTTP: sends what was recorded, gives back the response with its body unread.
+//!
+//! Nothing is parsed here. What crosses in a POST needs a [`Released`], the proof that it was recorded; GET and DELETE carry no
+//! message.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, Request, Response, Uri};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use crate::pipeline::Released;
+use crate::settings::{HttpServer, HttpVersion, Limits};
+
+/// A pooled client of one server.
+#[derive(Debug)]
+pub(crate) struct HttpUpstream {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    server: HttpServer,
+    answer_wait: Duration,
+}
+
+/// Why an upstream gave no response. The texts go to clients: they name no address.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unreachable {
+    #[error("the server cannot be reached")]
+    Connect(#[source] hyper_util::client::legacy::Error),
+    #[error("the server closed the connection before it answered")]
+    Broken(#[source] hyper_util::client::legacy::Error),
+    #[error("the server did not answer in time")]
+    Timeout,
+}
+
+/// Why a client for an upstream could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The system's certificate authorities could not be read.
+    #[error("cannot read the system's certificate authorities; install `ca-certificates` or set `SSL_CERT_FILE`")]
+    Roots(#[source] std::io::Error),
+}
+
+impl HttpUpstream {
+    pub(crate) fn new(server: HttpServer, limits: &Limits) -> Result<HttpUpstream, ClientError> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(limits.connect_wait));
+        let connector = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_provider_and_native_roots(rustls::crypto::aws_lc_rs::default_provider())
+            .map_err(ClientError::Roots)?
+            .https_or_http()
+            .enable_all_versions()
+            .wrap_connector(tcp);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(30))
+            .timer(TokioTimer::new())
+            .http2_only(server.version == HttpVersion::Http2Only)
+            .build(connector);
+        Ok(HttpUpstream { client, server, answer_wait: limits.answer_wait })
+    }
+
+    /// The configured URL.
+    pub(crate) fn url(&self) -> &Uri {
+        &self.server.url
+    }
+
+    /// Sends recorded messages to the server's endpoint.
+    pub(crate) async fn forward(
+        &self,
+        released: &Released,
+        headers: HeaderMap,
+    ) -> Result<Response<Incoming>, Unreachable> {
+        self.send(Method::POST, self.server.url.clone(), headers, released.frame().clone()).await
+    }
+
+    /// Sends recorded messages to an address that the server named on its event stream (HTTP+SSE).
+    pub(crate) async fn forward_to(
+        &self,
+        released: &Released,
+        endpoint: Uri,
+    ) -> Result<Response<Incoming>, Unreachable> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self.send(Method::POST, endpoint, headers, released.frame().clone()).await
+    }
+
+    /// Opens the server's stream of messages: carries none itself.
+    pub(crate) async fn listen(&self, headers: HeaderMap) -> Result<Response<Incoming>, Unreachable> {
+        self.send(Method::GET, self.server.url.clone(), headers, Bytes::new()).await
+    }
+
+    /// Ends a session at the server.
+    pub(crate) async fn end_session(&self, headers: HeaderMap) -> Result<Response<Incoming>, Unreachable> {
+        self.send(Method::DELETE, self.server.url.clone(), headers, Bytes::new()).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        uri: Uri,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, Unreachable> {
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        request.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        for (name, value) in &self.server.headers {
+            request.headers_mut().insert(name.clone(), value.clone());
+        }
+        match tokio::time::timeout(self.answer_wait, self.client.request(request)).await {
+            Err(_) => Err(Unreachable::Timeout),
+            Ok(Err(error)) if error.is_connect() => Err(Unreachable::Connect(error)),
+            Ok(Err(error)) => Err(Unreachable::Broken(error)),
+            Ok(Ok(response)) => Ok(response),
+        }
+    }
+}
