@@ -122,6 +122,11 @@ impl Payload {
         self.value(name).map(|value| salts.disclosure(name, value))
     }
 
+    /// The salt of the body's digest, base64url: with it and the body's disclosure anybody can check the body.
+    pub fn body_salt(&self) -> String {
+        URL_SAFE_NO_PAD.encode(Salts::new(&self.secret).of("body:bytes"))
+    }
+
     /// The JSON value of a field or span.
     pub fn value(&self, name: &str) -> Option<&str> {
         self.fields.get(name).map(String::as_str).or_else(|| self.span(name))
