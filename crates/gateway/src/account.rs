@@ -113,7 +113,13 @@ fn of_scope(scope: &Scope, side: Side) -> Fields {
     fields
 }
 
-fn add_params(fields: &mut Fields, spans: &mut Spans, message: &Message<'_>, method: &str, params: &RawValue) {
+fn add_params(
+    fields: &mut Fields,
+    spans: &mut Spans,
+    message: &Message<'_>,
+    method: &str,
+    params: &RawValue,
+) {
     let view = Params::of(params);
     let name = match Method::of(method).map(|method| method.target) {
         Some(Target::Tool | Target::Prompt) => view.name(),

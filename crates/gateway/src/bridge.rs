@@ -61,7 +61,10 @@ impl Bridge {
             let reason = loop {
                 match from.recv().await {
                     Some(Arrival::Message(message)) => {
-                        match pipeline.carry_bytes(Route { scope: &scope, exchange: None }, Side::Server, &message).await {
+                        match pipeline
+                            .carry_bytes(Route { scope: &scope, exchange: None }, Side::Server, &message)
+                            .await
+                        {
                             Ok(released) => {
                                 if let Some(bridge) = weak.upgrade() {
                                     bridge.deliver(released).await;
@@ -69,12 +72,20 @@ impl Bridge {
                             }
                             Err(refused) => {
                                 let reason = refused.reason();
-                                tracing::warn!(server = &*scope.server, reason, "a server's message was withheld");
+                                tracing::warn!(
+                                    server = &*scope.server,
+                                    reason,
+                                    "a server's message was withheld"
+                                );
                             }
                         }
                     }
                     Some(Arrival::Junk(reason)) => {
-                        tracing::warn!(server = &*scope.server, reason, "a server printed what is no message");
+                        tracing::warn!(
+                            server = &*scope.server,
+                            reason,
+                            "a server printed what is no message"
+                        );
                     }
                     Some(Arrival::Ended(reason)) => break reason,
                     None => break "the server has ended".to_owned(),

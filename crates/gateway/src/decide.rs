@@ -2,7 +2,7 @@
 //! only place where a [`Cleared`] can come from.
 
 use ledger::Verdict;
-use recorder::{Account, Clerk, Cleared, Decision, Refusal};
+use recorder::{Account, Cleared, Clerk, Decision, Refusal};
 
 /// Decides; owns the right to clear.
 #[derive(Debug)]

@@ -61,11 +61,13 @@ async fn carry_up(
 ) -> String {
     while let Some(arrival) = from_client.recv().await {
         let sent = match arrival {
-            Arrival::Message(message) => match pipeline.carry_bytes(Route { scope, exchange: None }, Side::Client, &message).await {
-                Ok(released) => to_server.send(released).await,
-                Err(refused) if refused.is_owed => to_client.send(Released::refusal(refused)).await,
-                Err(_) => Ok(()),
-            },
+            Arrival::Message(message) => {
+                match pipeline.carry_bytes(Route { scope, exchange: None }, Side::Client, &message).await {
+                    Ok(released) => to_server.send(released).await,
+                    Err(refused) if refused.is_owed => to_client.send(Released::refusal(refused)).await,
+                    Err(_) => Ok(()),
+                }
+            }
             Arrival::Junk(reason) => {
                 tracing::warn!(server = &*scope.server, reason, "a client sent what is no message");
                 Ok(())
@@ -87,13 +89,19 @@ async fn carry_down(
 ) -> String {
     while let Some(arrival) = from_server.recv().await {
         match arrival {
-            Arrival::Message(message) => match pipeline.carry_bytes(Route { scope, exchange: None }, Side::Server, &message).await {
-                // A client that has left gets nothing more, but the record of what the server did goes on.
-                Ok(released) => drop(to_client.send(released).await),
-                Err(refused) => {
-                    tracing::warn!(server = &*scope.server, reason = refused.reason(), "a server's message was withheld");
+            Arrival::Message(message) => {
+                match pipeline.carry_bytes(Route { scope, exchange: None }, Side::Server, &message).await {
+                    // A client that has left gets nothing more, but the record of what the server did goes on.
+                    Ok(released) => drop(to_client.send(released).await),
+                    Err(refused) => {
+                        tracing::warn!(
+                            server = &*scope.server,
+                            reason = refused.reason(),
+                            "a server's message was withheld"
+                        );
+                    }
                 }
-            },
+            }
             Arrival::Junk(reason) => {
                 tracing::warn!(server = &*scope.server, reason, "a server printed what is no message");
             }

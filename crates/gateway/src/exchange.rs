@@ -118,12 +118,21 @@ impl Exchange {
         let scope = if by_exchange { session.scope.for_exchange() } else { Arc::clone(&session.scope) };
         intake.teach(&scope);
         if !matches!(self.server.link, Link::Http(_)) {
-            self.gateway.bridge(&self.server, &session).await.map_err(|error| refused(&Reason::Link(error)))?;
+            self.gateway
+                .bridge(&self.server, &session)
+                .await
+                .map_err(|error| refused(&Reason::Link(error)))?;
         }
         Ok(Place { scope, session, intake })
     }
 
-    async fn over_http(&mut self, place: &Place, upstream: &HttpUpstream, released: Released, headers: &HeaderMap) {
+    async fn over_http(
+        &mut self,
+        place: &Place,
+        upstream: &HttpUpstream,
+        released: Released,
+        headers: &HeaderMap,
+    ) {
         let cancels = place.intake.era == Era::Stateless;
         let response = tokio::select! {
             response = upstream.forward(&released, guard::towards_upstream(headers)) => response,
@@ -179,7 +188,9 @@ impl Exchange {
             match part {
                 Ok(Some(part)) => decoder.push(&part),
                 Ok(None) => break,
-                Err(body::BodyError::Slow) => return self.fail(&Reason::Answer("the stream fell silent")).await,
+                Err(body::BodyError::Slow) => {
+                    return self.fail(&Reason::Answer("the stream fell silent")).await;
+                }
                 Err(_) => break,
             }
         }
@@ -194,7 +205,11 @@ impl Exchange {
             Ok(released) if released.frame() == data => Some(raw.clone()),
             Ok(released) => Some(item.reframe(released.frame())),
             Err(refused) => {
-                tracing::warn!(server = &*self.server.name, reason = refused.reason(), "a server's message was withheld");
+                tracing::warn!(
+                    server = &*self.server.name,
+                    reason = refused.reason(),
+                    "a server's message was withheld"
+                );
                 None
             }
         }

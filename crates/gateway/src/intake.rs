@@ -27,7 +27,8 @@ impl Intake {
     /// Classifies a frame and checks its headers against its body.
     pub(crate) fn of(frame: &Frame<'_>, headers: &HeaderMap) -> Result<Intake, Reason> {
         let version = headers.get("mcp-protocol-version").and_then(|value| value.to_str().ok());
-        let facts = HeaderFacts { protocol_version: version, has_session: headers.contains_key("mcp-session-id") };
+        let facts =
+            HeaderFacts { protocol_version: version, has_session: headers.contains_key("mcp-session-id") };
         let class = era::classify(frame, &facts);
         if matches!(frame, Frame::Batch(_)) && !class.allows_batches() {
             return Err(Reason::Batch);
@@ -88,7 +89,9 @@ impl Intake {
         if let Some(agent) = params.client_info() {
             self.agent = Some(agent.to_owned());
         }
-        if self.initializes && let Some(version) = params.protocol_version() {
+        if self.initializes
+            && let Some(version) = params.protocol_version()
+        {
             self.version = Some(ProtocolVersion::parse(&version));
         }
     }

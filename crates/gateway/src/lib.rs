@@ -41,8 +41,8 @@ use crate::listen::sse::Streams;
 use crate::pipeline::Pipeline;
 use crate::runs::Runs;
 use crate::settings::{Limits, Settings};
-pub use crate::upstream::http::ClientError;
 use crate::upstream::Server;
+pub use crate::upstream::http::ClientError;
 
 /// How often idle runs are looked for.
 const SWEEP: Duration = Duration::from_secs(30);

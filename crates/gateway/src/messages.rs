@@ -81,14 +81,6 @@ impl Decoder {
     pub(crate) fn is_resumable(&self) -> bool {
         matches!(self, Decoder::Events { resumable: true, .. })
     }
-
-    /// Writes a message of the gateway's own in this stream's framing.
-    pub(crate) fn encode(&self, message: &[u8]) -> Bytes {
-        match self {
-            Decoder::Events { .. } => encode_event(None, Some("message"), message),
-            Decoder::Lines(_) => [message, b"\n"].concat().into(),
-        }
-    }
 }
 
 impl Item {

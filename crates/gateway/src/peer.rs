@@ -50,8 +50,10 @@ impl Peer {
                 process: Process::Address(remote),
             };
         };
-        let process = owner_of(socket.inode)
-            .map_or(Process::Address(remote), |pid| Process::Known { pid, started: start_time(pid).unwrap_or(0) });
+        let process = owner_of(socket.inode).map_or(Process::Address(remote), |pid| Process::Known {
+            pid,
+            started: start_time(pid).unwrap_or(0),
+        });
         Peer { principal: principal(socket.uid), process }
     }
 
@@ -145,7 +147,8 @@ mod tests {
     fn finds_its_own_process_behind_a_loopback_connection() {
         for bind in ["127.0.0.1:0", "[::1]:0"] {
             let listener = std::net::TcpListener::bind(bind).expect("loopback");
-            let client = std::net::TcpStream::connect(listener.local_addr().expect("bound")).expect("connect");
+            let client =
+                std::net::TcpStream::connect(listener.local_addr().expect("bound")).expect("connect");
             let (_server, remote) = listener.accept().expect("accept");
             let peer = Peer::of_address(remote);
             assert_eq!(peer.principal, principal(rustix::process::getuid().as_raw()));

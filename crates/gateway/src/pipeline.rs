@@ -61,12 +61,20 @@ impl Pipeline {
     }
 
     /// Carries a frame from `side` through the phases, message by message: it crosses whole or not at all.
-    pub(crate) async fn carry(&self, mut route: Route<'_>, side: Side, sent: Sent<'_>) -> Result<Released, Refused> {
+    pub(crate) async fn carry(
+        &self,
+        mut route: Route<'_>,
+        side: Side,
+        sent: Sent<'_>,
+    ) -> Result<Released, Refused> {
         let mut receipts = Vec::new();
         for message in sent.frame.messages() {
             match self.carry_message(&mut route, side, message, sent).await {
                 Ok(receipt) => receipts.push(receipt),
-                Err(reason) => return Err(self.turn_back(route, side, sent, &receipts, reason).await),
+                Err(reason) => {
+                    self.withdraw(&mut route, side, sent, receipts.len()).await;
+                    return Err(self.turn_back(route.scope, side, sent, receipts.len(), reason).await);
+                }
             }
         }
         Ok(Released { frame: self.with_receipts(sent, &receipts) })
@@ -94,7 +102,8 @@ impl Pipeline {
                 if side == Side::Server
                     && let Some((id, opened, progress)) = route.take_spoken_of(message)
                 {
-                    let noted = self.recorder.note(&opened, account::of_note(route.scope, message, &sent)).await;
+                    let noted =
+                        self.recorder.note(&opened, account::of_note(route.scope, message, &sent)).await;
                     route.put_back(Side::Client, id, opened, progress);
                     return Ok(noted.map(|()| Entered::default())?); // durable before the call's end is
                 }
@@ -115,7 +124,12 @@ impl Pipeline {
 
 impl Pipeline {
     /// Like [`Pipeline::carry`], for bytes that are not parsed yet.
-    pub(crate) async fn carry_bytes(&self, route: Route<'_>, side: Side, bytes: &Bytes) -> Result<Released, Refused> {
+    pub(crate) async fn carry_bytes(
+        &self,
+        route: Route<'_>,
+        side: Side,
+        bytes: &Bytes,
+    ) -> Result<Released, Refused> {
         match mcp::message::parse(bytes) {
             Ok(frame) => self.carry(route, side, Sent { bytes, frame: &frame, headers: None }).await,
             Err(error) => Err(self.refuse_bytes(route.scope, side, bytes, Reason::Malformed(error)).await),
@@ -123,7 +137,13 @@ impl Pipeline {
     }
 
     /// Records that bytes were refused.
-    pub(crate) async fn refuse_bytes(&self, scope: &Scope, side: Side, bytes: &Bytes, reason: Reason) -> Refused {
+    pub(crate) async fn refuse_bytes(
+        &self,
+        scope: &Scope,
+        side: Side,
+        bytes: &Bytes,
+        reason: Reason,
+    ) -> Refused {
         let account = account::of_bytes(scope, side, bytes);
         let id = mcp::message::id_of_refused(bytes);
         self.record_refusal(account, &reason).await;
@@ -207,29 +227,33 @@ impl Pipeline {
         }
     }
 
-    /// A frame does not cross: what it had opened is closed as withheld, what was wrong with it is recorded.
-    async fn turn_back(
-        &self,
-        mut route: Route<'_>,
-        side: Side,
-        sent: Sent<'_>,
-        entered: &[Entered],
-        reason: Reason,
-    ) -> Refused {
-        let messages = sent.frame.messages();
-        for message in messages.iter().take(entered.len()) {
+    /// Closes what the first `entered` messages of a frame had opened: the frame does not cross.
+    async fn withdraw(&self, route: &mut Route<'_>, side: Side, sent: Sent<'_>, entered: usize) {
+        for message in sent.frame.messages().iter().take(entered) {
             let Kind::Request { id, .. } = message.kind() else { continue };
             let Some(opened) = route.take(side, Some(id.to_buf())) else { continue };
-            let outcome = account::of_end(Status::Withheld, "another message of its batch was refused", None, Bytes::new());
+            let reason = "another message of its batch was refused";
+            let outcome = account::of_end(Status::Withheld, reason, None, Bytes::new());
             if let Err(error) = self.recorder.close(opened, outcome).await {
                 tracing::error!(%error, "the end of a call was not recorded");
             }
         }
+    }
+
+    /// Records why a frame does not cross, and makes the answer that says so.
+    async fn turn_back(
+        &self,
+        scope: &Scope,
+        side: Side,
+        sent: Sent<'_>,
+        at: usize,
+        reason: Reason,
+    ) -> Refused {
         // A denial is recorded already; what could not be recorded cannot be recorded as refused either.
         if !matches!(reason, Reason::Denied | Reason::NotRecorded(_))
-            && let Some(message) = messages.get(entered.len())
+            && let Some(message) = sent.frame.messages().get(at)
         {
-            self.record_refusal(account::of_message(route.scope, side, message, &sent), &reason).await;
+            self.record_refusal(account::of_message(scope, side, message, &sent), &reason).await;
         }
         Refused::frame(sent.frame, &reason)
     }
@@ -254,7 +278,8 @@ impl Pipeline {
 
     /// The frame, with receipts where they are wanted and the schema has a place for them.
     fn with_receipts(&self, sent: Sent<'_>, entered: &[Entered]) -> Bytes {
-        let (Receipts::InMeta, Frame::Single(message), [entered]) = (self.receipts, sent.frame, entered) else {
+        let (Receipts::InMeta, Frame::Single(message), [entered]) = (self.receipts, sent.frame, entered)
+        else {
             return sent.bytes.clone();
         };
         let Some(receipt) = entered.as_json() else { return sent.bytes.clone() };

@@ -71,7 +71,12 @@ impl Refused {
 
     /// Refuses what could not be parsed: `id` is known where the parser could still read it.
     pub(crate) fn unparsed(id: Option<&str>, reason: &Reason) -> Refused {
-        Refused { status: reason.status(), body: reason.answer(id).into(), reason: reason.to_string(), is_owed: true }
+        Refused {
+            status: reason.status(),
+            body: reason.answer(id).into(),
+            reason: reason.to_string(),
+            is_owed: true,
+        }
     }
 
     /// Answers requests by their ids.

@@ -144,7 +144,11 @@ impl Runs {
     }
 
     /// The run of a client process that has no session, begun at its first message.
-    pub(crate) async fn of_process(&self, server: &Arc<str>, peer: &Arc<Peer>) -> Result<Arc<Session>, RecordError> {
+    pub(crate) async fn of_process(
+        &self,
+        server: &Arc<str>,
+        peer: &Arc<Peer>,
+    ) -> Result<Arc<Session>, RecordError> {
         let key = (Arc::clone(server), peer.process.clone());
         if let Some(session) = self.open().processes.get(&key) {
             session.touch();
@@ -164,7 +168,8 @@ impl Runs {
     pub(crate) fn take_idle(&self, idle: Duration) -> Vec<Arc<Session>> {
         let mut open = self.open();
         let is_idle = |session: &Arc<Session>| session.idle() >= idle && Session::is_unused(session);
-        let mut taken: Vec<_> = open.sessions.extract_if(|_, session| is_idle(session)).map(|(_, s)| s).collect();
+        let mut taken: Vec<_> =
+            open.sessions.extract_if(|_, session| is_idle(session)).map(|(_, s)| s).collect();
         taken.extend(open.processes.extract_if(|_, session| is_idle(session)).map(|(_, s)| s));
         taken
     }

@@ -125,7 +125,9 @@ impl Pending {
     pub(crate) fn spoken_of(&self, token: Option<&IdBuf>) -> Option<IdBuf> {
         let mut asked = self.calls.iter().filter(|((side, _), _)| *side == Side::Client);
         if let Some(token) = token {
-            return asked.find(|(_, waiting)| waiting.progress.as_ref() == Some(token)).map(|((_, id), _)| id.clone());
+            return asked
+                .find(|(_, waiting)| waiting.progress.as_ref() == Some(token))
+                .map(|((_, id), _)| id.clone());
         }
         match (asked.next(), asked.next()) {
             (Some(((_, id), _)), None) => Some(id.clone()),

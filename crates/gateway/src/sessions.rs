@@ -8,16 +8,16 @@ use ledger::Hash;
 use ledger::Status;
 use mcp::message::ParseError;
 
+use crate::Gateway;
 use crate::account::Side;
 use crate::bridge::Bridge;
 use crate::clock;
 use crate::listen::streamable::SESSION;
-use crate::runs::Session;
 use crate::peer::Peer;
 use crate::refusal::{Reason, Refused};
+use crate::runs::Session;
 use crate::scope::Scope;
 use crate::upstream::{LinkError, Server};
-use crate::Gateway;
 
 impl Gateway {
     /// The session's stream of messages to its server, opened at the first call.
@@ -91,7 +91,9 @@ impl Gateway {
     ) -> Refused {
         match self.runs.of_process(&server.name, peer).await {
             Ok(session) => {
-                self.pipeline.refuse_bytes(&session.scope, Side::Client, bytes, Reason::Malformed(error)).await
+                self.pipeline
+                    .refuse_bytes(&session.scope, Side::Client, bytes, Reason::Malformed(error))
+                    .await
             }
             Err(error) => Refused::unparsed(None, &Reason::NotRecorded(error)),
         }

@@ -39,7 +39,9 @@ impl Tag {
     }
 
     fn of(byte: u8) -> Option<Tag> {
-        [Tag::Client, Tag::Server, Tag::ClientEnd, Tag::ServerEnd, Tag::Junk].into_iter().find(|tag| tag.byte() == byte)
+        [Tag::Client, Tag::Server, Tag::ClientEnd, Tag::ServerEnd, Tag::Junk]
+            .into_iter()
+            .find(|tag| tag.byte() == byte)
     }
 }
 
@@ -49,7 +51,9 @@ impl Tag {
 /// The stream's own, `InvalidData` for an unknown tag or a frame beyond the limit, `UnexpectedEof` inside a frame.
 pub async fn read<R: AsyncRead + Unpin>(reader: &mut R, limit: usize) -> io::Result<Option<(Tag, Bytes)>> {
     let tag = match reader.read_u8().await {
-        Ok(byte) => Tag::of(byte).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "unknown frame"))?,
+        Ok(byte) => {
+            Tag::of(byte).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "unknown frame"))?
+        }
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
         Err(error) => return Err(error),
     };
@@ -84,7 +88,10 @@ mod tests {
         write(&mut wire, Tag::Client, b"{}").await.expect("write");
         write(&mut wire, Tag::ServerEnd, b"").await.expect("write");
         let mut reader = wire.as_slice();
-        assert_eq!(read(&mut reader, 10).await.expect("read"), Some((Tag::Client, Bytes::from_static(b"{}"))));
+        assert_eq!(
+            read(&mut reader, 10).await.expect("read"),
+            Some((Tag::Client, Bytes::from_static(b"{}")))
+        );
         assert_eq!(read(&mut reader, 10).await.expect("read"), Some((Tag::ServerEnd, Bytes::new())));
         assert_eq!(read(&mut reader, 10).await.expect("read"), None);
     }

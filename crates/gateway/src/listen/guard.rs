@@ -136,7 +136,9 @@ pub(crate) fn recorded(headers: &HeaderMap) -> String {
     fields.dedup_by_key(|(name, _)| *name);
     let members: Vec<String> = fields
         .iter()
-        .map(|(name, value)| format!("{}:{}", crate::account::json_text(name), crate::account::json_text(value)))
+        .map(|(name, value)| {
+            format!("{}:{}", crate::account::json_text(name), crate::account::json_text(value))
+        })
         .collect();
     format!("{{{}}}", members.join(","))
 }
@@ -166,7 +168,10 @@ mod tests {
             (vec![("host", "localhost"), ("origin", "http://localhost:3000")], Ok(())),
             (vec![("host", "localhost"), ("origin", "https://evil.example")], Err(Intrusion::Origin)),
             (vec![("host", "localhost"), ("origin", "null")], Err(Intrusion::Origin)),
-            (vec![("host", "localhost"), ("origin", "http://localhost@evil.example")], Err(Intrusion::Origin)),
+            (
+                vec![("host", "localhost"), ("origin", "http://localhost@evil.example")],
+                Err(Intrusion::Origin),
+            ),
         ] {
             assert_eq!(hosts.check(&uri, &headers(&lines)), expected, "{lines:?}");
         }
@@ -186,6 +191,9 @@ mod tests {
         let kept = towards_upstream(&sent);
         let names: Vec<_> = kept.keys().map(HeaderName::as_str).collect();
         assert_eq!(names, ["mcp-session-id", "x-other"]);
-        assert_eq!(recorded(&headers(&[("authorization", "Bearer x"), ("accept", "a\"b")])), r#"{"accept":"a\"b"}"#);
+        assert_eq!(
+            recorded(&headers(&[("authorization", "Bearer x"), ("accept", "a\"b")])),
+            r#"{"accept":"a\"b"}"#
+        );
     }
 }

@@ -107,7 +107,9 @@ impl Listeners {
     async fn accept(&self) -> io::Result<Accepted> {
         let tcp = async {
             match &self.tcp {
-                Some(listener) => listener.accept().await.map(|(stream, remote)| Accepted::Tcp(stream, remote)),
+                Some(listener) => {
+                    listener.accept().await.map(|(stream, remote)| Accepted::Tcp(stream, remote))
+                }
                 None => std::future::pending().await,
             }
         };
@@ -178,7 +180,11 @@ where
 }
 
 /// From path and method to the endpoint.
-async fn route(gateway: &Arc<Gateway>, connection: &Arc<Connection>, request: Request<Incoming>) -> Response<Body> {
+async fn route(
+    gateway: &Arc<Gateway>,
+    connection: &Arc<Connection>,
+    request: Request<Incoming>,
+) -> Response<Body> {
     if let Origin::Tcp(_) = connection.origin
         && let Err(intrusion) = gateway.hosts.check(request.uri(), request.headers())
     {
@@ -195,9 +201,10 @@ async fn route(gateway: &Arc<Gateway>, connection: &Arc<Connection>, request: Re
             };
             match (endpoint, &server.link, request.method()) {
                 (None, _, _) => streamable::serve(gateway, server, connection, request).await,
-                (Some("sse" | "messages"), Link::Http(_), _) => {
-                    reply::text(StatusCode::NOT_FOUND, "this server speaks Streamable HTTP: use its address without `/sse`")
-                }
+                (Some("sse" | "messages"), Link::Http(_), _) => reply::text(
+                    StatusCode::NOT_FOUND,
+                    "this server speaks Streamable HTTP: use its address without `/sse`",
+                ),
                 (Some("sse"), _, &Method::GET) => sse::open(gateway, server, connection).await,
                 (Some("messages"), _, &Method::POST) => sse::post(gateway, connection, request).await,
                 (Some("sse" | "messages"), ..) => reply::empty(StatusCode::METHOD_NOT_ALLOWED),

@@ -30,7 +30,9 @@ impl hyper::body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match &mut *self {
             Body::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Body::Stream(parts) => parts.poll_recv(context).map(|part| part.map(|bytes| Ok(Frame::data(bytes)))),
+            Body::Stream(parts) => {
+                parts.poll_recv(context).map(|part| part.map(|bytes| Ok(Frame::data(bytes))))
+            }
         }
     }
 
@@ -107,7 +109,9 @@ pub(crate) fn json(status: StatusCode, body: Bytes) -> Response<Body> {
 pub(crate) fn text(status: StatusCode, line: &str) -> Response<Body> {
     let mut response = Response::new(Body::Whole(Some(format!("{line}\n").into())));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
 }
 

@@ -32,7 +32,13 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 #[derive(Debug, Default)]
 pub(crate) struct Streams {
     /// Owned here; locked for single look-ups and changes.
-    open: Mutex<HashMap<String, (Arc<Peer>, mpsc::Sender<Arrival>)>>,
+    open: Mutex<HashMap<String, Stream>>,
+}
+
+#[derive(Debug)]
+struct Stream {
+    owner: Arc<Peer>,
+    arrivals: mpsc::Sender<Arrival>,
 }
 
 /// Opens an event stream and the server behind it.
@@ -50,7 +56,8 @@ pub(crate) async fn open(
         Ok(upstream) => upstream,
         Err(error) => return refuse(Reason::Link(error)),
     };
-    let scope = match gateway.runs.begin(&server.name, Arc::clone(&peer), Transport::Sse, Rule::Session).await {
+    let scope = match gateway.runs.begin(&server.name, Arc::clone(&peer), Transport::Sse, Rule::Session).await
+    {
         Ok(scope) => scope,
         Err(error) => return refuse(Reason::NotRecorded(error)),
     };
@@ -89,7 +96,8 @@ pub(crate) async fn post(
         let refused = Refused::unparsed(None, &reason);
         reply::json(refused.status, refused.body)
     };
-    let id = request.uri().query().and_then(|query| query.strip_prefix("session=")).unwrap_or_default().to_owned();
+    let id =
+        request.uri().query().and_then(|query| query.strip_prefix("session=")).unwrap_or_default().to_owned();
     let peer = connection.peer().await;
     let Some(arrivals) = gateway.streams.find(&id, &peer) else { return refuse(Reason::NoSession) };
     let limits = &gateway.limits;
@@ -119,13 +127,16 @@ async fn write_events(mut reply: Reply, endpoint: String, mut messages: mpsc::Re
 }
 
 impl Streams {
-    fn enter(&self, id: &str, peer: Arc<Peer>, arrivals: mpsc::Sender<Arrival>) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), (peer, arrivals));
+    fn enter(&self, id: &str, owner: Arc<Peer>, arrivals: mpsc::Sender<Arrival>) {
+        let stream = Stream { owner, arrivals };
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), stream);
     }
 
     fn find(&self, id: &str, peer: &Peer) -> Option<mpsc::Sender<Arrival>> {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.get(id).filter(|(owner, _)| owner.principal == peer.principal).map(|(_, arrivals)| arrivals.clone())
+        open.get(id)
+            .filter(|stream| stream.owner.principal == peer.principal)
+            .map(|stream| stream.arrivals.clone())
     }
 
     /// Dropping the sender tells the relay that the client has left.

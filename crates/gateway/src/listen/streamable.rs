@@ -27,13 +27,15 @@ pub(crate) async fn serve(
     request: Request<Incoming>,
 ) -> Response<Body> {
     let stateless = request.headers().get("mcp-protocol-version").is_some_and(|version| {
-        version.to_str().is_ok_and(|text| mcp::era::ProtocolVersion::parse(text).era() == mcp::era::Era::Stateless)
+        version
+            .to_str()
+            .is_ok_and(|text| mcp::era::ProtocolVersion::parse(text).era() == mcp::era::Era::Stateless)
     });
-    match request.method() {
-        &Method::POST => post(gateway, server, connection, request).await,
+    match *request.method() {
+        Method::POST => post(gateway, server, connection, request).await,
         // The stateless era knows POST alone.
-        &Method::GET if !stateless => listen(gateway, server, connection, request.headers()).await,
-        &Method::DELETE if !stateless => end(gateway, server, connection, request.headers()).await,
+        Method::GET if !stateless => listen(gateway, server, connection, request.headers()).await,
+        Method::DELETE if !stateless => end(gateway, server, connection, request.headers()).await,
         _ => {
             let mut response = reply::empty(StatusCode::METHOD_NOT_ALLOWED);
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
@@ -122,9 +124,9 @@ where
 {
     let (head, answer) = oneshot::channel();
     tokio::spawn(start(Reply::Head(head)));
-    answer
-        .await
-        .unwrap_or_else(|_| reply::text(StatusCode::INTERNAL_SERVER_ERROR, "the exchange ended without an answer"))
+    answer.await.unwrap_or_else(|_| {
+        reply::text(StatusCode::INTERNAL_SERVER_ERROR, "the exchange ended without an answer")
+    })
 }
 
 /// The session that the headers name, or what stands for the client process where they name none.

@@ -32,7 +32,10 @@ pub(crate) async fn accept(
         return reply::text(StatusCode::UPGRADE_REQUIRED, "this address is for `tollbook wrap`");
     }
     if !is_server_name(name) {
-        return reply::text(StatusCode::BAD_REQUEST, "a server's name is 1 to 64 of a-z, A-Z, 0-9, `-`, `_`, `.`");
+        return reply::text(
+            StatusCode::BAD_REQUEST,
+            "a server's name is 1 to 64 of a-z, A-Z, 0-9, `-`, `_`, `.`",
+        );
     }
     let peer = connection.peer().await;
     let upgrade = hyper::upgrade::on(&mut request);
@@ -103,7 +106,9 @@ async fn read_frames<R: AsyncRead + Unpin>(
         let sent = match tag {
             Tag::Client => client.send(Arrival::Message(frame)).await,
             Tag::Server => server.send(Arrival::Message(frame)).await,
-            Tag::ClientEnd => client.send(Arrival::Ended("the client has closed its output".to_owned())).await,
+            Tag::ClientEnd => {
+                client.send(Arrival::Ended("the client has closed its output".to_owned())).await
+            }
             Tag::ServerEnd => server.send(Arrival::Ended(String::from_utf8_lossy(&frame).into_owned())).await,
             Tag::Junk => server.send(Arrival::Junk("a line longer than the limit")).await,
         };

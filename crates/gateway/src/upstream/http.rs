@@ -41,7 +41,9 @@ pub(crate) enum Unreachable {
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The system's certificate authorities could not be read.
-    #[error("cannot read the system's certificate authorities; install `ca-certificates` or set `SSL_CERT_FILE`")]
+    #[error(
+        "cannot read the system's certificate authorities; install `ca-certificates` or set `SSL_CERT_FILE`"
+    )]
     Roots(#[source] std::io::Error),
 }
 

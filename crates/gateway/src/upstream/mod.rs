@@ -51,7 +51,9 @@ impl Server {
     ) -> Result<Server, ClientError> {
         let link = match settings {
             ServerSettings::Http(server) => Link::Http(Arc::new(HttpUpstream::new(server, limits)?)),
-            ServerSettings::Sse(server) => Link::Sse(Arc::new(HttpUpstream::new(server, limits)?), limits.clone()),
+            ServerSettings::Sse(server) => {
+                Link::Sse(Arc::new(HttpUpstream::new(server, limits)?), limits.clone())
+            }
             ServerSettings::Stdio(server) => {
                 Link::Stdio(Arc::new(Spawner::new(name, server, stderr_dir, limits.message_bytes)))
             }

@@ -135,9 +135,9 @@ fn resolve(stream: &Uri, endpoint: &[u8]) -> Result<Uri, ConnectError> {
         let folder = stream.path().rsplit_once('/').map_or("", |(folder, _)| folder);
         format!("{folder}/{text}").parse().map_err(|_| ConnectError::NoEndpoint)?
     };
-    let same_origin = given.authority().is_none_or(|authority| {
-        Some(authority) == stream.authority() && given.scheme() == stream.scheme()
-    });
+    let same_origin = given
+        .authority()
+        .is_none_or(|authority| Some(authority) == stream.authority() && given.scheme() == stream.scheme());
     if !same_origin {
         return Err(ConnectError::ForeignEndpoint);
     }

@@ -78,21 +78,21 @@ impl Spawner {
     /// Starts a child. Its task lives until the child is gone.
     pub(crate) fn start(self: &Arc<Self>) -> Result<End, SpawnError> {
         self.check_back_off()?;
-        let mut child = self.command()?.spawn().map_err(SpawnError::Spawn)?;
-        let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(SpawnError::Spawn(io::Error::other("standard streams are missing")));
-        };
+        let child = self.command()?.spawn().map_err(SpawnError::Spawn)?;
         let (to, from_gateway) = mpsc::channel(QUEUE);
         let (to_gateway, from) = mpsc::channel(QUEUE);
         tracing::info!(server = self.name, pid = child.id(), "server started");
         let spawner = Arc::clone(self);
-        tokio::spawn(async move { spawner.attend(child, stdin, stdout, from_gateway, to_gateway).await });
+        tokio::spawn(async move { spawner.attend(child, from_gateway, to_gateway).await });
         Ok(End { to, from })
     }
 
     fn command(&self) -> Result<Command, SpawnError> {
-        let (program, arguments) =
-            self.server.command.split_first().ok_or_else(|| SpawnError::Spawn(io::ErrorKind::InvalidInput.into()))?;
+        let (program, arguments) = self
+            .server
+            .command
+            .split_first()
+            .ok_or_else(|| SpawnError::Spawn(io::ErrorKind::InvalidInput.into()))?;
         let mut command = std::process::Command::new(program);
         command
             .args(arguments)
@@ -127,11 +127,11 @@ impl Spawner {
     async fn attend(
         &self,
         mut child: Child,
-        stdin: ChildStdin,
-        stdout: ChildStdout,
         from_gateway: mpsc::Receiver<Released>,
         to_gateway: mpsc::Sender<Arrival>,
     ) {
+        // Both were asked for.
+        let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else { return };
         let started = Instant::now();
         let group = child.id().and_then(|pid| i32::try_from(pid).ok());
         let writing = tokio::spawn(write_lines(stdin, from_gateway));
