@@ -1,0 +1,78 @@
+"""An MCP client on the Python SDK that follows a script: see ts.mjs, its twin, for the form of SPEC and of the output.
+
+Usage: python py.py SPEC
+"""
+
+import asyncio
+import json
+import os
+import sys
+
+from mcp import Client, MCPError, StdioServerParameters, stdio_client, types
+from mcp.client.sse import sse_client
+from mcp.client.streamable_http import streamable_http_client
+
+
+def transport(kind: dict):
+    if "stdio" in kind:
+        command, *args = kind["stdio"]
+        return stdio_client(StdioServerParameters(command=command, args=args, env=dict(os.environ)), errlog=open(os.devnull, "w"))
+    return sse_client(kind["sse"]) if "sse" in kind else streamable_http_client(kind["http"])
+
+
+async def sample(_context, _params):
+    content = types.TextContent(type="text", text="A scripted answer.")
+    return types.CreateMessageResult(model="scripted", role="assistant", content=content)
+
+
+async def elicit(_context, params):
+    schema = params.model_dump(by_alias=True).get("requestedSchema") or {}
+    kinds = {name: schema["properties"][name].get("type") for name in schema.get("required") or []}
+    filled = {name: True if kind == "boolean" else f"scripted {name}" for name, kind in kinds.items()}
+    return types.ElicitResult(action="accept", content=filled)
+
+
+async def roots(_context):
+    return types.ListRootsResult(roots=[types.Root(uri="file:///srv/project", name="project")])
+
+
+async def run(client: Client, method: str, params: dict, progress: list):
+    async def onprogress(done, total, message):
+        progress.append({"progress": done, "total": total, "message": message})
+
+    match method:
+        case "tools/list":
+            return await client.list_tools()
+        case "tools/call":
+            return await client.call_tool(params["name"], params.get("arguments"), progress_callback=onprogress)
+        case "resources/list":
+            return await client.list_resources()
+        case "resources/templates/list":
+            return await client.list_resource_templates()
+        case "resources/read":
+            return await client.read_resource(params["uri"])
+        case "prompts/list":
+            return await client.list_prompts()
+        case "prompts/get":
+            return await client.get_prompt(params["name"], params.get("arguments"))
+    raise ValueError(f"no such step: {method}")
+
+
+async def main(spec: dict):
+    info = types.Implementation(name="tollbook-e2e-py", version="1.0.0")
+    answers = {"sampling_callback": sample, "elicitation_callback": elicit, "list_roots_callback": roots}
+    async with Client(transport(spec["transport"]), mode=spec["version"], client_info=info, **answers) as client:
+        for step, params in spec["steps"]:
+            progress: list = []
+            line: dict = {"step": step}
+            try:
+                result = await run(client, step, params, progress)
+                line["result"] = result.model_dump(mode="json", by_alias=True, exclude_none=True)
+            except MCPError as error:
+                line["error"] = {"code": error.error.code, "message": error.error.message}
+            if progress:
+                line["progress"] = progress
+            print(json.dumps(line, separators=(",", ":")), flush=True)
+
+
+asyncio.run(main(json.loads(sys.argv[1])))

@@ -1,0 +1,63 @@
+// An MCP client on the TypeScript SDK that follows a script. Usage: node ts.mjs SPEC, where SPEC is
+// {"transport": {"stdio": [COMMAND…]} | {"sse": URL} | {"http": URL}, "version": "legacy" | "auto" | VERSION, "steps": […]};
+// a step is [METHOD, PARAMS]. Prints what the SDK delivered, a JSON line per step: {"step", "result" | "error", "progress"}.
+
+import { createRequire } from 'node:module';
+import { pathToFileURL } from 'node:url';
+
+// The packages stand beside the conformance fixture, this script beside its Python twin.
+const installed = createRequire(new URL('../node/package.json', import.meta.url));
+const load = (name) => import(pathToFileURL(installed.resolve(name)).href);
+const { Client, SSEClientTransport, StreamableHTTPClientTransport } = await load('@modelcontextprotocol/client');
+const { StdioClientTransport } = await load('@modelcontextprotocol/client/stdio');
+
+const spec = JSON.parse(process.argv[2]);
+const client = new Client(
+  { name: 'tollbook-e2e-ts', version: '1.0.0' },
+  {
+    capabilities: { sampling: {}, elicitation: { form: {} }, roots: {} },
+    versionNegotiation: { mode: ['legacy', 'auto'].includes(spec.version) ? spec.version : { pin: spec.version } },
+  },
+);
+client.setRequestHandler('sampling/createMessage', () => ({
+  model: 'scripted',
+  role: 'assistant',
+  content: { type: 'text', text: 'A scripted answer.' },
+}));
+client.setRequestHandler('elicitation/create', (request) => ({ action: 'accept', content: filled(request.params.requestedSchema) }));
+client.setRequestHandler('roots/list', () => ({ roots: [{ uri: 'file:///srv/project', name: 'project' }] }));
+
+await client.connect(transport(spec.transport));
+for (const [step, params] of spec.steps) {
+  const progress = [];
+  const outcome = await run(step, params, (update) => progress.push(update)).then(
+    (result) => ({ result }),
+    (error) => ({ error: { code: error.code, message: error.message } }),
+  );
+  console.log(JSON.stringify({ step, ...outcome, ...(progress.length > 0 && { progress }) }));
+}
+await client.close();
+
+function transport({ stdio, sse, http }) {
+  if (stdio) return new StdioClientTransport({ command: stdio[0], args: stdio.slice(1), env: process.env, stderr: 'ignore' });
+  return sse ? new SSEClientTransport(new URL(sse)) : new StreamableHTTPClientTransport(new URL(http));
+}
+
+function run(method, params, onprogress) {
+  switch (method) {
+    case 'tools/list': return client.listTools(params);
+    case 'tools/call': return client.callTool(params, { onprogress });
+    case 'resources/list': return client.listResources(params);
+    case 'resources/templates/list': return client.listResourceTemplates(params);
+    case 'resources/read': return client.readResource(params);
+    case 'prompts/list': return client.listPrompts(params);
+    case 'prompts/get': return client.getPrompt(params);
+    default: throw new Error(`no such step: ${method}`);
+  }
+}
+
+/** The least that a form's schema accepts: its required strings. */
+function filled(schema) {
+  const required = schema?.required ?? [];
+  return Object.fromEntries(required.map((name) => [name, schema.properties[name].type === 'boolean' ? true : `scripted ${name}`]));
+}
