@@ -49,8 +49,8 @@ pub(crate) fn json_text(text: &str) -> String {
 }
 
 /// The account of a request or notification.
-pub(crate) fn of_message(scope: &Scope, side: Side, message: &Message<'_>, sent: &Sent<'_>) -> Account {
-    let mut fields = of_scope(scope, side);
+pub(crate) fn of_message(scope: &Scope, message: &Message<'_>, sent: &Sent<'_>) -> Account {
+    let mut fields = of_scope(scope, sent.side);
     if let Some(headers) = sent.headers {
         fields.insert("headers".into(), guard::recorded(headers));
     }
@@ -69,7 +69,7 @@ pub(crate) fn of_message(scope: &Scope, side: Side, message: &Message<'_>, sent:
 
 /// The account of a server's notification within a call.
 pub(crate) fn of_note(scope: &Scope, message: &Message<'_>, sent: &Sent<'_>) -> Note {
-    let account = of_message(scope, Side::Server, message, sent);
+    let account = of_message(scope, message, sent);
     Note { fields: account.fields, spans: account.spans, body: account.body }
 }
 

@@ -63,12 +63,12 @@ impl Exchange {
             Ok(place) => place,
             Err(refused) => return self.refuse(&refused),
         };
-        let sent = Sent { bytes: &bytes, frame: &frame, headers: Some(&headers) };
+        let sent = Sent { side: Side::Client, bytes: &bytes, frame: &frame, headers: Some(&headers) };
         let requests = bridge::requests_of(&frame);
         // Over a stream of messages the answers come to the session, over HTTP to this exchange.
         let exchange = matches!(self.server.link, Link::Http(_)).then_some(&mut self.pending);
         let route = Route { scope: &place.scope, exchange };
-        let released = match self.gateway.pipeline.carry(route, Side::Client, sent).await {
+        let released = match self.gateway.pipeline.carry(route, sent).await {
             Ok(released) => released,
             Err(refused) => return self.refuse(&refused),
         };

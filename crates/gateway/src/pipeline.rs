@@ -32,6 +32,7 @@ pub(crate) struct Pipeline {
 /// A frame as it came.
 #[derive(Clone, Copy)]
 pub(crate) struct Sent<'a> {
+    pub(crate) side: Side,
     pub(crate) bytes: &'a Bytes,
     pub(crate) frame: &'a Frame<'a>,
     pub(crate) headers: Option<&'a HeaderMap>,
@@ -61,19 +62,14 @@ impl Pipeline {
     }
 
     /// Carries a frame from `side` through the phases, message by message: it crosses whole or not at all.
-    pub(crate) async fn carry(
-        &self,
-        mut route: Route<'_>,
-        side: Side,
-        sent: Sent<'_>,
-    ) -> Result<Released, Refused> {
+    pub(crate) async fn carry(&self, mut route: Route<'_>, sent: Sent<'_>) -> Result<Released, Refused> {
         let mut receipts = Vec::new();
         for message in sent.frame.messages() {
-            match self.carry_message(&mut route, side, message, sent).await {
+            match self.carry_message(&mut route, message, sent).await {
                 Ok(receipt) => receipts.push(receipt),
                 Err(reason) => {
-                    self.withdraw(&mut route, side, sent, receipts.len()).await;
-                    return Err(self.turn_back(route.scope, side, sent, receipts.len(), reason).await);
+                    self.withdraw(&mut route, sent, receipts.len()).await;
+                    return Err(self.turn_back(route.scope, sent, receipts.len(), reason).await);
                 }
             }
         }
@@ -84,14 +80,14 @@ impl Pipeline {
     async fn carry_message(
         &self,
         route: &mut Route<'_>,
-        side: Side,
         message: &Message<'_>,
         sent: Sent<'_>,
     ) -> Result<Entered, Reason> {
+        let side = sent.side;
         match message.kind() {
             Kind::Request { id, .. } => {
                 let id = route.unused(side, id.to_buf())?;
-                let account = self.account(route, side, message, sent); // identify: who asks whom for what
+                let account = self.account(route, message, sent); // identify: who asks whom for what
                 let cleared = self.clear(account).await?; //               decide, hold
                 let opened = self.recorder.open(cleared).await?; //        open: durable from here on
                 let entered = Entered::of(opened.receipt(), opened.call());
@@ -107,7 +103,7 @@ impl Pipeline {
                     route.put_back(Side::Client, id, opened, progress);
                     return Ok(noted.map(|()| Entered::default())?); // durable before the call's end is
                 }
-                let cleared = self.clear(self.account(route, side, message, sent)).await?;
+                let cleared = self.clear(self.account(route, message, sent)).await?;
                 let passed = self.recorder.pass(cleared).await?; // durable from here on
                 Ok(Entered::of(passed.receipt(), passed.call()))
             }
@@ -131,7 +127,7 @@ impl Pipeline {
         bytes: &Bytes,
     ) -> Result<Released, Refused> {
         match mcp::message::parse(bytes) {
-            Ok(frame) => self.carry(route, side, Sent { bytes, frame: &frame, headers: None }).await,
+            Ok(frame) => self.carry(route, Sent { side, bytes, frame: &frame, headers: None }).await,
             Err(error) => Err(self.refuse_bytes(route.scope, side, bytes, Reason::Malformed(error)).await),
         }
     }
@@ -166,7 +162,7 @@ impl Pipeline {
             && answers(&frame, pending)
         {
             let route = Route { scope, exchange: Some(pending) };
-            return self.carry(route, Side::Server, Sent { bytes, frame: &frame, headers: None }).await;
+            return self.carry(route, Sent { side: Side::Server, bytes, frame: &frame, headers: None }).await;
         }
         if status.is_success() {
             let reason = Reason::Answer("it does not answer what was asked");
@@ -205,13 +201,13 @@ impl Pipeline {
         Refused::requests(&ids, reason)
     }
 
-    fn account(&self, route: &Route<'_>, side: Side, message: &Message<'_>, sent: Sent<'_>) -> Account {
-        let mut account = account::of_message(route.scope, side, message, &sent);
+    fn account(&self, route: &Route<'_>, message: &Message<'_>, sent: Sent<'_>) -> Account {
+        let mut account = account::of_message(route.scope, message, &sent);
         let resumed = round_key(message).and_then(|key| self.rounds.resume(route.scope.run, key));
         let (call, round) = resumed.unwrap_or_else(|| (clock::new_call(), 0));
         account.call = Some(call);
         account.round = round;
-        if side == Side::Server {
+        if sent.side == Side::Server {
             account.parent = route.only_call();
         }
         account
@@ -228,10 +224,10 @@ impl Pipeline {
     }
 
     /// Closes what the first `entered` messages of a frame had opened: the frame does not cross.
-    async fn withdraw(&self, route: &mut Route<'_>, side: Side, sent: Sent<'_>, entered: usize) {
+    async fn withdraw(&self, route: &mut Route<'_>, sent: Sent<'_>, entered: usize) {
         for message in sent.frame.messages().iter().take(entered) {
             let Kind::Request { id, .. } = message.kind() else { continue };
-            let Some(opened) = route.take(side, Some(id.to_buf())) else { continue };
+            let Some(opened) = route.take(sent.side, Some(id.to_buf())) else { continue };
             let reason = "another message of its batch was refused";
             let outcome = account::of_end(Status::Withheld, reason, None, Bytes::new());
             if let Err(error) = self.recorder.close(opened, outcome).await {
@@ -241,19 +237,12 @@ impl Pipeline {
     }
 
     /// Records why a frame does not cross, and makes the answer that says so.
-    async fn turn_back(
-        &self,
-        scope: &Scope,
-        side: Side,
-        sent: Sent<'_>,
-        at: usize,
-        reason: Reason,
-    ) -> Refused {
+    async fn turn_back(&self, scope: &Scope, sent: Sent<'_>, at: usize, reason: Reason) -> Refused {
         // A denial is recorded already; what could not be recorded cannot be recorded as refused either.
         if !matches!(reason, Reason::Denied | Reason::NotRecorded(_))
             && let Some(message) = sent.frame.messages().get(at)
         {
-            self.record_refusal(account::of_message(scope, side, message, &sent), &reason).await;
+            self.record_refusal(account::of_message(scope, message, &sent), &reason).await;
         }
         Refused::frame(sent.frame, &reason)
     }
