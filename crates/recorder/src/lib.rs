@@ -1,1 +1,43 @@
-//! Placeholder.
+//! The durable side of the ledger: nothing goes on before its record is on the disk.
+//!
+//! [`start`] locks a data folder, settles what an earlier process left open, and gives a [`Recorder`]. Its
+//! records are sealed, placed in order by one committer thread and durable when the call returns; behind
+//! it a publisher makes them a signed, verifiable log. [`Recorder`] can add to the record, never change it.
+//!
+//! Only this crate knows the ledger's files. Their forms are in `docs/formats/`.
+
+mod account;
+mod book;
+mod clock;
+mod committer;
+mod disk;
+mod error;
+mod input;
+mod keystore;
+mod log;
+mod origins;
+mod pack;
+mod progress;
+mod publisher;
+mod queue;
+mod receipt;
+mod recorder;
+mod seal;
+mod sealing;
+mod settings;
+mod spool;
+mod start;
+mod state;
+mod wal;
+
+pub use account::{Account, Cleared, Clerk, Decision, Note, Outcome, Refusal, RunStart};
+pub use disk::{Space, free_space};
+pub use error::RecordError;
+pub use keystore::KeystoreError;
+pub use origins::Predecessor;
+pub use receipt::{Closed, Opened, Passed, Receipt, Refused};
+pub use recorder::{Health, Recorder};
+pub use seal::BlobError;
+pub use settings::{Limits, Settings, SpaceProbe};
+pub use start::{Recovered, Shutdown, ShutdownError, StartError, Started, start};
+pub use wal::scan::WalError;
