@@ -104,8 +104,8 @@ impl Pipeline {
                     return Ok(noted.map(|()| Entered::default())?); // durable before the call's end is
                 }
                 let cleared = self.clear(self.account(route, message, sent)).await?;
-                let passed = self.recorder.pass(cleared).await?; // durable from here on
-                Ok(Entered::of(passed.receipt(), passed.call()))
+                self.recorder.pass(cleared).await?; // durable from here on
+                Ok(Entered::default())
             }
             Kind::Response { id, outcome } => {
                 let opened = route.take(side.other(), id.map(|id| id.to_buf())).ok_or(Reason::Unasked)?;
@@ -203,10 +203,12 @@ impl Pipeline {
 
     fn account(&self, route: &Route<'_>, message: &Message<'_>, sent: Sent<'_>) -> Account {
         let mut account = account::of_message(route.scope, message, &sent);
-        let resumed = round_key(message).and_then(|key| self.rounds.resume(route.scope.run, key));
-        let (call, round) = resumed.unwrap_or_else(|| (clock::new_call(), 0));
-        account.call = Some(call);
-        account.round = round;
+        if let Kind::Request { .. } = message.kind() {
+            let resumed = round_key(message).and_then(|key| self.rounds.resume(route.scope.run, key));
+            let (call, round) = resumed.unwrap_or_else(|| (clock::new_call(), 0));
+            account.call = Some(call);
+            account.round = round;
+        }
         if sent.side == Side::Server {
             account.parent = route.only_call();
         }
