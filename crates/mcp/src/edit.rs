@@ -19,7 +19,9 @@ pub enum EditError {
 /// [`EditError::NoPlace`] for errors, for results that are no object, and for requests without params.
 pub fn set_meta(message: &Message<'_>, key: &str, value: &str) -> Result<String, EditError> {
     let holder = match message.kind() {
-        Kind::Request { params: Some(params), .. } | Kind::Notification { params: Some(params), .. } => *params,
+        Kind::Request { params: Some(params), .. } | Kind::Notification { params: Some(params), .. } => {
+            *params
+        }
         Kind::Response { outcome: Answer::Result(result), .. } => *result,
         _ => return Err(EditError::NoPlace),
     };

@@ -83,9 +83,10 @@ pub fn classify(frame: &Frame<'_>, headers: &HeaderFacts<'_>) -> Class {
         return Class { era: Era::Stateless, version: Some(ProtocolVersion(version)) };
     }
     let version = headers.protocol_version.map(ProtocolVersion::parse);
-    let initializes = frame.messages().iter().any(
-        |message| matches!(message.kind(), Kind::Request { method, .. } if method == "initialize"),
-    );
+    let initializes = frame
+        .messages()
+        .iter()
+        .any(|message| matches!(message.kind(), Kind::Request { method, .. } if method == "initialize"));
     let era = match &version {
         Some(version) if !initializes && !headers.has_session => version.era(),
         _ => Era::Session,

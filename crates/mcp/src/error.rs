@@ -28,7 +28,11 @@ impl ErrorCode {
 /// An error response. `id` is the request's id as it was written; without one it is `null`.
 pub fn error_response(id: Option<&str>, code: ErrorCode, message: &str) -> String {
     let id = id.unwrap_or("null");
-    format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{},"message":{}}}}}"#, code.0, json_string(message))
+    format!(
+        r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{},"message":{}}}}}"#,
+        code.0,
+        json_string(message)
+    )
 }
 
 /// A tool result that says the tool was not run: models see it, SDKs do not throw.

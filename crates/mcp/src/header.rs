@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::fields::Params;
 use crate::message::{Kind, Message};
-use crate::method::{Method, Target};
+use crate::method::{Eras, Method, Target};
 
 /// Prefix of headers that mirror arguments, in lower case.
 pub const PARAM_PREFIX: &str = "mcp-param-";
@@ -46,7 +46,9 @@ pub fn check(message: &Message<'_>, headers: &[(&str, &str)]) -> Result<(), Head
     let version = params.meta_version();
     compare(headers, "MCP-Protocol-Version", version.as_deref(), required && version.is_some())?;
     compare(headers, "Mcp-Method", Some(method), required)?;
-    let name = match Method::of(method).map(|method| method.target) {
+    // A method of the other era names nothing here: the server says that it does not know it.
+    let known = Method::of(method).filter(|method| method.eras != Eras::Session);
+    let name = match known.map(|method| method.target) {
         Some(Target::Tool | Target::Prompt) => params.name(),
         Some(Target::Resource) => params.uri(),
         Some(Target::Task) => params.task_id(),
@@ -61,7 +63,8 @@ fn compare(
     body: Option<&str>,
     required: bool,
 ) -> Result<(), HeaderMismatch> {
-    let mut values = headers.iter().filter(|(header, _)| header.eq_ignore_ascii_case(name)).map(|(_, value)| *value);
+    let mut values =
+        headers.iter().filter(|(header, _)| header.eq_ignore_ascii_case(name)).map(|(_, value)| *value);
     let Some(value) = values.next() else {
         return if required { Err(HeaderMismatch::Missing(name)) } else { Ok(()) };
     };
@@ -138,12 +141,19 @@ impl Mirrored {
     ///
     /// # Errors
     /// See [`HeaderMismatch`].
-    pub fn check(&self, arguments: Option<&RawValue>, headers: &[(&str, &str)]) -> Result<(), HeaderMismatch> {
+    pub fn check(
+        &self,
+        arguments: Option<&RawValue>,
+        headers: &[(&str, &str)],
+    ) -> Result<(), HeaderMismatch> {
         let arguments: Value =
             arguments.and_then(|arguments| serde_json::from_str(arguments.get()).ok()).unwrap_or(Value::Null);
         for (name, path) in &self.paths {
             let full = format!("{PARAM_PREFIX}{name}");
-            let argument = path.iter().try_fold(&arguments, |value, key| value.get(key)).filter(|value| !value.is_null());
+            let argument = path
+                .iter()
+                .try_fold(&arguments, |value, key| value.get(key))
+                .filter(|value| !value.is_null());
             let mut given = headers.iter().filter(|(header, _)| header.eq_ignore_ascii_case(&full));
             match (argument, given.next(), given.next()) {
                 (None, None, _) => {}
@@ -176,5 +186,6 @@ fn is_same(argument: &Value, header: &str) -> bool {
 
 /// RFC 9110 §5.6.2.
 fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+    !text.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }

@@ -133,7 +133,9 @@ impl IdBuf {
         let value = match serde_json::from_str::<f64>(raw) {
             // Both zeros are one id.
             Ok(number) => IdValue::Number((number + 0.0).to_bits()),
-            Err(_) => IdValue::Text(serde_json::from_str::<String>(raw).unwrap_or_else(|_| raw.to_owned()).into()),
+            Err(_) => {
+                IdValue::Text(serde_json::from_str::<String>(raw).unwrap_or_else(|_| raw.to_owned()).into())
+            }
         };
         IdBuf { raw: raw.into(), value }
     }
@@ -270,14 +272,20 @@ fn message(raw: &RawValue) -> Result<Message<'_>, ParseError> {
             let id = envelope.id.filter(|id| id.get() != "null").map(request_id).transpose()?;
             Kind::Response { id, outcome: Answer::Error(error) }
         }
-        (None, None, None) => return Err(ParseError::NotJsonRpc("neither `method` nor `result` nor `error`")),
+        (None, None, None) => {
+            return Err(ParseError::NotJsonRpc("neither `method` nor `result` nor `error`"));
+        }
         _ => return Err(ParseError::NotJsonRpc("more than one of `method`, `result` and `error`")),
     };
     Ok(Message { raw: raw.get(), kind })
 }
 
 fn request_id(raw: &RawValue) -> Result<Id<'_>, ParseError> {
-    if is_id(raw) { Ok(Id { raw }) } else { Err(ParseError::NotJsonRpc("`id` is neither a string nor a number")) }
+    if is_id(raw) {
+        Ok(Id { raw })
+    } else {
+        Err(ParseError::NotJsonRpc("`id` is neither a string nor a number"))
+    }
 }
 
 fn is_id(raw: &RawValue) -> bool {
@@ -289,7 +297,8 @@ fn is_id(raw: &RawValue) -> bool {
 }
 
 fn method_name(raw: &RawValue) -> Result<Cow<'_, str>, ParseError> {
-    let key: Key<'_> = serde_json::from_str(raw.get()).map_err(|_| ParseError::NotJsonRpc("`method` is no string"))?;
+    let key: Key<'_> =
+        serde_json::from_str(raw.get()).map_err(|_| ParseError::NotJsonRpc("`method` is no string"))?;
     Ok(key.0)
 }
 
