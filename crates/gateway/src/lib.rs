@@ -39,10 +39,11 @@ use crate::listen::Listeners;
 use crate::listen::guard::Hosts;
 use crate::listen::sse::Streams;
 use crate::pipeline::Pipeline;
+pub use crate::pipeline::Released;
 use crate::runs::Runs;
 use crate::settings::{Limits, Settings};
 use crate::upstream::Server;
-pub use crate::upstream::http::ClientError;
+pub use crate::upstream::http::{ClientError, HttpUpstream, Unreachable};
 
 /// How often idle runs are looked for.
 const SWEEP: Duration = Duration::from_secs(30);

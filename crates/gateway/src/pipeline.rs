@@ -40,7 +40,7 @@ pub(crate) struct Sent<'a> {
 
 /// A frame that may leave the gateway: each of its messages is in the ledger. Only this file makes one.
 #[derive(Debug, Clone)]
-pub(crate) struct Released {
+pub struct Released {
     frame: Bytes,
 }
 

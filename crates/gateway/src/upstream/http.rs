@@ -20,7 +20,7 @@ use crate::settings::{HttpServer, HttpVersion, Limits};
 
 /// A pooled client of one server.
 #[derive(Debug)]
-pub(crate) struct HttpUpstream {
+pub struct HttpUpstream {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     server: HttpServer,
     answer_wait: Duration,
@@ -28,11 +28,14 @@ pub(crate) struct HttpUpstream {
 
 /// Why an upstream gave no response. The texts go to clients: they name no address.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Unreachable {
+pub enum Unreachable {
+    /// No connection.
     #[error("the server cannot be reached")]
     Connect(#[source] hyper_util::client::legacy::Error),
+    /// The connection broke before the answer: whether the server acted is not known.
     #[error("the server closed the connection before it answered")]
     Broken(#[source] hyper_util::client::legacy::Error),
+    /// No answer in time: as above.
     #[error("the server did not answer in time")]
     Timeout,
 }
@@ -74,7 +77,10 @@ impl HttpUpstream {
     }
 
     /// Sends recorded messages to the server's endpoint.
-    pub(crate) async fn forward(
+    ///
+    /// # Errors
+    /// See [`Unreachable`].
+    pub async fn forward(
         &self,
         released: &Released,
         headers: HeaderMap,

@@ -1,0 +1,3 @@
+//! Tests of the gateway's boundaries.
+
+mod compile;
