@@ -12,10 +12,11 @@ use http::{Response, StatusCode};
 use hyper::body::Incoming;
 use ledger::Status;
 use mcp::era::Era;
+use mcp::message::IdBuf;
 
 use crate::Gateway;
 use crate::account::Side;
-use crate::bridge;
+use crate::bridge::{self, Bridge};
 use crate::intake::Intake;
 use crate::listen::reply::Reply;
 use crate::listen::streamable::{self, event_stream_headers, has_media_type, session_id};
@@ -100,6 +101,11 @@ impl Exchange {
     async fn place(&self, headers: &HeaderMap, frame: &mcp::message::Frame<'_>) -> Result<Place, Refused> {
         let refused = |reason: &Reason| Refused::frame(frame, reason);
         let intake = Intake::of(frame, headers).map_err(|reason| refused(&reason))?;
+        if intake.era == Era::Stateless {
+            let checks =
+                frame.messages().iter().map(|m| self.gateway.declared.check(&self.server.name, m, headers));
+            checks.collect::<Result<(), _>>().map_err(|mismatch| refused(&Reason::Header(mismatch)))?;
+        }
         let runs = &self.gateway.runs;
         let begins = intake.initializes && session_id(headers).is_none();
         let session = if begins {
@@ -202,8 +208,10 @@ impl Exchange {
         let Item::Message { data, raw, .. } = &item else { return Some(item.into_raw()) };
         let route = Route { scope: &place.scope, exchange: Some(&mut self.pending) };
         match self.gateway.pipeline.carry_bytes(route, Side::Server, data).await {
-            Ok(released) if released.frame() == data => Some(raw.clone()),
-            Ok(released) => Some(item.reframe(released.frame())),
+            Ok(released) => {
+                self.learn_tools(place, data);
+                Some(if released.frame() == data { raw.clone() } else { item.reframe(released.frame()) })
+            }
             Err(refused) => {
                 tracing::warn!(
                     server = &*self.server.name,
@@ -217,6 +225,8 @@ impl Exchange {
 
     /// A stream that ended with calls open: in the session era a resumable one may be taken up again by GET.
     async fn end_of_stream(&mut self, place: &Place, resumable: bool) {
+        let mut cancelled = place.scope.take_cancelled(&mut self.pending);
+        self.gateway.pipeline.close_all(&mut cancelled, Status::Cancelled, "cancelled by the client").await;
         if self.pending.is_empty() {
             return;
         }
@@ -238,8 +248,17 @@ impl Exchange {
         };
         let pipeline = Arc::clone(&self.gateway.pipeline);
         match pipeline.settle_whole(&place.scope, &mut self.pending, status, &bytes).await {
-            Ok(released) => self.reply.whole(status, headers, released.frame().clone()),
+            Ok(released) => {
+                self.learn_tools(place, &bytes);
+                self.reply.whole(status, headers, released.frame().clone());
+            }
             Err(refused) => self.refuse(&refused),
+        }
+    }
+
+    fn learn_tools(&self, place: &Place, answer: &Bytes) {
+        if place.intake.lists_tools && place.intake.era == Era::Stateless {
+            self.gateway.declared.learn(&self.server.name, answer);
         }
     }
 
@@ -264,26 +283,35 @@ impl Exchange {
         while !waiting.is_empty() {
             let answer = tokio::select! {
                 answer = answers.recv() => answer,
-                () = self.reply.gone(), if cancels => None,
+                () = self.reply.gone(), if cancels => return self.cancel_at(place, &bridge, &waiting).await,
             };
-            let Some(released) = answer else { break };
+            let Some(released) = answer else { return self.fail_bridge(place, &waiting).await };
             bridge::strike_off(&mut waiting, &released);
             let event = mcp::framing::sse::encode_event(None, Some("message"), released.frame());
-            let delivered = self.reply.part(event).await;
-            if !delivered && cancels {
-                break;
-            }
-        }
-        for id in &waiting {
-            bridge.forget(id);
-        }
-        if !waiting.is_empty() {
-            self.fail_bridge(place, &waiting).await;
+            // In the session era the answers are recorded whether or not somebody takes them.
+            self.reply.part(event).await;
         }
     }
 
-    /// The server has ended, or the client has gone in the stateless era, with requests unanswered.
-    async fn fail_bridge(&mut self, place: &Place, waiting: &[mcp::message::IdBuf]) {
+    /// The client has gone in the stateless era: the server is told what that cancels.
+    async fn cancel_at(&mut self, place: &Place, bridge: &Bridge, waiting: &[IdBuf]) {
+        for id in waiting {
+            bridge.forget(id);
+            let cancel = format!(
+                r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{}}}}}"#,
+                id.raw()
+            );
+            let route = Route { scope: &place.scope, exchange: None };
+            let carried = self.gateway.pipeline.carry_bytes(route, Side::Client, &Bytes::from(cancel)).await;
+            if let Ok(released) = carried {
+                // The server may have ended.
+                let _ = bridge.exchange(released, Vec::new()).await;
+            }
+        }
+    }
+
+    /// The server has ended with requests unanswered.
+    async fn fail_bridge(&mut self, place: &Place, waiting: &[IdBuf]) {
         for id in waiting {
             let taken = place.scope.pending().take(Side::Client, id);
             if let Some((opened, progress)) = taken {

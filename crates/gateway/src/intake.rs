@@ -18,6 +18,8 @@ pub(crate) struct Intake {
     pub(crate) initializes: bool,
     /// Whether its answer is a stream that ends when the client leaves.
     pub(crate) long_lived: bool,
+    /// Whether it asks for tools.
+    pub(crate) lists_tools: bool,
     /// Whether it is a GET for the session's own stream.
     pub(crate) listens: bool,
     agent: Option<String>,
@@ -38,6 +40,7 @@ impl Intake {
             version: class.version,
             initializes: false,
             long_lived: false,
+            lists_tools: false,
             listens: false,
             agent: None,
         };
@@ -57,6 +60,7 @@ impl Intake {
             version: None,
             initializes: false,
             long_lived: false,
+            lists_tools: false,
             listens: true,
             agent: None,
         }
@@ -82,6 +86,7 @@ impl Intake {
 
     fn look_at(&mut self, message: &Message<'_>) {
         let Kind::Request { method, params, .. } = message.kind() else { return };
+        self.lists_tools |= method == "tools/list";
         let method = Method::of(method);
         self.initializes |= method.is_some_and(|method| method.is_initialize());
         self.long_lived |= method.is_some_and(|method| method.is_long_lived());
@@ -98,7 +103,10 @@ impl Intake {
 }
 
 fn check_headers(message: &Message<'_>, headers: &HeaderMap) -> Result<(), Reason> {
-    let pairs: Vec<(&str, &str)> =
-        headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
-    Ok(mcp::header::check(message, &pairs)?)
+    Ok(mcp::header::check(message, &pairs(headers))?)
+}
+
+/// Headers as texts; what is no text cannot match anything.
+pub(crate) fn pairs(headers: &HeaderMap) -> Vec<(&str, &str)> {
+    headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect()
 }

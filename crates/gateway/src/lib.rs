@@ -9,6 +9,7 @@ mod account;
 mod bridge;
 mod clock;
 mod decide;
+mod declared;
 mod duplex;
 mod exchange;
 mod intake;
@@ -35,6 +36,7 @@ use std::time::Duration;
 use recorder::{Clerk, Recorder};
 use tokio::net::{TcpListener, UnixListener};
 
+use crate::declared::Declared;
 use crate::listen::Listeners;
 use crate::listen::guard::Hosts;
 use crate::listen::sse::Streams;
@@ -55,6 +57,7 @@ pub struct Gateway {
     servers: BTreeMap<String, Arc<Server>>,
     runs: Runs,
     streams: Streams,
+    declared: Declared,
     hosts: Hosts,
     limits: Limits,
     tls: Option<Arc<rustls::ServerConfig>>,
@@ -134,6 +137,7 @@ impl Gateway {
             servers,
             runs: Runs::new(recorder),
             streams: Streams::default(),
+            declared: Declared::default(),
             hosts: Hosts::new(&settings.allowed_hosts),
             limits: settings.limits,
             tls: settings.tls,

@@ -105,6 +105,7 @@ impl Pipeline {
                 }
                 let cleared = self.clear(self.account(route, message, sent)).await?;
                 self.recorder.pass(cleared).await?; // durable from here on
+                self.cancel(route, side, message).await;
                 Ok(Entered::default())
             }
             Kind::Response { id, outcome } => {
@@ -213,6 +214,24 @@ impl Pipeline {
             account.parent = route.only_call();
         }
         account
+    }
+
+    /// A cancelled call is owed no answer: it ends here, or with the exchange that holds it.
+    async fn cancel(&self, route: &mut Route<'_>, side: Side, message: &Message<'_>) {
+        let Kind::Notification { method, params: Some(params) } = message.kind() else { return };
+        let Some(id) = Params::of(params).request_id().filter(|_| method == "notifications/cancelled") else {
+            return;
+        };
+        match route.take(side, Some(id.clone())) {
+            Some(opened) => {
+                let outcome =
+                    account::of_end(Status::Cancelled, "cancelled by who asked", None, Bytes::new());
+                if let Err(error) = self.recorder.close(opened, outcome).await {
+                    tracing::error!(%error, "the end of a call was not recorded");
+                }
+            }
+            None => route.scope.cancel(id),
+        }
     }
 
     async fn clear(&self, account: Account) -> Result<Cleared, Reason> {

@@ -23,7 +23,7 @@ pub(crate) enum Reason {
     IdInUse,
     #[error("no request with this id waits for an answer")]
     Unasked,
-    #[error("the body is not JSON; send `Content-Type: application/json`")]
+    #[error("the body is not plain JSON; send `Content-Type: application/json` and no `Content-Encoding`")]
     MediaType,
     #[error(transparent)]
     Body(#[from] crate::listen::body::BodyError),

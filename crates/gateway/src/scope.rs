@@ -24,7 +24,12 @@ pub(crate) struct Scope {
     facts: Mutex<Facts>,
     /// Calls without an answer yet. Locked likewise.
     pending: Mutex<Pending>,
+    /// Requests that the client has cancelled and that are open in some exchange. Locked likewise.
+    cancelled: Mutex<Vec<IdBuf>>,
 }
+
+/// Cancellations that are remembered; of more the oldest are forgotten, and their calls end as failed.
+const CANCELLED: usize = 256;
 
 /// How the client is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +76,15 @@ struct Waiting {
 
 impl Scope {
     pub(crate) fn new(server: Arc<str>, run: RunId, peer: Arc<Peer>, transport: Transport) -> Scope {
-        Scope { server, run, peer, transport, facts: Mutex::default(), pending: Mutex::default() }
+        Scope {
+            server,
+            run,
+            peer,
+            transport,
+            facts: Mutex::default(),
+            pending: Mutex::default(),
+            cancelled: Mutex::default(),
+        }
     }
 
     /// A scope of the same run for one exchange: its facts are its own.
@@ -87,6 +100,28 @@ impl Scope {
     /// Adds to what is known.
     pub(crate) fn learn(&self, change: impl FnOnce(&mut Facts)) {
         change(&mut lock(&self.facts));
+    }
+
+    /// Remembers that the client has cancelled a request.
+    pub(crate) fn cancel(&self, id: IdBuf) {
+        let mut cancelled = lock(&self.cancelled);
+        if cancelled.len() == CANCELLED {
+            cancelled.remove(0);
+        }
+        cancelled.push(id);
+    }
+
+    /// Takes the cancelled ones out of an exchange's calls.
+    pub(crate) fn take_cancelled(&self, exchange: &mut Pending) -> Pending {
+        let mut taken = Pending::default();
+        lock(&self.cancelled).retain(|id| match exchange.take(Side::Client, id) {
+            Some((opened, progress)) => {
+                taken.keep(Side::Client, id.clone(), opened, progress);
+                false
+            }
+            None => true,
+        });
+        taken
     }
 
     /// The open calls. Not to be held over an await.

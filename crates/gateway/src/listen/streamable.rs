@@ -51,7 +51,8 @@ async fn post(
     request: Request<Incoming>,
 ) -> Response<Body> {
     let (parts, incoming) = request.into_parts();
-    if !has_media_type(&parts.headers, "application/json") {
+    let compressed = parts.headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity");
+    if compressed || !has_media_type(&parts.headers, "application/json") {
         return refuse(&Refused::unparsed(None, &Reason::MediaType));
     }
     let frame = match body::read(incoming, gateway.limits.request_bytes, gateway.limits.request_wait).await {
