@@ -12,7 +12,7 @@ use http::{Response, StatusCode};
 use hyper::body::Incoming;
 use ledger::Status;
 use mcp::era::Era;
-use mcp::message::IdBuf;
+use mcp::message::{Frame, IdBuf};
 
 use crate::Gateway;
 use crate::account::Side;
@@ -62,7 +62,13 @@ impl Exchange {
         };
         let place = match self.place(&headers, &frame).await {
             Ok(place) => place,
-            Err(refused) => return self.refuse(&refused),
+            Err(reason) => {
+                let refused = self
+                    .gateway
+                    .refuse_frame(&self.server, &self.peer, (&bytes, &frame, &headers), reason)
+                    .await;
+                return self.refuse(&refused);
+            }
         };
         let sent = Sent { side: Side::Client, bytes: &bytes, frame: &frame, headers: Some(&headers) };
         let requests = bridge::requests_of(&frame);
@@ -71,7 +77,10 @@ impl Exchange {
         let route = Route { scope: &place.scope, exchange };
         let released = match self.gateway.pipeline.carry(route, sent).await {
             Ok(released) => released,
-            Err(refused) => return self.refuse(&refused),
+            Err(refused) => {
+                self.refuse(&refused);
+                return self.end_unborn(&place).await;
+            }
         };
         match &self.server.link {
             Link::Http(upstream) => {
@@ -80,6 +89,7 @@ impl Exchange {
             }
             Link::Sse(..) | Link::Stdio(_) => self.over_bridge(&place, released, requests).await,
         }
+        self.end_unborn(&place).await;
     }
 
     /// A GET: the session's own stream.
@@ -98,36 +108,33 @@ impl Exchange {
     }
 
     /// Finds the scope and, for `initialize`, begins the run.
-    async fn place(&self, headers: &HeaderMap, frame: &mcp::message::Frame<'_>) -> Result<Place, Refused> {
-        let refused = |reason: &Reason| Refused::frame(frame, reason);
-        let intake = Intake::of(frame, headers).map_err(|reason| refused(&reason))?;
+    async fn place(&self, headers: &HeaderMap, frame: &Frame<'_>) -> Result<Place, Reason> {
+        let intake = Intake::of(frame, headers)?;
         if intake.era == Era::Stateless {
-            let checks =
-                frame.messages().iter().map(|m| self.gateway.declared.check(&self.server.name, m, headers));
-            checks.collect::<Result<(), _>>().map_err(|mismatch| refused(&Reason::Header(mismatch)))?;
+            let declared = &self.gateway.declared;
+            frame
+                .messages()
+                .iter()
+                .try_for_each(|message| declared.check(&self.server.name, message, headers))?;
         }
         let runs = &self.gateway.runs;
-        let begins = intake.initializes && session_id(headers).is_none();
-        let session = if begins {
-            runs.begin(&self.server.name, Arc::clone(&self.peer), Transport::Streamable, Rule::Session)
-                .await
-                .map(Session::new)
-                .map_err(|error| refused(&Reason::NotRecorded(error)))?
+        let session = if intake.initializes && session_id(headers).is_none() {
+            let peer = Arc::clone(&self.peer);
+            Session::new(runs.begin(&self.server.name, peer, Transport::Streamable, Rule::Session).await?)
         } else if intake.era == Era::Stateless {
-            runs.of_process(&self.server.name, &self.peer)
-                .await
-                .map_err(|error| refused(&Reason::NotRecorded(error)))?
+            runs.of_process(&self.server.name, &self.peer).await?
         } else {
             streamable::find_session(&self.gateway, &self.server, &self.peer, headers).await?
         };
-        let by_exchange = intake.era == Era::Stateless && matches!(self.server.link, Link::Http(_));
-        let scope = if by_exchange { session.scope.for_exchange() } else { Arc::clone(&session.scope) };
+        let is_http = matches!(self.server.link, Link::Http(_));
+        let scope = match intake.era {
+            // Ids of different clients may collide: each exchange has its own.
+            Era::Stateless if is_http => session.scope.for_exchange(),
+            _ => Arc::clone(&session.scope),
+        };
         intake.teach(&scope);
-        if !matches!(self.server.link, Link::Http(_)) {
-            self.gateway
-                .bridge(&self.server, &session)
-                .await
-                .map_err(|error| refused(&Reason::Link(error)))?;
+        if !is_http {
+            self.gateway.bridge(&self.server, &session).await?;
         }
         Ok(Place { scope, session, intake })
     }
@@ -343,12 +350,23 @@ impl Exchange {
 
     /// Enters the session that an upstream opened, or ends the one it no longer knows.
     async fn note_session(&self, place: &Place, status: StatusCode, headers: &HeaderMap) {
-        if place.intake.initializes && status.is_success() {
-            if let Some(id) = session_id(headers) {
-                self.gateway.know_session(id, &place.session);
+        let session = &place.session;
+        match (place.intake.initializes, session_id(headers)) {
+            (true, Some(id)) if status.is_success() => self.gateway.know_session(id, session),
+            // A server without sessions: what the client's process sends from now on belongs here.
+            (true, _) if status.is_success() => self.gateway.adopt(session).await,
+            (true, _) => {}
+            (false, _) if status == StatusCode::NOT_FOUND && place.intake.era == Era::Session => {
+                self.gateway.drop_session(session, "unknown to the server").await;
             }
-        } else if status == StatusCode::NOT_FOUND && place.intake.era == Era::Session {
-            self.gateway.drop_session(&place.session, "unknown to the server").await;
+            (false, _) => {}
+        }
+    }
+
+    /// A run that was begun for a session that never came about ends with the exchange.
+    async fn end_unborn(&self, place: &Place) {
+        if place.intake.initializes && !self.gateway.runs.knows(&place.session) {
+            self.gateway.close_run(&place.scope, "no session was opened").await;
         }
     }
 

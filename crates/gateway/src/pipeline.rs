@@ -258,7 +258,13 @@ impl Pipeline {
     }
 
     /// Records why a frame does not cross, and makes the answer that says so.
-    async fn turn_back(&self, scope: &Scope, sent: Sent<'_>, at: usize, reason: Reason) -> Refused {
+    pub(crate) async fn turn_back(
+        &self,
+        scope: &Scope,
+        sent: Sent<'_>,
+        at: usize,
+        reason: Reason,
+    ) -> Refused {
         // A denial is recorded already; what could not be recorded cannot be recorded as refused either.
         if !matches!(reason, Reason::Denied | Reason::NotRecorded(_))
             && let Some(message) = sent.frame.messages().get(at)

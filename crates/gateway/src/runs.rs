@@ -134,6 +134,19 @@ impl Runs {
         self.open().sessions.remove(&(Arc::clone(server), id.to_owned()))
     }
 
+    /// Makes a session stand for its client's process; gives the one that stood there before.
+    pub(crate) fn adopt(&self, session: &Arc<Session>) -> Option<Arc<Session>> {
+        let key = (Arc::clone(&session.scope.server), session.scope.peer.process.clone());
+        self.open().processes.insert(key, Arc::clone(session))
+    }
+
+    /// Whether a session stands for anything.
+    pub(crate) fn knows(&self, session: &Arc<Session>) -> bool {
+        let open = self.open();
+        let mut known = open.sessions.values().chain(open.processes.values());
+        known.any(|other| Arc::ptr_eq(other, session))
+    }
+
     /// Removes a session whose server has ended; `false`: it was removed before.
     pub(crate) fn forget(&self, session: &Arc<Session>) -> bool {
         let mut open = self.open();

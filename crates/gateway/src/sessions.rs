@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::{HeaderMap, HeaderValue};
 use ledger::Hash;
 use ledger::Status;
-use mcp::message::ParseError;
+use mcp::message::{Frame, ParseError};
 
 use crate::Gateway;
 use crate::account::Side;
@@ -14,6 +14,7 @@ use crate::bridge::Bridge;
 use crate::clock;
 use crate::listen::streamable::SESSION;
 use crate::peer::Peer;
+use crate::pipeline::Sent;
 use crate::refusal::{Reason, Refused};
 use crate::runs::Session;
 use crate::scope::Scope;
@@ -59,6 +60,13 @@ impl Gateway {
         self.runs.enter(id, Arc::clone(session));
     }
 
+    /// Makes a session without an id stand for its client's process.
+    pub(crate) async fn adopt(&self, session: &Arc<Session>) {
+        if let Some(before) = self.runs.adopt(session) {
+            self.close_run(&before.scope, "the client has initialized anew").await;
+        }
+    }
+
     /// Ends the session of that id.
     pub(crate) async fn end_session(&self, server: &Arc<str>, id: &str, reason: &'static str) {
         if let Some(session) = self.runs.leave(server, id) {
@@ -97,5 +105,22 @@ impl Gateway {
             }
             Err(error) => Refused::unparsed(None, &Reason::NotRecorded(error)),
         }
+    }
+
+    /// Refuses a frame that belongs nowhere; recorded under the run of the client's process.
+    pub(crate) async fn refuse_frame(
+        &self,
+        server: &Server,
+        peer: &Arc<Peer>,
+        (bytes, frame, headers): (&Bytes, &Frame<'_>, &HeaderMap),
+        reason: Reason,
+    ) -> Refused {
+        let recorded = match reason {
+            Reason::NotRecorded(_) => None,
+            _ => self.runs.of_process(&server.name, peer).await.ok(),
+        };
+        let Some(session) = recorded else { return Refused::frame(frame, &reason) };
+        let sent = Sent { side: Side::Client, bytes, frame, headers: Some(headers) };
+        self.pipeline.turn_back(&session.scope, sent, 0, reason).await
     }
 }

@@ -12,6 +12,7 @@ use crate::Gateway;
 use crate::exchange::Exchange;
 use crate::listen::reply::{self, Body, Reply};
 use crate::listen::{Connection, body};
+use crate::peer::Peer;
 use crate::refusal::{Reason, Refused};
 use crate::runs::Session;
 use crate::upstream::{Link, Server};
@@ -77,7 +78,7 @@ async fn listen(
     let peer = connection.peer().await;
     let session = match find_session(gateway, server, &peer, headers).await {
         Ok(session) => session,
-        Err(refused) => return refuse(&refused),
+        Err(reason) => return refuse(&Refused::unparsed(None, &reason)),
     };
     let headers = headers.clone();
     in_exchange(|reply| {
@@ -134,19 +135,12 @@ where
 pub(crate) async fn find_session(
     gateway: &Gateway,
     server: &Server,
-    peer: &Arc<crate::peer::Peer>,
+    peer: &Arc<Peer>,
     headers: &HeaderMap,
-) -> Result<Arc<Session>, Refused> {
+) -> Result<Arc<Session>, Reason> {
     match session_id(headers) {
-        Some(id) => gateway
-            .runs
-            .session(&server.name, id, peer)
-            .ok_or_else(|| Refused::unparsed(None, &Reason::NoSession)),
-        None => gateway
-            .runs
-            .of_process(&server.name, peer)
-            .await
-            .map_err(|error| Refused::unparsed(None, &Reason::NotRecorded(error))),
+        Some(id) => gateway.runs.session(&server.name, id, peer).ok_or(Reason::NoSession),
+        None => Ok(gateway.runs.of_process(&server.name, peer).await?),
     }
 }
 
