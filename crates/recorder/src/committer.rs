@@ -321,7 +321,7 @@ impl Committer {
         let open = u64::try_from(self.parts.book.calls.len()).unwrap_or(u64::MAX);
         let facts = [
             ("intents", counts.intents),
-            ("outcomes", counts.outcomes),
+            ("outcomes", counts.outcomes + counts.unknown),
             ("unknown", counts.unknown),
             ("refused", counts.refused),
             ("notes", counts.notes),

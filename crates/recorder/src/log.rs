@@ -57,6 +57,27 @@ impl LogFolder {
         Ok(notes.into_iter().max_by_key(|note| Checkpoint::parse(note).map_or(0, |found| found.size)))
     }
 
+    /// The last note of each day, oldest day first. Not verified.
+    pub(crate) fn last_notes(&self) -> io::Result<Vec<String>> {
+        let mut notes = Vec::new();
+        for file in self.days()? {
+            notes.extend(last_note(&file)?);
+        }
+        Ok(notes)
+    }
+
+    fn days(&self) -> io::Result<Vec<PathBuf>> {
+        let days = self.path.join("checkpoints");
+        let mut files = Vec::new();
+        if days.is_dir() {
+            for entry in std::fs::read_dir(&days)? {
+                files.push(entry?.path());
+            }
+        }
+        files.sort_unstable();
+        Ok(files)
+    }
+
     /// Writes tiles and bundles; durable on return.
     pub(crate) fn write_files<'a>(&self, files: impl Iterator<Item = &'a TileFile>) -> io::Result<()> {
         let mut folders = BTreeSet::new();
@@ -113,15 +134,34 @@ impl LogFolder {
 }
 
 impl TileSource for LogFolder {
-    /// A partial tile that is gone is served from the wider ones that replaced it, as tlog-tiles has it.
+    /// A partial tile that is gone is served from a wider one that replaced it, as tlog-tiles has it.
     fn tile(&self, id: TileId) -> Option<Vec<u8>> {
-        let exact = std::fs::read(self.path.join(id.path())).ok();
-        exact.or_else(|| {
-            let full = TileId { width: WIDTH, ..id };
-            let bytes = std::fs::read(self.path.join(full.path())).ok()?;
-            truncate(bytes, id)
+        // A wider one may itself be replaced between the look and the read.
+        (0..3).find_map(|_| {
+            let exact = std::fs::read(self.path.join(id.path())).ok();
+            exact.or_else(|| self.wider(id).and_then(|bytes| truncate(bytes, id)))
         })
     }
+}
+
+impl LogFolder {
+    fn wider(&self, id: TileId) -> Option<Vec<u8>> {
+        let full = self.path.join(TileId { width: WIDTH, ..id }.path());
+        if let Ok(bytes) = std::fs::read(&full) {
+            return Some(bytes);
+        }
+        let names = std::fs::read_dir(append(&full, ".p")).ok()?;
+        let widths = names.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u64>().ok());
+        let width = widths.filter(|width| *width >= id.width).max()?;
+        std::fs::read(self.path.join(TileId { width, ..id }.path())).ok()
+    }
+}
+
+/// The last whole line of a day; a torn one was not published.
+fn last_note(day: &Path) -> io::Result<Option<String>> {
+    let text = std::fs::read_to_string(day)?;
+    let last = text.lines().rev().find_map(|line| serde_json::from_str::<Line>(line).ok());
+    Ok(last.map(|line| line.note))
 }
 
 /// Cuts a full tile or bundle to the width of a partial one.

@@ -101,13 +101,27 @@ impl PackIndex {
         Ok(())
     }
 
-    /// The blob of a leaf, if this pack has it.
-    pub(crate) fn blob(&self, seq: u64) -> io::Result<Option<Vec<u8>>> {
-        let Ok(at) = self.entries.binary_search_by_key(&seq, |entry| entry.seq) else { return Ok(None) };
-        let Some(entry) = self.entries.get(at) else { return Ok(None) };
+    /// Where the blob of a leaf stands, if this pack has it.
+    pub(crate) fn entry(&self, seq: u64) -> Option<Entry> {
+        let at = self.entries.binary_search_by_key(&seq, |entry| entry.seq).ok()?;
+        self.entries.get(at).copied()
+    }
+
+    /// Reads a stored blob whole.
+    pub(crate) fn read(&self, entry: &Entry) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; usize::try_from(entry.size).map_err(io::Error::other)?];
         self.file.read_exact_at(&mut bytes, entry.offset)?;
-        Ok(Some(bytes))
+        Ok(bytes)
+    }
+
+    /// The digest that stands before a stored blob; none if that is damaged or of another blob.
+    pub(crate) fn declared_digest(&self, entry: &Entry) -> io::Result<Option<Hash>> {
+        let header_bytes = u64::try_from(ENTRY_HEADER_BYTES).map_err(io::Error::other)?;
+        let mut header = [0; ENTRY_HEADER_BYTES];
+        self.file.read_exact_at(&mut header, entry.offset.saturating_sub(header_bytes))?;
+        let declared =
+            entry_header(&header).filter(|(seq, size, _)| (*seq, *size) == (entry.seq, entry.size));
+        Ok(declared.map(|(_, _, digest)| digest))
     }
 
     /// The digest of a stored blob, read in bounded memory.
@@ -238,10 +252,7 @@ impl PackWriter {
         let mut whole = Vec::new();
         let mut end = HEADER_BYTES;
         for entry in index.entries() {
-            let mut header = [0; ENTRY_HEADER_BYTES];
-            index.file.read_exact_at(&mut header, end)?;
-            let expected = entry_header(&header).map(|(_, _, digest)| digest);
-            if expected != Some(index.digest(entry)?) {
+            if index.declared_digest(entry)? != Some(index.digest(entry)?) {
                 break;
             }
             end = entry.offset.saturating_add(entry.size);

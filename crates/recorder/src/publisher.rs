@@ -93,7 +93,7 @@ impl Publisher {
     }
 
     /// Publishes what is durable, up to a bound; gives the new size.
-    fn publish(&mut self, progress: &Progress) -> io::Result<u64> {
+    pub(crate) fn publish(&mut self, progress: &Progress) -> io::Result<u64> {
         self.read(progress)?;
         let Some(published) = self.sequencer.publish() else { return Ok(self.size()) };
         self.packs.sync()?;

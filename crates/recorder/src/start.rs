@@ -356,7 +356,7 @@ fn launch(
         key: origin.key,
         pack_bytes: settings.limits.pack_bytes,
     });
-    let publisher = Publisher::resume(Arc::clone(&place), anchor)
+    let mut publisher = Publisher::resume(Arc::clone(&place), anchor)
         .map_err(|source| io_error(&folders.log.path, source))?;
     let (committed, committed_size) = watch::channel(position.size);
     let (published, published_size) = watch::channel(publisher.size());
@@ -375,6 +375,9 @@ fn launch(
     };
     let mut committer = Committer::new(parts);
     committer.begin(&start, settings.config)?;
+    // A log that was started can be read: there is a checkpoint over the first record from here on.
+    let size = publisher.publish(&progress).map_err(|source| io_error(&folders.log.path, source))?;
+    published.send_replace(size);
     let course =
         Course { place, anchor, progress: Arc::clone(&progress), shared: Arc::clone(&shared), published };
     let publisher = spawn("recorder-publisher", move || course.run(publisher))?;
