@@ -12,6 +12,8 @@ pub(crate) struct Environment {
     pub(crate) config: Option<PathBuf>,
     /// What servers are started with: enough to find programs and a home, no secrets.
     pub(crate) for_children: BTreeMap<String, String>,
+    /// Whether `--data` or `$TOLLBOOK_DATA` was given: it then wins over the configuration file.
+    pub(crate) is_data_given: bool,
     variables: BTreeMap<String, String>,
     folder: PathBuf,
 }
@@ -39,7 +41,14 @@ impl Environment {
             .iter()
             .filter_map(|name| Some(((*name).to_owned(), variables.get(*name)?.clone())))
             .collect();
-        Environment { data, config, for_children, variables, folder }
+        let is_data_given = variables.contains_key("TOLLBOOK_DATA");
+        Environment { data, config, for_children, is_data_given, variables, folder }
+    }
+
+    /// Takes another data folder than the environment's.
+    pub(crate) fn give_data(&mut self, data: &Path) {
+        self.data = self.folder.join(data);
+        self.is_data_given = true;
     }
 
     /// A variable by name.

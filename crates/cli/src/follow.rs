@@ -2,9 +2,17 @@
 
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::Context as _;
-use recorder::Recorder;
+use recorder::{Reader, Recorder};
+use store::{Index, Mode};
+use tokio::sync::watch;
+
+use crate::read::index::feed;
+
+/// Between two tries when the index cannot be written.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// The thread that feeds the index.
 pub(crate) struct Follower {
@@ -12,7 +20,7 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    /// Starts it. It ends when the recorder's publisher has ended and everything is in the index.
+    /// Starts it. It ends when the recorder has closed and everything published is in the index.
     pub(crate) fn start(data: &Path, recorder: &Recorder) -> anyhow::Result<Follower> {
         let data = data.to_owned();
         let published = recorder.published();
@@ -31,6 +39,37 @@ impl Follower {
     }
 }
 
-fn follow(data: &PathBuf, published: tokio::sync::watch::Receiver<u64>) {
-    todo!()
+fn follow(data: &PathBuf, mut published: watch::Receiver<u64>) {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else {
+        return tracing::error!("the index thread cannot wait; run `tollbook index rebuild`");
+    };
+    let mut index = None;
+    loop {
+        let fed = feed_once(data, &mut index);
+        if let Err(error) = &fed {
+            tracing::error!(error = format!("{error:#}"), "the index lags; the ledger does not");
+            index = None;
+        }
+        let closed = runtime.block_on(async {
+            if fed.is_err() {
+                tokio::time::sleep(RETRY).await;
+            }
+            published.changed().await.is_err()
+        });
+        if closed {
+            // What was published last may have come after the look above.
+            let _ = feed_once(data, &mut index);
+            return;
+        }
+    }
+}
+
+fn feed_once(data: &Path, open: &mut Option<(Reader, Index)>) -> anyhow::Result<()> {
+    let (reader, index) = match open {
+        Some(open) => open,
+        none => none.insert((Reader::open(data)?, Index::open(data, Mode::ReadWrite)?)),
+    };
+    reader.poll()?;
+    feed(reader, index, &mut |_, _| {})?;
+    Ok(())
 }

@@ -1,5 +1,6 @@
 //! The binary `tollbook`: configuration, wiring, commands.
 
+mod clock;
 mod config;
 mod environment;
 mod follow;
@@ -11,6 +12,7 @@ mod verify;
 mod wrap;
 
 use std::io::{BufWriter, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -26,6 +28,9 @@ use crate::environment::Environment;
 #[derive(Debug, Parser)]
 #[command(name = "tollbook", version, max_term_width = 100)]
 struct Cli {
+    /// Data folder; `$TOLLBOOK_DATA` or the user's state folder if not given.
+    #[arg(long, global = true, value_name = "DIR")]
+    data: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -34,31 +39,41 @@ struct Cli {
 enum Command {
     Serve(serve::ServeArgs),
     Wrap(wrap::WrapArgs),
+    /// Search what was recorded, and follow what is being recorded.
     Calls(read::calls::CallsArgs),
+    /// Print a run step by step.
     Replay(read::replay::ReplayArgs),
+    /// List runs, or show one.
     Run(read::runs::RunArgs),
+    /// Say how far the index has come, or make it anew.
     Index(read::index::IndexArgs),
     Verify(verify::VerifyArgs),
     Evidence(verify::EvidenceArgs),
     Keys(verify::KeysArgs),
 }
 
-/// What could not be done.
+/// The command line or a query cannot be understood.
+const MISTAKE: u8 = 2;
+
+/// It could not be done.
 const FAILED: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let environment = Environment::read();
-    let (code, hasty) = match cli.command {
-        Command::Serve(args) => (in_runtime(serving(args, &environment)), false),
-        // Its standard input may still be read by a thread that nothing can stop.
-        Command::Wrap(args) => (in_runtime(wrap::run(args, &environment)), true),
-        other => (reading(other, &environment), false),
-    };
-    if hasty {
-        std::process::exit(code.into());
+    let mut environment = Environment::read();
+    if let Some(data) = &cli.data {
+        environment.give_data(data);
     }
-    ExitCode::from(code)
+    match cli.command {
+        Command::Serve(args) => in_runtime(serving(args, &environment)),
+        Command::Wrap(args) => {
+            let code = in_runtime(wrap::run(args, &environment));
+            // Its standard input may still be read by a thread that nothing can stop.
+            std::process::exit(code.into());
+        }
+        other => reading(other, &environment),
+    }
+    .into()
 }
 
 async fn serving(args: serve::ServeArgs, environment: &Environment) -> u8 {
@@ -68,14 +83,15 @@ async fn serving(args: serve::ServeArgs, environment: &Environment) -> u8 {
 
 fn reading(command: Command, environment: &Environment) -> u8 {
     let mut out = BufWriter::new(std::io::stdout().lock());
+    let data = &environment.data;
     let outcome = match command {
-        Command::Calls(args) => read::calls::run(args, environment, &mut out),
-        Command::Replay(args) => read::replay::run(args, environment, &mut out),
-        Command::Run(args) => read::runs::run(args, environment, &mut out),
-        Command::Index(args) => read::index::run(args, environment, &mut out),
-        Command::Verify(args) => verify::run(args, environment, &mut out),
-        Command::Evidence(args) => verify::evidence(args, environment, &mut out),
-        Command::Keys(args) => verify::keys(args, environment, &mut out),
+        Command::Calls(args) => read::calls::run(&args, data, clock::now(), &mut out).map(|_| 0),
+        Command::Replay(args) => read::replay::run(&args, data, &mut out).map(|_| 0),
+        Command::Run(args) => read::runs::run(&args, data, &mut out).map(|_| 0),
+        Command::Index(args) => read::index::run(&args, data, &mut out).map(|_| 0),
+        Command::Verify(args) => verify::run(&args, environment, &mut out),
+        Command::Evidence(args) => verify::evidence(&args, data, &mut out),
+        Command::Keys(args) => verify::keys(&args, data, &mut out),
         Command::Serve(_) | Command::Wrap(_) => Ok(0),
     };
     told(outcome.and_then(|code| out.flush().map(|()| code).map_err(Into::into)))
@@ -83,14 +99,16 @@ fn reading(command: Command, environment: &Environment) -> u8 {
 
 /// Says what failed, with its causes; a reader that went away (`| head`) is no failure.
 fn told(outcome: anyhow::Result<u8>) -> u8 {
-    let Err(error) = outcome else { return outcome.unwrap_or(FAILED) };
-    let closed = error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe);
-    if closed {
+    let error = match outcome {
+        Ok(code) => return code,
+        Err(error) => error,
+    };
+    if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe) {
         return 0;
     }
     // Nobody may be left to read it.
     let _ = writeln!(std::io::stderr(), "tollbook: {error:#}");
-    FAILED
+    if error.is::<read::Mistake>() { MISTAKE } else { FAILED }
 }
 
 fn in_runtime(future: impl Future<Output = u8>) -> u8 {
@@ -104,9 +122,11 @@ fn in_runtime(future: impl Future<Output = u8>) -> u8 {
     }
 }
 
-/// Logs go to standard error: `TOLLBOOK_LOG` chooses (`info` if unset), `TOLLBOOK_LOG_FORMAT=json` for machines.
+/// Logs go to standard error: `TOLLBOOK_LOG` chooses (`info` if unset), `TOLLBOOK_LOG_FORMAT=json` is for machines.
 fn log_to_stderr(environment: &Environment) {
-    let filter = environment.variable("TOLLBOOK_LOG").unwrap_or_else(|| "info".to_owned());
+    let chosen = environment.variable("TOLLBOOK_LOG").unwrap_or_else(|| "info".to_owned());
+    // What libraries log of connections below `info` may show what crosses them.
+    let filter = format!("{chosen},h2=info,hyper=info,hyper_util=info,rustls=info");
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
         .with_target(false)

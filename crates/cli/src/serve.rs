@@ -23,9 +23,6 @@ pub(crate) struct ServeArgs {
     /// Configuration file; without it `$TOLLBOOK_CONFIG`, else `tollbook.toml` in the user's configuration folder.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Data folder, instead of the one configured.
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
     /// Address to listen on, instead of the one configured.
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
@@ -44,7 +41,8 @@ pub(crate) async fn run(args: ServeArgs, environment: &Environment) -> anyhow::R
     let settings = settings(&config, args.socket_only)?;
     let socket = settings.socket.clone();
     let bound = Gateway::start(settings, started.recorder, started.clerk).await?;
-    announce(bound.address, socket.as_deref())?;
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    announce(bound.address.map(|address| format!("{scheme}://{address}")), socket.as_deref())?;
     bound.serve(stop).await;
     tracing::info!("draining is over; closing the ledger");
     if let Some(socket) = socket {
@@ -64,8 +62,8 @@ pub(crate) fn socket_path(data: &Path) -> PathBuf {
 fn read_config(args: &ServeArgs, environment: &Environment) -> anyhow::Result<Config> {
     let path = args.config.as_deref().map(|path| environment.resolve(path)).or_else(|| environment.config.clone());
     let mut config = config::read(path.as_deref(), environment)?;
-    if let Some(data) = &args.data {
-        config.data = environment.resolve(data);
+    if environment.is_data_given {
+        config.data.clone_from(&environment.data);
     }
     if let Some(listen) = args.listen {
         anyhow::ensure!(listen.ip().is_loopback(), "`--listen` beyond loopback needs authentication; use 127.0.0.1");
@@ -111,10 +109,10 @@ fn tell_recovery(recovered: &recorder::Recovered) {
 }
 
 /// The lines that a script waits for.
-fn announce(address: Option<SocketAddr>, socket: Option<&Path>) -> anyhow::Result<()> {
+fn announce(url: Option<String>, socket: Option<&Path>) -> anyhow::Result<()> {
     let mut out = std::io::stderr().lock();
-    if let Some(address) = address {
-        writeln!(out, "listening on http://{address}")?;
+    if let Some(url) = url {
+        writeln!(out, "listening on {url}")?;
     }
     if let Some(socket) = socket {
         writeln!(out, "listening on {}", socket.display())?;

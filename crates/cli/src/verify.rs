@@ -38,9 +38,6 @@ pub(crate) struct VerifyArgs {
 pub(crate) struct EvidenceArgs {
     /// What to prove: a run, a call, or a record's number.
     what: String,
-    /// Data folder.
-    #[arg(long)]
-    data: Option<PathBuf>,
     /// File to write; standard output if not given.
     #[arg(long, short)]
     output: Option<PathBuf>,
@@ -59,25 +56,23 @@ pub(crate) struct KeysArgs {
 #[derive(Debug, Subcommand)]
 enum KeysCommand {
     /// Print the log's public key: keep it somewhere else.
-    Show {
-        /// Data folder.
-        #[arg(long)]
-        data: Option<PathBuf>,
-    },
+    Show,
 }
 
 /// Runs `verify`.
-pub(crate) fn run(args: VerifyArgs, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<u8> {
-    let path = data(args.path.as_deref(), environment);
+pub(crate) fn run(args: &VerifyArgs, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<u8> {
+    let path = args.path.as_deref().map_or_else(|| environment.data.clone(), |path| environment.resolve(path));
     let key = args.vkey.as_deref().map(read_key).transpose()?;
     let (ok, json, text) = if path.is_file() {
         let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
         let evidence: Evidence =
             serde_json::from_str(&text).with_context(|| format!("`{}` is no evidence document", path.display()))?;
         let report = evidence.verify(key.as_ref());
-        (report.ok, serde_json::to_string(&report)?, describe(&evidence, &report, key.is_some()))
+        (report.ok, serde_json::to_string(&report)?, describe(&evidence, &report, args.vkey.is_some()))
     } else {
-        let report = recorder::verify_folder(&path, key.as_ref())
+        // The `log` folder alone may be named: the rest of a data folder is not needed.
+        let folder = if path.ends_with("log") && path.join("checkpoint").is_file() { path.join("..") } else { path.clone() };
+        let report = recorder::verify_folder(&folder, key)
             .with_context(|| format!("`{}` cannot be verified", path.display()))?;
         (report.ok, serde_json::to_string(&report)?, report.to_string())
     };
@@ -90,11 +85,11 @@ pub(crate) fn run(args: VerifyArgs, environment: &Environment, out: &mut dyn Wri
 }
 
 /// Runs `evidence`.
-pub(crate) fn evidence(args: EvidenceArgs, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<u8> {
-    let reader = Reader::open(&data(args.data.as_deref(), environment))?;
+pub(crate) fn evidence(args: &EvidenceArgs, data: &Path, out: &mut dyn Write) -> anyhow::Result<u8> {
+    let reader = Reader::open(data)?;
     let subject = Subject::parse(&args.what)?;
     let mut exhibits = Vec::new();
-    for record in reader.leaves(Seq(0))? {
+    for record in reader.leaves(Seq(0)) {
         let (seq, bytes) = record?;
         let leaf = Leaf::decode(&bytes).with_context(|| format!("record {seq}"))?;
         if subject.holds(seq, &leaf) {
@@ -109,13 +104,13 @@ pub(crate) fn evidence(args: EvidenceArgs, environment: &Environment, out: &mut 
         tollbook_evidence: ledger::evidence::VERSION,
         scope: subject.scope(),
         vkey: reader.vkey().to_string(),
-        checkpoint: reader.checkpoint().to_owned(),
+        checkpoint: reader.checkpoint().unwrap_or_default().to_owned(),
         records: exhibits,
     };
     let text = serde_json::to_string_pretty(&document)?;
-    match args.output {
+    match &args.output {
         Some(path) => {
-            std::fs::write(&path, text + "\n").with_context(|| format!("cannot write `{}`", path.display()))?;
+            std::fs::write(path, text + "\n").with_context(|| format!("cannot write `{}`", path.display()))?;
         }
         None => writeln!(out, "{text}")?,
     }
@@ -123,10 +118,9 @@ pub(crate) fn evidence(args: EvidenceArgs, environment: &Environment, out: &mut 
 }
 
 /// Runs `keys`.
-pub(crate) fn keys(args: KeysArgs, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<u8> {
-    let KeysCommand::Show { data: folder } = args.command;
-    let reader = Reader::open(&data(folder.as_deref(), environment))?;
-    writeln!(out, "{}", reader.vkey())?;
+pub(crate) fn keys(args: &KeysArgs, data: &Path, out: &mut dyn Write) -> anyhow::Result<u8> {
+    let KeysCommand::Show = args.command;
+    writeln!(out, "{}", Reader::open(data)?.vkey())?;
     Ok(0)
 }
 
@@ -171,7 +165,7 @@ fn exhibit(reader: &Reader, seq: Seq, bytes: &[u8], leaf: &Leaf, show: &str) -> 
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     let mut exhibit =
-        Exhibit::new(reader, seq, bytes, reader.size()).with_context(|| format!("record {seq} has no proof"))?;
+        Exhibit::new(reader.tiles(), seq, bytes, reader.size()).with_context(|| format!("record {seq} has no proof"))?;
     if show == "none" {
         return Ok(exhibit);
     }
@@ -209,8 +203,4 @@ fn describe(evidence: &Evidence, report: &ledger::evidence::EvidenceReport, key_
 fn read_key(text: &str) -> anyhow::Result<VerifierKey> {
     let written = if Path::new(text).is_file() { std::fs::read_to_string(text)? } else { text.to_owned() };
     written.trim().parse().with_context(|| format!("`{text}` is no public key of a log"))
-}
-
-fn data(given: Option<&Path>, environment: &Environment) -> PathBuf {
-    given.map_or_else(|| environment.data.clone(), |path| environment.resolve(path))
 }

@@ -6,7 +6,6 @@
 
 use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -43,9 +42,6 @@ pub(crate) struct WrapArgs {
     /// Name of the server in records and policy.
     #[arg(long)]
     server: String,
-    /// Data folder of the gateway to use, or to start.
-    #[arg(long)]
-    data: Option<PathBuf>,
     /// Gateway at another address, instead of the one at the data folder's socket.
     #[arg(long, value_name = "URL")]
     gateway: Option<String>,
@@ -66,10 +62,9 @@ pub(crate) async fn run(args: WrapArgs, environment: &Environment) -> u8 {
 }
 
 async fn wrap(args: WrapArgs, environment: &Environment) -> anyhow::Result<u8> {
-    let data = args.data.as_deref().map_or_else(|| environment.data.clone(), |data| environment.resolve(data));
     let tunnel = match &args.gateway {
         Some(url) => gateway_link::dial(url, &args.server).await?,
-        None => gateway_link::at_socket(&data, &args.server).await?,
+        None => gateway_link::at_socket(&environment.data, &args.server).await?,
     };
     let Some((program, arguments)) = args.command.split_first() else { bail!("no command given") };
     let mut child = match Command::new(program)

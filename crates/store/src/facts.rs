@@ -129,7 +129,7 @@ struct Failure<'a> {
 }
 
 fn agent(payload: &Payload) -> (Option<String>, Option<String>) {
-    let Some(raw) = payload.field("agent") else { return (None, None) };
+    let Some(raw) = payload.value("agent") else { return (None, None) };
     let owned = |t: Option<Cow<'_, str>>| t.map(|t| beginning(t.as_bytes(), NAME));
     match serde_json::from_str::<Agent<'_>>(raw) {
         Ok(agent) => (owned(agent.name), owned(agent.version)),
@@ -139,18 +139,18 @@ fn agent(payload: &Payload) -> (Option<String>, Option<String>) {
 
 /// The trace id of a `traceparent` (W3C Trace Context §3.2: version, trace id, parent id, flags).
 fn trace(payload: &Payload) -> Option<String> {
-    let trace: Trace<'_> = serde_json::from_str(payload.field("trace")?).ok()?;
+    let trace: Trace<'_> = serde_json::from_str(payload.value("trace")?).ok()?;
     let parent = trace.traceparent?;
     let id = parent.split('-').nth(1)?;
     (id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit())).then(|| id.to_owned())
 }
 
 fn http_status(payload: &Payload) -> Option<u16> {
-    serde_json::from_str(payload.field("http_status")?).ok()
+    serde_json::from_str(payload.value("http_status")?).ok()
 }
 
 fn text(payload: &Payload, field: &str) -> Option<String> {
-    let text: Cow<'_, str> = serde_json::from_str::<Text<'_>>(payload.field(field)?).ok()?.0;
+    let text: Cow<'_, str> = serde_json::from_str::<Text<'_>>(payload.value(field)?).ok()?.0;
     Some(beginning(text.as_bytes(), NAME))
 }
 

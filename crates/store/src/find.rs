@@ -266,7 +266,7 @@ fn ordered(db: &Connection) -> rusqlite::Result<bool> {
 fn first_at(db: &Connection, t: i64) -> rusqlite::Result<RowId> {
     let mut next = db.prepare_cached("SELECT id, t_start FROM calls WHERE id >= ? ORDER BY id LIMIT 1")?;
     let mut at = |id: i64| next.query_row([id], |r| Ok((r.get::<_, i64>(0)?, r.get::<_, i64>(1)?))).optional();
-    let ends = db.query_row("SELECT min(id), max(id) + 1 FROM calls", [], |r| Ok((r.get(0)?, r.get(1)?)))?;
+    let ends = db.query_row("SELECT (SELECT min(id) FROM calls), (SELECT max(id) + 1 FROM calls)", [], |r| Ok((r.get(0)?, r.get(1)?)))?;
     let (Some(mut low), Some(mut high)): (Option<i64>, Option<i64>) = ends else { return Ok(RowId(0)) };
     while low < high {
         let middle = low + (high - low) / 2;

@@ -124,8 +124,8 @@ impl Batch {
             round: leaf.round.unwrap_or(0),
             parent: leaf.parent,
             of: if kind == RowKind::Note { leaf.reference.as_ref().map(|r| r.seq) } else { None },
-            run: leaf.run,
-            sn: leaf.run_seq,
+            run: leaf.link.map(|link| link.run),
+            sn: leaf.link.map(|link| link.number),
             t_start: t,
             t_end: (kind == RowKind::Refused).then_some(t),
             verdict,
@@ -194,7 +194,7 @@ impl Batch {
 
     fn count_run(&mut self, entry: &Entry<'_>) {
         let leaf = entry.leaf;
-        let Some(run) = leaf.run else { return };
+        let Some(run) = leaf.link.map(|link| link.run) else { return };
         if entry.seq.0 < self.counted {
             return;
         }
@@ -267,11 +267,11 @@ impl End {
 }
 
 fn verdict(leaf: &Leaf) -> Option<String> {
-    leaf.decision.map(|d| d.as_str().to_owned())
+    leaf.verdict.map(|d| d.as_str().to_owned())
 }
 
 fn time(leaf: &Leaf) -> i64 {
-    i64::try_from(leaf.time).unwrap_or(i64::MAX)
+    i64::try_from(leaf.time_us).unwrap_or(i64::MAX)
 }
 
 fn fact(leaf: &Leaf, name: &str) -> Option<String> {

@@ -68,7 +68,7 @@ pub(crate) struct Fed {
 /// If a published record cannot be read (`tollbook verify` says more) or the index cannot be written.
 pub(crate) fn feed(reader: &Reader, index: &mut Index, progress: &mut dyn FnMut(Seq, Seq)) -> anyhow::Result<Fed> {
     let origin = reader.origin().to_owned();
-    let size = reader.size().context("cannot read the ledger's size")?;
+    let size = Seq(reader.size());
     let mut fed = Fed::default();
     loop {
         let from = index.next(&origin)?;
@@ -151,7 +151,7 @@ pub(crate) fn open(data: &Path) -> anyhow::Result<Opened> {
 }
 
 fn behind(reader: &Reader, index: &Index) -> anyhow::Result<Option<String>> {
-    let (size, next) = (reader.size()?, index.next(reader.origin())?);
+    let (size, next) = (Seq(reader.size()), index.next(reader.origin())?);
     let missing = size.0.saturating_sub(next.0);
     Ok((missing > 0).then(|| format!("the index is {missing} records behind the ledger ({next} of {size})")))
 }
@@ -195,7 +195,7 @@ struct Status {
 fn status(data: &Path) -> anyhow::Result<Status> {
     let reader = Reader::open(data).with_context(|| format!("cannot read the ledger in `{}`", data.display()))?;
     let index = Index::open(data, Mode::ReadOnly)?;
-    let (size, next) = (reader.size()?, index.next(reader.origin())?);
+    let (size, next) = (Seq(reader.size()), index.next(reader.origin())?);
     let behind = size.0.saturating_sub(next.0);
     Ok(Status { watermark: index.watermark()?, origin: reader.origin().to_owned(), size, behind, days: index.days()? })
 }
