@@ -235,7 +235,8 @@ pub fn open_disclosure(disclosure: &str) -> Option<(String, String)> {
 }
 
 fn is_body(body: &str, salt: Option<&str>, value: Option<&str>) -> bool {
-    let parts = salt.and_then(|salt| URL_SAFE_NO_PAD.decode(salt).ok()).zip(URL_SAFE_NO_PAD.decode(body).ok());
+    let parts =
+        salt.and_then(|salt| URL_SAFE_NO_PAD.decode(salt).ok()).zip(URL_SAFE_NO_PAD.decode(body).ok());
     let (Some((mut salted, body)), Some(value)) = (parts, value) else { return false };
     let size = body.len();
     salted.extend_from_slice(&body);

@@ -171,5 +171,8 @@ fn unhex(text: &str) -> Option<[u8; 16]> {
     if digits.len() != 32 || digits.iter().any(u8::is_ascii_uppercase) {
         return None;
     }
-    u128::from_str_radix(text, 16).ok().filter(|_| digits.iter().all(u8::is_ascii_hexdigit)).map(u128::to_be_bytes)
+    u128::from_str_radix(text, 16)
+        .ok()
+        .filter(|_| digits.iter().all(u8::is_ascii_hexdigit))
+        .map(u128::to_be_bytes)
 }

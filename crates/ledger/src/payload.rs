@@ -84,7 +84,8 @@ impl Payload {
         let (length, rest) = bytes.split_first_chunk::<4>().ok_or(PayloadError("no header"))?;
         let length = u32::from_le_bytes(*length) as usize;
         let header = rest.get(..length).ok_or(PayloadError("the header is cut off"))?;
-        let header: Header<'_> = serde_json::from_slice(header).map_err(|_| PayloadError("the header is not sound"))?;
+        let header: Header<'_> =
+            serde_json::from_slice(header).map_err(|_| PayloadError("the header is not sound"))?;
         if header.v != VERSION {
             return Err(PayloadError("of a version that this program does not know"));
         }

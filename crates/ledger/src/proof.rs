@@ -86,7 +86,13 @@ pub fn consistency(tiles: &impl TileSource, old: u64, new: u64) -> Result<Vec<Ha
 ///
 /// # Errors
 /// See [`ProofError`].
-pub fn check_inclusion(leaf: Hash, index: u64, size: u64, root: Hash, path: &[Hash]) -> Result<(), ProofError> {
+pub fn check_inclusion(
+    leaf: Hash,
+    index: u64,
+    size: u64,
+    root: Hash,
+    path: &[Hash],
+) -> Result<(), ProofError> {
     if index >= size {
         return Err(ProofError::Range);
     }

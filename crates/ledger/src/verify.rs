@@ -49,7 +49,9 @@ pub enum What {
     #[error("the record's payload was altered")]
     PayloadAltered,
     /// A run's numbers have a gap or a repetition.
-    #[error("number {found} in {run}, where {expected} comes next: records of the run are missing or doubled")]
+    #[error(
+        "number {found} in {run}, where {expected} comes next: records of the run are missing or doubled"
+    )]
     RunNumber {
         /// The run.
         run: RunId,
@@ -379,7 +381,10 @@ impl Audit {
             if let Some(Fact::Int(counted)) = leaf.facts.get(counter)
                 && *counted != found
             {
-                self.fault(Some(seq), What::Counter { counter: counter.to_owned(), counted: *counted, found });
+                self.fault(
+                    Some(seq),
+                    What::Counter { counter: counter.to_owned(), counted: *counted, found },
+                );
             }
         }
     }

@@ -180,12 +180,13 @@ pub fn busy(origin: &str, records: usize) -> Vec<Vec<u8>> {
     scribe.start();
     let mut number = 0;
     while scribe.leaves.len() < records {
-        let runs = [run(number), run(number + 1)];
-        for run in runs {
+        let [even, odd] = [run(number), run(number + 1)];
+        for run in [even, odd] {
             scribe.open_run(run);
         }
         for call in 0..8 {
-            let (of, call) = (runs[call as usize % 2], self::call(number * 8 + call));
+            let of = if call % 2 == 0 { even } else { odd };
+            let call = self::call(number * 8 + call);
             let first = scribe.intent(of, call, 0);
             scribe.note(&first);
             scribe.outcome(&first, Status::InputRequired);
@@ -194,7 +195,7 @@ pub fn busy(origin: &str, records: usize) -> Vec<Vec<u8>> {
             scribe.outcome(&second, Status::Ok);
             scribe.refuse(of, call);
         }
-        for run in runs {
+        for run in [even, odd] {
             scribe.close_run(run);
         }
         number += 2;
