@@ -59,7 +59,9 @@ impl DayFile {
             .unwrap_or(i64::MIN);
         let progress = match known {
             Some((name, _, _)) if name != origin => return Err(IndexError::Foreign(path.to_owned())),
-            Some((_, size, ordered)) => Progress { no, size: u64::try_from(size).unwrap_or(0), ordered, last_t },
+            Some((_, size, ordered)) => {
+                Progress { no, size: u64::try_from(size).unwrap_or(0), ordered, last_t }
+            }
             None => Progress { no, size: 0, ordered: true, last_t },
         };
         Ok(DayFile { path: path.to_owned(), db, progress })
@@ -108,8 +110,10 @@ impl DayFile {
                     missed.notes.push((*seq, *id));
                 }
             }
-            tx.prepare_cached("INSERT OR REPLACE INTO progress (no, origin, size, ordered) VALUES (?, ?, ?, ?)")?
-                .execute(params![next.no, origin, row::number(Some(next.size)), next.ordered])?;
+            tx.prepare_cached(
+                "INSERT OR REPLACE INTO progress (no, origin, size, ordered) VALUES (?, ?, ?, ?)",
+            )?
+            .execute(params![next.no, origin, row::number(Some(next.size)), next.ordered])?;
         }
         tx.commit()?;
         Ok((next, missed))

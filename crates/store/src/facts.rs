@@ -39,7 +39,8 @@ pub(crate) struct Asked {
 impl Asked {
     pub(crate) fn of(payload: &Payload) -> Asked {
         let args = span(payload, "arguments").or_else(|| span(payload, "params"));
-        let whole = args.is_some_and(|a| a.len() <= ARGS && serde_json::from_slice::<serde::de::IgnoredAny>(a).is_ok());
+        let whole = args
+            .is_some_and(|a| a.len() <= ARGS && serde_json::from_slice::<serde::de::IgnoredAny>(a).is_ok());
         Asked {
             transport: text(payload, "transport"),
             direction: text(payload, "direction"),
@@ -158,8 +159,7 @@ fn text(payload: &Payload, field: &str) -> Option<String> {
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 fn span<'a>(payload: &'a Payload, name: &str) -> Option<&'a [u8]> {
-    let span = payload.spans.get(name)?;
-    payload.body.get(usize::try_from(span.start).ok()?..usize::try_from(span.end).ok()?)
+    payload.body.get(payload.spans.get(name)?.clone())
 }
 
 /// The texts of a tool's result, else its JSON.

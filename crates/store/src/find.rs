@@ -153,7 +153,12 @@ impl Index {
         Ok(found)
     }
 
-    fn all(&self, condition: &str, key: Vec<u8>, bounds: RangeInclusive<i64>) -> Result<Vec<CallRow>, IndexError> {
+    fn all(
+        &self,
+        condition: &str,
+        key: Vec<u8>,
+        bounds: RangeInclusive<i64>,
+    ) -> Result<Vec<CallRow>, IndexError> {
         let key = Value::Blob(key);
         let mut found = Vec::new();
         for (day, path) in self.files()? {
@@ -214,7 +219,10 @@ impl Part<'_> {
                 also("id < ?", first_at(self.db, end)?);
             }
         }
-        let tail = format!("id IN (SELECT id FROM calls WHERE {} ORDER BY id {word} LIMIT ?) ORDER BY id {word}", condition.text);
+        let tail = format!(
+            "id IN (SELECT id FROM calls WHERE {} ORDER BY id {word} LIMIT ?) ORDER BY id {word}",
+            condition.text
+        );
         condition.bound.push(Value::Integer(i64::from(self.wanted)));
         select(self.db, self.day, &tail, &condition.bound)
     }
@@ -250,7 +258,8 @@ fn picked(db: &Connection, day: Date, query: &Query, ids: &mut Vec<RowId>) -> ru
             rest.push(id);
             continue;
         }
-        let bound: Vec<Value> = std::iter::once(Value::Integer(id.0)).chain(condition.bound.iter().cloned()).collect();
+        let bound: Vec<Value> =
+            std::iter::once(Value::Integer(id.0)).chain(condition.bound.iter().cloned()).collect();
         found.extend(select(db, day, &tail, &bound)?);
     }
     *ids = rest;
@@ -265,8 +274,12 @@ fn ordered(db: &Connection) -> rusqlite::Result<bool> {
 /// The first id with a time of at least `t`, or one past the last.
 fn first_at(db: &Connection, t: i64) -> rusqlite::Result<RowId> {
     let mut next = db.prepare_cached("SELECT id, t_start FROM calls WHERE id >= ? ORDER BY id LIMIT 1")?;
-    let mut at = |id: i64| next.query_row([id], |r| Ok((r.get::<_, i64>(0)?, r.get::<_, i64>(1)?))).optional();
-    let ends = db.query_row("SELECT (SELECT min(id) FROM calls), (SELECT max(id) + 1 FROM calls)", [], |r| Ok((r.get(0)?, r.get(1)?)))?;
+    let mut at =
+        |id: i64| next.query_row([id], |r| Ok((r.get::<_, i64>(0)?, r.get::<_, i64>(1)?))).optional();
+    let ends =
+        db.query_row("SELECT (SELECT min(id) FROM calls), (SELECT max(id) + 1 FROM calls)", [], |r| {
+            Ok((r.get(0)?, r.get(1)?))
+        })?;
     let (Some(mut low), Some(mut high)): (Option<i64>, Option<i64>) = ends else { return Ok(RowId(0)) };
     while low < high {
         let middle = low + (high - low) / 2;

@@ -199,7 +199,11 @@ impl Batch {
             return;
         }
         let (id, t) = (RowId::new(self.no, entry.seq), time(leaf));
-        let change = self.runs.entry(run).or_insert_with(|| RunChange { t_first: t, first: id, ..RunChange::default() });
+        let change = self.runs.entry(run).or_insert_with(|| RunChange {
+            t_first: t,
+            first: id,
+            ..RunChange::default()
+        });
         change.t_last = t.max(change.t_last);
         change.last = id;
         change.records += 1;

@@ -157,7 +157,8 @@ impl Index {
         if batch.size <= mark.size {
             return Ok(());
         }
-        let days = Days { dir: &self.dir, register: &self.register, open: &mut writer.days, no: mark.no, origin };
+        let days =
+            Days { dir: &self.dir, register: &self.register, open: &mut writer.days, no: mark.no, origin };
         let lost = days.write(&batch)?;
         mark.size = lost.map_or(batch.size, |id| id.seq().0);
         mark.counted = mark.counted.max(batch.size);
@@ -195,7 +196,8 @@ impl Days<'_> {
                 }
                 (Some(from), Some(_)) if !path.exists() => {
                     self.file(day, &path)?;
-                    let from = if from.origin() == i64::from(self.no) { from } else { RowId::new(self.no, Seq(0)) };
+                    let from =
+                        if from.origin() == i64::from(self.no) { from } else { RowId::new(self.no, Seq(0)) };
                     lost = Some(lost.map_or(from, |other| other.min(from)));
                     continue;
                 }
@@ -222,7 +224,9 @@ impl Days<'_> {
         for row in &batch.rows {
             parts.entry(row.day).or_insert_with(|| Part::new(batch)).rows.push(row);
         }
-        let home = |id: RowId| known.iter().rev().filter(move |(_, first)| **first <= id).map(|(day, _)| *day).next();
+        let home = |id: RowId| {
+            known.iter().rev().filter(move |(_, first)| **first <= id).map(|(day, _)| *day).next()
+        };
         for end in &batch.ends {
             if let Some(day) = home(end.id) {
                 parts.entry(day).or_insert_with(|| Part::new(batch)).ends.push(end);

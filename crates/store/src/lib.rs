@@ -24,8 +24,8 @@ pub use error::IndexError;
 pub use find::{DayStatus, Order, Page};
 pub use index::{Entry, Index, Mode, Watermark};
 pub use query::{
-    ArgumentTest, Comparison, Contained, Exact, Expr, Figure, HexPrefix, Metric, Pattern, Piece, Query, QueryError,
-    Step, Term,
+    ArgumentTest, Comparison, Contained, Exact, Expr, Figure, HexPrefix, Metric, Pattern, Piece, Query,
+    QueryError, Step, Term,
 };
 pub use row::{CallRow, Cursor, RowKind};
 pub use runs::{RunFilter, RunRow};

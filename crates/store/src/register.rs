@@ -109,14 +109,13 @@ impl Register {
         for (run, change) in step.runs {
             count(&tx, run, change)?;
         }
-        tx.prepare_cached("INSERT OR REPLACE INTO origins (no, origin, size, counted) VALUES (?, ?, ?, ?)")?.execute(
-            params![
+        tx.prepare_cached("INSERT OR REPLACE INTO origins (no, origin, size, counted) VALUES (?, ?, ?, ?)")?
+            .execute(params![
                 step.mark.no,
                 step.origin,
                 row::number(Some(step.mark.size)),
                 row::number(Some(step.mark.counted))
-            ],
-        )?;
+            ])?;
         tx.commit()
     }
 }

@@ -160,7 +160,11 @@ pub(crate) const COLUMNS: &str = "id, seq_end, kind, call, round, parent, of_seq
 pub(crate) const HOLES: &str = "?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?";
 
 /// Writes `row` through a statement with [`HOLES`].
-pub(crate) fn insert(statement: &mut Statement<'_>, row: &CallRow, attention: i64) -> rusqlite::Result<usize> {
+pub(crate) fn insert(
+    statement: &mut Statement<'_>,
+    row: &CallRow,
+    attention: i64,
+) -> rusqlite::Result<usize> {
     statement.execute(rusqlite::params![
         row.id,
         number(row.seq_end.map(|s| s.0)),

@@ -92,7 +92,11 @@ impl Index {
     /// If the register is damaged.
     pub fn run(&self, run: RunId) -> Result<Option<RunRow>, IndexError> {
         let sql = format!("SELECT {COLUMNS} FROM runs WHERE run = ?");
-        self.register.db.query_row(&sql, [run.0.as_slice()], read).optional().map_err(|e| self.register.failed(e))
+        self.register
+            .db
+            .query_row(&sql, [run.0.as_slice()], read)
+            .optional()
+            .map_err(|e| self.register.failed(e))
     }
 
     /// The runs that fit, newest first.

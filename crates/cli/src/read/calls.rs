@@ -1,12 +1,11 @@
-//! `tollbook calls [QUERY]`: search what was recorded, and follow what is being recorded.
+//! `tollbook calls [QUERY]`: search what was recorded, and follow what a running gateway records.
 //!
-//! Exit codes: 0 if done, whether or not anything matched; 2 for a mistake in the query; 1 for anything else.
+//! Exit codes: 0 if anything matched, 1 if nothing did; `main` has those of errors.
 
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::num::NonZeroU32;
 use std::path::Path;
-use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use store::{CallRow, Order, Page, Query, QueryError, RowKind};
 
 use super::index::{self, Opened};
 use super::render::{JsonLine, Widths};
-use super::{Mistake, unless_closed};
+use super::Mistake;
 
 /// How often the ledger is asked for more.
 const POLL: Duration = Duration::from_millis(250);
@@ -47,12 +46,11 @@ pub(crate) struct CallsArgs {
 }
 
 /// Shows the calls that match. `now` is what relative times are read against.
-pub(crate) fn run(args: &CallsArgs, data: &Path, now: Timestamp, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &CallsArgs, data: &Path, now: Timestamp, out: &mut dyn Write) -> anyhow::Result<u8> {
     let text = args.query.join(" ");
     let query = Query::parse(&text, now).map_err(|e| Mistake(explain(&text, &e)))?;
     let opened = index::open(data)?;
-    unless_closed(show(args, &query, opened, out))?;
-    Ok(ExitCode::SUCCESS)
+    show(args, &query, opened, out)
 }
 
 /// The query with a caret under the mistake.
@@ -61,7 +59,7 @@ pub(crate) fn explain(text: &str, error: &QueryError) -> String {
     format!("{}\n  {line}\n  {:2$}^", error, "", error.at)
 }
 
-fn show(args: &CallsArgs, query: &Query, opened: Opened, out: &mut dyn Write) -> anyhow::Result<()> {
+fn show(args: &CallsArgs, query: &Query, opened: Opened, out: &mut dyn Write) -> anyhow::Result<u8> {
     let mut rows = newest(&opened, query, args.limit)?;
     if !args.reverse {
         rows.reverse();
@@ -76,9 +74,9 @@ fn show(args: &CallsArgs, query: &Query, opened: Opened, out: &mut dyn Write) ->
         printer.row(row)?;
     }
     if args.follow {
-        return Follow::new(opened, query)?.run(&mut printer);
+        Follow::new(opened, query)?.run(&mut printer)?;
     }
-    Ok(())
+    Ok(u8::from(rows.is_empty()))
 }
 
 fn newest(opened: &Opened, query: &Query, limit: NonZeroU32) -> anyhow::Result<Vec<CallRow>> {
@@ -143,10 +141,8 @@ impl<'a> Follow<'a> {
     }
 
     fn step(&mut self, printer: &mut Printer<'_>) -> anyhow::Result<()> {
-        if self.opened.index.is_writer() {
-            index::feed(&self.opened.reader, &mut self.opened.index, &mut |_, _| {})?;
-        }
-        let next = self.opened.index.next(&self.origin)?;
+        self.opened.reader.poll().context("cannot read the ledger")?;
+        let next = self.opened.index.next(&self.origin)?.min(Seq(self.opened.reader.size()));
         let mut touched = self.touched(next)?;
         self.seen = next.max(self.seen);
         for polls in self.open.values_mut() {

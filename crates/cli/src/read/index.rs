@@ -3,7 +3,6 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Context as _;
@@ -13,7 +12,7 @@ use recorder::Reader;
 use serde::Serialize;
 use store::{DayStatus, Entry, Index, IndexError, Mode, Watermark};
 
-use super::{text, unless_closed};
+use super::text;
 
 /// Records applied in one transaction.
 const BATCH: usize = 2_000;
@@ -39,15 +38,14 @@ enum IndexCommand {
     },
 }
 
-/// Exits with 0 if done, with 1 (by its error) if not.
-pub(crate) fn run(args: &IndexArgs, data: &Path, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    let done = match args.command {
-        IndexCommand::Rebuild => rebuild(data, out),
-        IndexCommand::Status { json: true } => status(data).and_then(|s| Ok(writeln!(out, "{}", serde_json::to_string(&s)?)?)),
-        IndexCommand::Status { json: false } => status(data).and_then(|s| Ok(s.write(out)?)),
-    };
-    unless_closed(done)?;
-    Ok(ExitCode::SUCCESS)
+/// Makes the index anew, or says how it is; the exit code is 0.
+pub(crate) fn run(args: &IndexArgs, data: &Path, out: &mut dyn Write) -> anyhow::Result<u8> {
+    match args.command {
+        IndexCommand::Rebuild => rebuild(data, out)?,
+        IndexCommand::Status { json: true } => writeln!(out, "{}", serde_json::to_string(&status(data)?)?)?,
+        IndexCommand::Status { json: false } => status(data)?.write(out)?,
+    }
+    Ok(0)
 }
 
 /// What [`feed`] applied.
@@ -132,22 +130,26 @@ pub(crate) struct Opened {
     pub(crate) behind: Option<String>,
 }
 
-/// Opens both. If no other process writes the index, it is first brought up to the ledger.
+/// Opens both. If no other process writes the index, it is first brought up to the ledger; it is not kept
+/// locked, so that a gateway that starts meanwhile can write it.
 ///
 /// # Errors
 /// If either cannot be opened.
 pub(crate) fn open(data: &Path) -> anyhow::Result<Opened> {
-    let reader = Reader::open(data).with_context(|| format!("cannot read the ledger in `{}`", data.display()))?;
-    let index = match Index::open(data, Mode::ReadWrite) {
-        Ok(mut index) => {
-            feed(&reader, &mut index, &mut |_, _| {})?;
-            index
-        }
-        Err(IndexError::Locked(_) | IndexError::File { .. } | IndexError::Failed { .. }) => Index::open(data, Mode::ReadOnly)?,
+    let reader = reader(data)?;
+    match Index::open(data, Mode::ReadWrite) {
+        Ok(mut index) => drop(feed(&reader, &mut index, &mut |_, _| {})?),
+        // Somebody else brings it up to date, or nobody may write here.
+        Err(IndexError::Locked(_) | IndexError::File { .. } | IndexError::Failed { .. }) => {}
         Err(e) => return Err(e.into()),
-    };
+    }
+    let index = Index::open(data, Mode::ReadOnly)?;
     let behind = behind(&reader, &index)?;
     Ok(Opened { reader, index, behind })
+}
+
+fn reader(data: &Path) -> anyhow::Result<Reader> {
+    Reader::open(data).with_context(|| format!("cannot read the ledger in `{}`", data.display()))
 }
 
 fn behind(reader: &Reader, index: &Index) -> anyhow::Result<Option<String>> {
@@ -157,7 +159,7 @@ fn behind(reader: &Reader, index: &Index) -> anyhow::Result<Option<String>> {
 }
 
 fn rebuild(data: &Path, out: &mut dyn Write) -> anyhow::Result<()> {
-    let reader = Reader::open(data).with_context(|| format!("cannot read the ledger in `{}`", data.display()))?;
+    let reader = reader(data)?;
     let mut index = Index::recreate(data)?;
     let begun = Instant::now();
     let mut told = Instant::now();
@@ -193,7 +195,7 @@ struct Status {
 }
 
 fn status(data: &Path) -> anyhow::Result<Status> {
-    let reader = Reader::open(data).with_context(|| format!("cannot read the ledger in `{}`", data.display()))?;
+    let reader = reader(data)?;
     let index = Index::open(data, Mode::ReadOnly)?;
     let (size, next) = (Seq(reader.size()), index.next(reader.origin())?);
     let behind = size.0.saturating_sub(next.0);

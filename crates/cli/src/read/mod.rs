@@ -12,8 +12,6 @@ pub(crate) mod runs;
 mod tests;
 mod text;
 
-use std::io;
-
 /// A mistake in what the user typed; `main` exits with 2 for it, as clap does.
 #[derive(Debug)]
 pub(crate) struct Mistake(pub(crate) String);
@@ -25,12 +23,3 @@ impl std::fmt::Display for Mistake {
 }
 
 impl std::error::Error for Mistake {}
-
-/// A reader that went away (`| head`) is no failure.
-pub(crate) fn unless_closed(result: anyhow::Result<()>) -> anyhow::Result<()> {
-    let closed = |e: &anyhow::Error| e.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe);
-    match result {
-        Err(e) if closed(&e) => Ok(()),
-        other => other,
-    }
-}

@@ -64,7 +64,10 @@ fn scaled(text: &str, units: &[(&str, i64)]) -> Option<i64> {
 
 /// Writes a duration with the largest unit that keeps it whole.
 pub(super) fn show_duration(us: i64) -> String {
-    let fitting = DURATIONS.iter().rev().find(|(name, unit)| *name != "µs" && *name != "w" && us % unit == 0 && us != 0);
+    let fitting = DURATIONS
+        .iter()
+        .rev()
+        .find(|(name, unit)| *name != "µs" && *name != "w" && us % unit == 0 && us != 0);
     let (name, unit) = fitting.copied().unwrap_or(("us", 1));
     format!("{}{name}", us / unit)
 }

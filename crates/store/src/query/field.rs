@@ -202,7 +202,8 @@ fn edits(a: &str, b: &str) -> usize {
         let mut next = vec![i + 1];
         for (j, cb) in b.iter().enumerate() {
             let at = |r: &Vec<usize>, k: usize| r.get(k).copied().unwrap_or(usize::MAX / 2);
-            let mut cost = (at(&row, j + 1) + 1).min(at(&next, j) + 1).min(at(&row, j) + usize::from(ca != *cb));
+            let mut cost =
+                (at(&row, j + 1) + 1).min(at(&next, j) + 1).min(at(&row, j) + usize::from(ca != *cb));
             let swapped = j > 0 && last == Some(*cb) && b.get(j - 1) == Some(&ca);
             if swapped {
                 cost = cost.min(at(&before, j - 1) + 1);
@@ -221,9 +222,13 @@ mod tests {
 
     #[test]
     fn a_slip_finds_its_field() {
-        for (slip, field) in
-            [("tol", "tool"), ("toool", "tool"), ("sevrer", "server"), ("princ", "principal"), ("durtion", "duration")]
-        {
+        for (slip, field) in [
+            ("tol", "tool"),
+            ("toool", "tool"),
+            ("sevrer", "server"),
+            ("princ", "principal"),
+            ("durtion", "duration"),
+        ] {
             assert_eq!(nearest_name(slip), Some(field), "{slip}");
         }
         assert_eq!(nearest_name("https"), None);

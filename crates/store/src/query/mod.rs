@@ -115,9 +115,10 @@ impl Expr {
 
     fn time_bounds(&self) -> RangeInclusive<i64> {
         match self {
-            Expr::And(parts) => parts.iter().map(Expr::time_bounds).fold(i64::MIN..=i64::MAX, |a, b| {
-                *a.start().max(b.start())..=*a.end().min(b.end())
-            }),
+            Expr::And(parts) => parts
+                .iter()
+                .map(Expr::time_bounds)
+                .fold(i64::MIN..=i64::MAX, |a, b| *a.start().max(b.start())..=*a.end().min(b.end())),
             Expr::Or(parts) => parts
                 .iter()
                 .map(Expr::time_bounds)

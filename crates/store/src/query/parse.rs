@@ -30,7 +30,10 @@ pub struct QueryError {
 
 pub(super) fn parse(text: &str, now: Timestamp) -> Result<Option<Expr>, QueryError> {
     if text.chars().count() > MAX_CHARS {
-        return Err(QueryError { at: MAX_CHARS, what: format!("a query has at most {MAX_CHARS} characters") });
+        return Err(QueryError {
+            at: MAX_CHARS,
+            what: format!("a query has at most {MAX_CHARS} characters"),
+        });
     }
     let mut parser = Parser { cursor: Cursor { rest: text.chars(), at: 0 }, now, terms: 0, depth: 0 };
     parser.cursor.skip_space();
@@ -149,7 +152,8 @@ impl Parser<'_> {
                 _ => parts.push(self.one()?),
             }
         }
-        Expr::all(parts).ok_or_else(|| self.wrong("expected a condition here; quote `or`, `(` or `)` to search for them"))
+        Expr::all(parts)
+            .ok_or_else(|| self.wrong("expected a condition here; quote `or`, `(` or `)` to search for them"))
     }
 
     fn one(&mut self) -> Result<Expr, QueryError> {
@@ -160,7 +164,9 @@ impl Parser<'_> {
         self.cursor.skip_space();
         let expr = match (self.cursor.peek(), self.cursor.keyword()) {
             (None | Some(')'), _) | (_, Some(("and" | "or", _))) => {
-                return Err(self.wrong("expected a condition here; quote `and`, `or` or `)` to search for them"));
+                return Err(
+                    self.wrong("expected a condition here; quote `and`, `or` or `)` to search for them")
+                );
             }
             (_, Some((_, after))) => {
                 self.cursor = after;
@@ -194,7 +200,8 @@ impl Parser<'_> {
         let mut ahead = self.cursor.clone();
         let name = ahead.take_while(|c| c.is_ascii_alphanumeric() || c == '_');
         let path = if name.eq_ignore_ascii_case("args") { path(&mut ahead) } else { Vec::new() };
-        let operator = if name.starts_with(|c: char| c.is_ascii_alphabetic()) { operator(&mut ahead) } else { None };
+        let operator =
+            if name.starts_with(|c: char| c.is_ascii_alphabetic()) { operator(&mut ahead) } else { None };
         let Some(operator) = operator else {
             return Ok(Expr::Term(Term::Text(self.value()?)));
         };
@@ -308,7 +315,9 @@ fn path(cursor: &mut Cursor<'_>) -> Vec<Step> {
             let key = ahead.take_while(in_key);
             match key.parse() {
                 _ if key.is_empty() => return steps,
-                Ok(n) if key.chars().all(|c| c.is_ascii_digit()) && (key == "0" || !key.starts_with('0')) => Step::Index(n),
+                Ok(n) if key.chars().all(|c| c.is_ascii_digit()) && (key == "0" || !key.starts_with('0')) => {
+                    Step::Index(n)
+                }
                 _ => Step::Key(key),
             }
         };
@@ -333,7 +342,10 @@ impl Found {
             Name::Metric(metric) => return self.number(metric, comparison, &value),
             Name::Day => return self.day(comparison, &value),
             _ if comparison != Comparison::Equal => {
-                return Err(wrong(self.at, "only `duration`, `bytes`, `time`, `day`, `round` and `args.…` have an order"));
+                return Err(wrong(
+                    self.at,
+                    "only `duration`, `bytes`, `time`, `day`, `round` and `args.…` have an order",
+                ));
             }
             Name::Text => Term::Text(value),
             Name::Exact(field) => Term::Exact(field, self.listed(field, value)?),
@@ -374,8 +386,9 @@ impl Found {
             [Piece::Literal(text)] | [Piece::Literal(text), Piece::Any] => text,
             _ => "",
         };
-        HexPrefix::new(text.strip_prefix(prefix).unwrap_or(text))
-            .ok_or_else(|| wrong(self.at, format!("expected an id like `{prefix}0a1b2c3d` or the beginning of one")))
+        HexPrefix::new(text.strip_prefix(prefix).unwrap_or(text)).ok_or_else(|| {
+            wrong(self.at, format!("expected an id like `{prefix}0a1b2c3d` or the beginning of one"))
+        })
     }
 
     fn moment(&self, value: &Pattern) -> Result<i64, QueryError> {
@@ -383,7 +396,10 @@ impl Found {
         let point = || value.literal().and_then(|text| amount::point(text, self.now));
         let last = self.field == Name::Last;
         ago.or_else(|| if last { None } else { point() }).ok_or_else(|| {
-            wrong(self.at, "expected a duration back from now like `1h` or `2d`, or a time like `2026-11-20T10:00Z`")
+            wrong(
+                self.at,
+                "expected a duration back from now like `1h` or `2d`, or a time like `2026-11-20T10:00Z`",
+            )
         })
     }
 
@@ -397,7 +413,9 @@ impl Found {
                 Some(day) => return Ok(Expr::Term(Term::Day(day))),
                 None => return self.exact_time(text),
             },
-            Metric::Time => (amount::point(text, self.now), "a time like `2026-11-20T10:00Z` or `2026-11-20`"),
+            Metric::Time => {
+                (amount::point(text, self.now), "a time like `2026-11-20T10:00Z` or `2026-11-20`")
+            }
         };
         match n {
             Some(n) => Ok(Expr::Term(Term::Number(metric, comparison, n))),
@@ -407,13 +425,16 @@ impl Found {
 
     fn exact_time(&self, text: &str) -> Result<Expr, QueryError> {
         let precise = text.contains('.').then(|| amount::point(text, self.now)).flatten();
-        let t = precise.ok_or_else(|| wrong(self.at, "a time needs `>=` or `<`, or write a whole day: `day:2026-11-20`"))?;
+        let t = precise.ok_or_else(|| {
+            wrong(self.at, "a time needs `>=` or `<`, or write a whole day: `day:2026-11-20`")
+        })?;
         Ok(Expr::Term(Term::Number(Metric::Time, Comparison::Equal, t)))
     }
 
     fn day(&self, comparison: Comparison, value: &Pattern) -> Result<Expr, QueryError> {
         let day = value.literal().and_then(|text| amount::day(text, self.now));
-        let day = day.ok_or_else(|| wrong(self.at, "expected a day like `2026-11-20`, `today` or `yesterday`"))?;
+        let day =
+            day.ok_or_else(|| wrong(self.at, "expected a day like `2026-11-20`, `today` or `yesterday`"))?;
         let bounds = amount::day_bounds(day);
         let (comparison, t) = match comparison {
             Comparison::Equal => return Ok(Expr::Term(Term::Day(day))),
@@ -432,7 +453,8 @@ impl Found {
         let text = value.literal().unwrap_or("*");
         let whole = text.parse().ok().map(Figure::Whole);
         let real = || text.parse::<f64>().ok().filter(|n| n.is_finite()).map(Figure::Real);
-        let figure = whole.or_else(real).ok_or_else(|| wrong(self.at, "expected a number to compare with"))?;
+        let figure =
+            whole.or_else(real).ok_or_else(|| wrong(self.at, "expected a number to compare with"))?;
         Ok(Term::Argument(self.path, ArgumentTest::Compares(comparison, figure)))
     }
 }

@@ -58,7 +58,13 @@ impl Pattern {
 
     /// The text of a pattern that was written in quotes, where `*` is itself.
     pub(super) fn quoted_text(self) -> String {
-        self.0.into_iter().map(|piece| match piece { Piece::Literal(text) => text, Piece::Any => "*".to_owned() }).collect()
+        self.0
+            .into_iter()
+            .map(|piece| match piece {
+                Piece::Literal(text) => text,
+                Piece::Any => "*".to_owned(),
+            })
+            .collect()
     }
 
     /// For `GLOB`, which compares the whole value, case counting.

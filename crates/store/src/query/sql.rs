@@ -180,10 +180,13 @@ impl Condition {
                     "CASE WHEN args_whole THEN json_type(args, ?) IN ('integer', 'real') AND json_extract(args, ?)",
                 );
                 self.bound.extend([path.clone(), path]);
-                self.compare(*comparison, match figure {
-                    Figure::Whole(n) => Value::Integer(*n),
-                    Figure::Real(n) => Value::Real(*n),
-                });
+                self.compare(
+                    *comparison,
+                    match figure {
+                        Figure::Whole(n) => Value::Integer(*n),
+                        Figure::Real(n) => Value::Real(*n),
+                    },
+                );
                 self.text.push_str(" END");
             }
         }

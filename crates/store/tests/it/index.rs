@@ -49,8 +49,18 @@ fn sample() -> Log {
     let ok = r#"{"content":[{"type":"text","text":"Hello World"}]}"#;
     log.ended(Ask::default(), Status::Ok, ok); // 1, 2
     let args = r#"{"amount":9000,"note":"urgent 100%","to":{"iban":"DE00"},"tags":["x","y"],"draft":true,"id":null}"#;
-    log.refused(Ask { call: 2, server: "payments", tool: "refund", args, ..Ask::default() }, "no refunds for agents"); // 3
-    let held = log.intent(Ask { call: 3, server: "payments", tool: "refund", args: r#"{"amount":42.5}"#, verdict: Verdict::Hold, ..Ask::default() }); // 4
+    log.refused(
+        Ask { call: 2, server: "payments", tool: "refund", args, ..Ask::default() },
+        "no refunds for agents",
+    ); // 3
+    let held = log.intent(Ask {
+        call: 3,
+        server: "payments",
+        tool: "refund",
+        args: r#"{"amount":42.5}"#,
+        verdict: Verdict::Hold,
+        ..Ask::default()
+    }); // 4
     log.progress(held); // 5
     log.t += 2 * SECOND;
     log.outcome(held, Status::Error, r#"{"code":-32000,"message":"Quota exceeded"}"#); // 6
@@ -58,7 +68,11 @@ fn sample() -> Log {
     log.t = DAY + 24 * 3_600 * SECOND - SECOND;
     let late = log.intent(Ask { run: 2, call: 4, tool: "write_file", ..Ask::default() }); // 8
     log.t += 3 * SECOND;
-    log.outcome(late, Status::ToolError, r#"{"isError":true,"content":[{"type":"text","text":"disk full"}]}"#); // 9
+    log.outcome(
+        late,
+        Status::ToolError,
+        r#"{"isError":true,"content":[{"type":"text","text":"disk full"}]}"#,
+    ); // 9
     log.intent(Ask { run: 2, call: 5, tool: "résumé [1]", args: "", ..Ask::default() }); // 10
     let lost = log.intent(Ask { run: 3, call: 6, args: "not json", ..Ask::default() }); // 11
     log.unknown(lost); // 12
@@ -71,17 +85,68 @@ fn each_field_finds_its_calls() {
     let (_dir, index) = indexed(&sample());
     let mut out = String::new();
     for text in [
-        "", "server:payments", "tool:read_file", "tool:*_file", "tool:refund -verdict:deny", "name:\"résumé [1]\"",
-        "name:r?fund", "method:tools/call", "method:notifications/*", "kind:note", "kind:note method:*progress", "kind:refused",
-        "verdict:deny", "verdict:hold", "verdict:deny or verdict:hold", "status:ok", "status:open", "status:unknown",
-        "status:tool_error", "status:refused", "-status:ok", "status:*error", "run:run_0101010", "run:02", "call:call_01010101010101010000000000000003",
-        "principal:dev@example", "principal:nobody", "agent:claude*", "era:session", "version:2025-11-25", "direction:client",
-        "trace:4bf92f3577b34da6a3ce929d0e0e4736", "args:AMOUNT", "args:100%", "args:1_0", "args.amount:9000",
-        "args.amount>=42.5", "args.amount>9000", "args.to.iban:DE*", "args.tags.1:y", "args.draft:true", "args.id:null",
-        "args.none:*", "args.\"a\\\"b\":x", "error:quota", "error:disk", "reason:refunds", "hello", "\"hello world\"", "urgent or disk",
-        "duration>=2s", "duration<10ms", "bytes>80", "round:0 server:payments", "round>0",
-        "time>=2026-11-20T10:00:00.003Z time<2026-11-20T10:00:00.005Z", "day:2026-11-20", "day:2026-11-21", "day>2026-11-21",
-        "since:1h", "last:1d", "until:2026-11-20T12:00",
+        "",
+        "server:payments",
+        "tool:read_file",
+        "tool:*_file",
+        "tool:refund -verdict:deny",
+        "name:\"résumé [1]\"",
+        "name:r?fund",
+        "method:tools/call",
+        "method:notifications/*",
+        "kind:note",
+        "kind:note method:*progress",
+        "kind:refused",
+        "verdict:deny",
+        "verdict:hold",
+        "verdict:deny or verdict:hold",
+        "status:ok",
+        "status:open",
+        "status:unknown",
+        "status:tool_error",
+        "status:refused",
+        "-status:ok",
+        "status:*error",
+        "run:run_0101010",
+        "run:02",
+        "call:call_01010101010101010000000000000003",
+        "principal:dev@example",
+        "principal:nobody",
+        "agent:claude*",
+        "era:session",
+        "version:2025-11-25",
+        "direction:client",
+        "trace:4bf92f3577b34da6a3ce929d0e0e4736",
+        "args:AMOUNT",
+        "args:100%",
+        "args:1_0",
+        "args.amount:9000",
+        "args.amount>=42.5",
+        "args.amount>9000",
+        "args.to.iban:DE*",
+        "args.tags.1:y",
+        "args.draft:true",
+        "args.id:null",
+        "args.none:*",
+        "args.\"a\\\"b\":x",
+        "error:quota",
+        "error:disk",
+        "reason:refunds",
+        "hello",
+        "\"hello world\"",
+        "urgent or disk",
+        "duration>=2s",
+        "duration<10ms",
+        "bytes>80",
+        "round:0 server:payments",
+        "round>0",
+        "time>=2026-11-20T10:00:00.003Z time<2026-11-20T10:00:00.005Z",
+        "day:2026-11-20",
+        "day:2026-11-21",
+        "day>2026-11-21",
+        "since:1h",
+        "last:1d",
+        "until:2026-11-20T12:00",
     ] {
         out += &format!("{text:<50} {:?}\n", found(&index, text));
     }
@@ -148,7 +213,8 @@ fn each_field_finds_its_calls() {
         since:1h                                           []
         last:1d                                            [11, 10, 8, 4, 3, 1]
         until:2026-11-20T12:00                             [4, 3, 1]
-    "#]].assert_eq(&out);
+    "#]]
+    .assert_eq(&out);
 }
 
 #[test]
@@ -191,7 +257,8 @@ fn a_row_tells_the_whole_call() {
           "args": "{\"amount\":42.5}",
           "error": "Quota exceeded",
           "result": null
-        }"#]].assert_eq(&serde_json::to_string_pretty(row).unwrap());
+        }"#]]
+    .assert_eq(&serde_json::to_string_pretty(row).unwrap());
     assert_eq!(row.duration(), Some(2_002_000));
     assert_eq!(index.call(call(99)).unwrap(), []);
 }
@@ -227,13 +294,22 @@ fn runs_are_counted() {
           "held": 1,
           "failed": 1,
           "notes": 2
-        }"#]].assert_eq(&serde_json::to_string_pretty(&row).unwrap());
+        }"#]]
+    .assert_eq(&serde_json::to_string_pretty(&row).unwrap());
     assert_eq!(index.run(run(9)).unwrap(), None);
-    let listed = |filter: RunFilter| -> Vec<u64> { index.runs(&filter).unwrap().iter().map(|r| r.first.0).collect() };
+    let listed =
+        |filter: RunFilter| -> Vec<u64> { index.runs(&filter).unwrap().iter().map(|r| r.first.0).collect() };
     assert_eq!(listed(RunFilter::default()), [11, 8, 0]);
     assert_eq!(listed(RunFilter { server: Some("payments".to_owned()), ..RunFilter::default() }), [0]);
     assert_eq!(listed(RunFilter { id: store::HexPrefix::new("0202"), ..RunFilter::default() }), [8]);
-    assert_eq!(listed(RunFilter { principal: Some("dev@example".to_owned()), limit: Some(1), ..RunFilter::default() }), [11]);
+    assert_eq!(
+        listed(RunFilter {
+            principal: Some("dev@example".to_owned()),
+            limit: Some(1),
+            ..RunFilter::default()
+        }),
+        [11]
+    );
     let seqs: Vec<u64> = index.of_run(run(2)).unwrap().iter().map(|r| r.seq.0).collect();
     assert_eq!(seqs, [8, 10], "a run over midnight is whole");
     let seqs: Vec<u64> = index.of_run(run(1)).unwrap().iter().map(|r| r.seq.0).collect();
@@ -403,7 +479,10 @@ fn entries_out_of_order_are_refused() {
     let log = sample();
     let (_dir, mut index) = indexed(&Log::default());
     let entries = log.entries();
-    assert!(matches!(index.apply(ORIGIN, &[entries[1], entries[0]]), Err(IndexError::Order { last: 1, found: 0 })));
+    assert!(matches!(
+        index.apply(ORIGIN, &[entries[1], entries[0]]),
+        Err(IndexError::Order { last: 1, found: 0 })
+    ));
     assert_eq!(index.watermark().unwrap(), None);
 }
 
@@ -426,7 +505,7 @@ fn remove_day(data: &Path, day: &str) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(24) })]
 
     #[test]
     fn every_query_is_sql_that_runs(exprs in prop::collection::vec(crate::query::expr(), 20)) {

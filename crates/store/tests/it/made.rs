@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use ledger::{CallId, Fact, Kind, Leaf, Payload, Reference, RunId, Seq, Status, Verdict};
+use ledger::record::{Reference, RunLink};
+use ledger::{CallId, Fact, Hash, Kind, Leaf, Payload, RunId, Seq, Status, Verdict};
 use store::Entry;
 
 pub const ORIGIN: &str = "test/0a1b2c3d";
@@ -41,7 +42,14 @@ pub struct Ask<'a> {
 
 impl Default for Ask<'_> {
     fn default() -> Self {
-        Ask { run: 1, call: 1, server: "files", tool: "read_file", args: r#"{"path":"a.txt"}"#, verdict: Verdict::Allow }
+        Ask {
+            run: 1,
+            call: 1,
+            server: "files",
+            tool: "read_file",
+            args: r#"{"path":"a.txt"}"#,
+            verdict: Verdict::Allow,
+        }
     }
 }
 
@@ -52,12 +60,12 @@ impl Log {
 
     pub fn push(&mut self, mut leaf: Leaf, payload: Option<Payload>) -> Seq {
         let seq = Seq(self.records.len() as u64);
-        if let Some(run) = leaf.run {
-            let sn = self.numbers.entry(run.0).or_default();
-            leaf.run_seq = Some(*sn);
+        if let Some(link) = &mut leaf.link {
+            let sn = self.numbers.entry(link.run.0).or_default();
+            link.number = *sn;
             *sn += 1;
         }
-        leaf.time = self.t;
+        leaf.time_us = self.t;
         self.records.push((leaf, payload));
         self.t += 1_000;
         seq
@@ -65,23 +73,23 @@ impl Log {
 
     pub fn open_run(&mut self, n: u8) -> Seq {
         let fields = [("principal", r#""dev@example""#), ("server", r#""files""#), ("rule", r#""session""#)];
-        self.push(Leaf { run: Some(run(n)), ..leaf(Kind::SessionOpen) }, Some(payload(&fields, "", &[])))
+        self.push(leaf(Kind::SessionOpen, run(n)), Some(payload(&fields, "", &[])))
     }
 
     pub fn close_run(&mut self, n: u8, reason: &str) -> Seq {
         let facts = BTreeMap::from([("reason".to_owned(), Fact::Text(reason.to_owned()))]);
-        self.push(Leaf { run: Some(run(n)), facts, ..leaf(Kind::SessionClose) }, None)
+        self.push(Leaf { facts, ..leaf(Kind::SessionClose, run(n)) }, None)
     }
 
     pub fn intent(&mut self, ask: Ask<'_>) -> Seq {
-        let leaf = Leaf { decision: Some(ask.verdict), ..asking(Kind::Intent, ask) };
+        let leaf = Leaf { verdict: Some(ask.verdict), ..asking(Kind::Intent, ask) };
         self.push(leaf, Some(asked(ask)))
     }
 
     pub fn refused(&mut self, ask: Ask<'_>, reason: &str) -> Seq {
         let mut payload = asked(ask);
         insert(&mut payload, "reason", &format!("{reason:?}"));
-        self.push(Leaf { decision: Some(Verdict::Deny), ..asking(Kind::Refused, ask) }, Some(payload))
+        self.push(Leaf { verdict: Some(Verdict::Deny), ..asking(Kind::Refused, ask) }, Some(payload))
     }
 
     pub fn outcome(&mut self, intent: Seq, status: Status, body: &str) -> Seq {
@@ -105,7 +113,7 @@ impl Log {
 
     pub fn message(&mut self, run_no: u8, method: &str) -> Seq {
         let payload = payload(&[("method", &format!("{method:?}")), ("server", r#""files""#)], "{}", &[]);
-        self.push(Leaf { run: Some(run(run_no)), ..leaf(Kind::Note) }, Some(payload))
+        self.push(leaf(Kind::Note, run(run_no)), Some(payload))
     }
 
     pub fn ended(&mut self, ask: Ask<'_>, status: Status, body: &str) -> Seq {
@@ -116,18 +124,21 @@ impl Log {
 
     pub fn entries(&self) -> Vec<Entry<'_>> {
         let records = self.records.iter().enumerate();
-        records.map(|(i, (leaf, payload))| Entry { seq: Seq(i as u64), leaf, payload: payload.as_ref() }).collect()
+        records
+            .map(|(i, (leaf, payload))| Entry { seq: Seq(i as u64), leaf, payload: payload.as_ref() })
+            .collect()
     }
 
     fn ending(&self, kind: Kind, intent: Seq) -> Leaf {
         let (asked, _) = &self.records[intent.0 as usize];
-        let reference = Reference { seq: intent, ..reference() };
-        Leaf { run: asked.run, call: asked.call, round: asked.round, reference: Some(reference), ..leaf(kind) }
+        let reference = Reference { hash: Hash([0; 32]), seq: intent, origin: ORIGIN.to_owned() };
+        let run = asked.link.unwrap().run;
+        Leaf { call: asked.call, round: asked.round, reference: Some(reference), ..leaf(kind, run) }
     }
 }
 
 fn asking(kind: Kind, ask: Ask<'_>) -> Leaf {
-    Leaf { run: Some(run(ask.run)), call: Some(call(ask.call)), round: Some(0), ..leaf(kind) }
+    Leaf { call: Some(call(ask.call)), round: Some(0), ..leaf(kind, run(ask.run)) }
 }
 
 pub fn asked(ask: Ask<'_>) -> Payload {
@@ -147,21 +158,18 @@ pub fn asked(ask: Ask<'_>) -> Payload {
     payload(&fields, ask.args, &[("arguments", ask.args)])
 }
 
-fn leaf(kind: Kind) -> Leaf {
-    Leaf { kind, call: None, round: None, parent: None, reference: None, run: None, run_seq: None, time: 0, status: None, decision: None, facts: BTreeMap::new() }
+fn leaf(kind: Kind, run: RunId) -> Leaf {
+    Leaf { link: Some(RunLink { run, number: 0, previous: None }), ..Leaf::new(kind, 0) }
 }
 
-fn reference() -> Reference {
-    Reference { seq: Seq(0) }
-}
-
-fn payload(fields: &[(&str, &str)], body: &str, spans: &[(&str, &str)]) -> Payload {
-    let mut payload = Payload { body: body.as_bytes().to_vec(), ..Payload::default() };
+pub fn payload(fields: &[(&str, &str)], body: &str, spans: &[(&str, &str)]) -> Payload {
+    let body = body.as_bytes().to_vec().into();
+    let mut payload = Payload { secret: [0; 32], fields: BTreeMap::new(), spans: BTreeMap::new(), body };
     for (name, value) in fields {
         insert(&mut payload, name, value);
     }
     for (name, text) in spans {
-        payload.spans.insert((*name).to_owned(), 0..text.len() as u64);
+        payload.spans.insert((*name).to_owned(), 0..text.len());
     }
     payload
 }

@@ -4,7 +4,8 @@ use jiff::civil::date;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use store::{
-    ArgumentTest, Comparison, Contained, Exact, Expr, Figure, HexPrefix, Metric, Pattern, Piece, Query, Step, Term,
+    ArgumentTest, Comparison, Contained, Exact, Expr, Figure, HexPrefix, Metric, Pattern, Piece, Query, Step,
+    Term,
 };
 
 fn now() -> Timestamp {
@@ -175,7 +176,8 @@ fn mistakes_say_where_and_what_instead() {
 
 #[test]
 fn too_much_is_refused() {
-    for text in ["(".repeat(100), "-".repeat(100), "a ".repeat(300), "x".repeat(9_000), "not ".repeat(1_000)] {
+    for text in ["(".repeat(100), "-".repeat(100), "a ".repeat(300), "x".repeat(9_000), "not ".repeat(1_000)]
+    {
         assert!(Query::parse(&text, now()).is_err());
     }
     assert_eq!(Query::parse(" \t ", now()), Ok(Query::default()));
@@ -194,7 +196,11 @@ fn time_bounds_are_never_narrower_than_what_matches() {
 }
 
 fn pattern() -> impl Strategy<Value = Pattern> {
-    let piece = prop_oneof![any::<String>().prop_map(Piece::Literal), "[a-z_]{1,5}".prop_map(Piece::Literal), Just(Piece::Any)];
+    let piece = prop_oneof![
+        any::<String>().prop_map(Piece::Literal),
+        "[a-z_]{1,5}".prop_map(Piece::Literal),
+        Just(Piece::Any)
+    ];
     vec(piece, 0..4).prop_map(Pattern::new)
 }
 
@@ -203,11 +209,24 @@ fn comparison() -> impl Strategy<Value = Comparison> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![any::<String>().prop_map(Step::Key), "[a-z0-9_-]{0,6}".prop_map(Step::Key), any::<u32>().prop_map(Step::Index)]
+    prop_oneof![
+        any::<String>().prop_map(Step::Key),
+        "[a-z0-9_-]{0,6}".prop_map(Step::Key),
+        any::<u32>().prop_map(Step::Index)
+    ]
 }
 
 fn term() -> impl Strategy<Value = Term> {
-    let open = vec![Exact::Server, Exact::Tool, Exact::Name, Exact::Method, Exact::Principal, Exact::Agent, Exact::Version, Exact::Trace];
+    let open = vec![
+        Exact::Server,
+        Exact::Tool,
+        Exact::Name,
+        Exact::Method,
+        Exact::Principal,
+        Exact::Agent,
+        Exact::Version,
+        Exact::Trace,
+    ];
     let contained = vec![Contained::Args, Contained::Error, Contained::Reason];
     let figure = prop_oneof![
         any::<i64>().prop_map(Figure::Whole),

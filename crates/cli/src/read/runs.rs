@@ -1,0 +1,153 @@
+//! `tollbook run list` and `tollbook run show`: the runs as the index counts them.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use clap::{Args, Subcommand};
+use store::{HexPrefix, Index, RunFilter, RunRow};
+
+use super::{Mistake, index, text};
+
+/// Width of the values of `show`.
+const VALUE: usize = 100;
+
+/// `tollbook run …`
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(subcommand)]
+    command: RunCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum RunCommand {
+    /// List runs, newest first.
+    List {
+        /// Only this principal's.
+        #[arg(long)]
+        principal: Option<String>,
+        /// Only those that called this server.
+        #[arg(long)]
+        server: Option<String>,
+        /// How many.
+        #[arg(long, default_value = "20", value_name = "N")]
+        limit: u32,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one run.
+    Show {
+        /// The run's id, the beginning of it, or `last`.
+        run: String,
+        /// One JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Lists runs (exit code 1 if there are none) or shows one.
+pub(crate) fn run(args: &RunArgs, data: &Path, out: &mut dyn Write) -> anyhow::Result<u8> {
+    let opened = index::open(data)?;
+    match &args.command {
+        RunCommand::List { principal, server, limit, json } => {
+            let filter = RunFilter { principal: principal.clone(), server: server.clone(), limit: Some(*limit), id: None };
+            let runs = opened.index.runs(&filter)?;
+            if *json {
+                for run in &runs {
+                    writeln!(out, "{}", serde_json::to_string(run)?)?;
+                }
+            } else {
+                list(&runs, out)?;
+            }
+            Ok(u8::from(runs.is_empty()))
+        }
+        RunCommand::Show { run, json } => {
+            let run = named(&opened.index, run)?;
+            if *json {
+                writeln!(out, "{}", serde_json::to_string(&run)?)?;
+            } else {
+                show(&run, out)?;
+            }
+            Ok(0)
+        }
+    }
+}
+
+/// The run that the user means: by id, by the beginning of an id, or `last`.
+///
+/// # Errors
+/// [`Mistake`] if there is no such run, or several.
+pub(crate) fn named(index: &Index, text: &str) -> anyhow::Result<RunRow> {
+    let id = match text {
+        "last" => None,
+        _ => {
+            let id = HexPrefix::new(text.strip_prefix("run_").unwrap_or(text));
+            Some(id.ok_or_else(|| Mistake(format!("`{text}` is no run; give an id, the beginning of one, or `last`")))?)
+        }
+    };
+    let limit = if id.is_some() { 4 } else { 1 };
+    let mut found = index.runs(&RunFilter { id, limit: Some(limit), ..RunFilter::default() })?;
+    match found.len() {
+        0 => Err(Mistake(format!("there is no run `{text}`; `tollbook run list` shows them")).into()),
+        1 => Ok(found.remove(0)),
+        _ => {
+            let ids: Vec<String> = found.iter().map(|run| run.run.to_string()).collect();
+            Err(Mistake(format!("`{text}` is the beginning of several runs: {}", ids.join(", "))).into())
+        }
+    }
+}
+
+fn list(runs: &[RunRow], out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{:<23}  {:<12}  {:<20}  {:<20}  {:>6}  LASTED", "OPENED (UTC)", "RUN", "PRINCIPAL", "AGENT", "CALLS")?;
+    for run in runs {
+        let id: String = run.run.to_string().chars().take(12).collect();
+        let lasted = text::duration(run.closed.unwrap_or(run.t_last) - run.t_first);
+        let line = format!(
+            "{}  {id}  {}  {}  {:>6}  {lasted}{}{}",
+            text::clock(run.opened.unwrap_or(run.t_first)),
+            text::cell(run.principal.as_deref().unwrap_or("-"), 20),
+            text::cell(run.agent.as_deref().unwrap_or("-"), 20),
+            run.calls,
+            if run.closed.is_none() { ", open" } else { "" },
+            marks(run),
+        );
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+/// What went otherwise than asked for, as shape and word.
+fn marks(run: &RunRow) -> String {
+    let counts = [("▲", run.denied, "denied"), ("■", run.held, "held"), ("✕", run.failed, "failed"), ("…", run.open(), "open")];
+    let some = counts.iter().filter(|(_, n, _)| *n > 0);
+    some.map(|(mark, n, word)| format!("  {mark} {n} {word}")).collect()
+}
+
+/// The run's head, also that of a replay.
+pub(crate) fn show(run: &RunRow, out: &mut dyn Write) -> io::Result<()> {
+    let value = |v: &Option<String>| v.as_deref().map(|v| text::cut(v, VALUE));
+    let join = |a: Option<String>, b: Option<String>| a.map(|a| b.map_or(a.clone(), |b| format!("{a} {b}")));
+    let closed = match (run.closed, value(&run.reason)) {
+        (Some(t), Some(reason)) => format!("{} UTC ({reason})", text::clock(t)),
+        (Some(t), None) => format!("{} UTC", text::clock(t)),
+        (None, _) => format!("still open, last record {} UTC", text::clock(run.t_last)),
+    };
+    let lines = [
+        ("principal", value(&run.principal)),
+        ("agent", join(value(&run.agent), value(&run.agent_version))),
+        ("servers", (!run.servers.is_empty()).then(|| text::cut(&run.servers.join(", "), VALUE))),
+        ("protocol", join(value(&run.era), value(&run.version))),
+        ("rule", value(&run.rule)),
+        ("opened", Some(format!("{} UTC", text::clock(run.opened.unwrap_or(run.t_first))))),
+        ("closed", Some(closed)),
+        ("calls", Some(format!("{}{}", run.calls, marks(run)))),
+        ("records", Some(format!("{}, #{} to #{}, {} of them notes", run.records, run.first, run.last, run.notes))),
+    ];
+    writeln!(out, "{}", run.run)?;
+    for (name, value) in lines {
+        if let Some(value) = value {
+            writeln!(out, "  {name:<9}  {value}")?;
+        }
+    }
+    Ok(())
+}
