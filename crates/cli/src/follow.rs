@@ -1,6 +1,6 @@
 //! Keeps the index behind the ledger while the gateway runs. Nothing on the call path waits for it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ impl Follower {
     }
 }
 
-fn follow(data: &PathBuf, mut published: watch::Receiver<u64>) {
+fn follow(data: &Path, mut published: watch::Receiver<u64>) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else {
         return tracing::error!("the index thread cannot wait; run `tollbook index rebuild`");
     };

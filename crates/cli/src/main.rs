@@ -85,10 +85,10 @@ fn reading(command: Command, environment: &Environment) -> u8 {
     let mut out = BufWriter::new(std::io::stdout().lock());
     let data = &environment.data;
     let outcome = match command {
-        Command::Calls(args) => read::calls::run(&args, data, clock::now(), &mut out).map(|_| 0),
-        Command::Replay(args) => read::replay::run(&args, data, &mut out).map(|_| 0),
-        Command::Run(args) => read::runs::run(&args, data, &mut out).map(|_| 0),
-        Command::Index(args) => read::index::run(&args, data, &mut out).map(|_| 0),
+        Command::Calls(args) => read::calls::run(&args, data, clock::now(), &mut out),
+        Command::Replay(args) => read::replay::run(&args, data, &mut out),
+        Command::Run(args) => read::runs::run(&args, data, &mut out),
+        Command::Index(args) => read::index::run(&args, data, &mut out),
         Command::Verify(args) => verify::run(&args, environment, &mut out),
         Command::Evidence(args) => verify::evidence(&args, data, &mut out),
         Command::Keys(args) => verify::keys(&args, data, &mut out),

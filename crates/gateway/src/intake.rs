@@ -2,7 +2,6 @@
 
 use http::HeaderMap;
 use mcp::era::{self, Era, HeaderFacts, ProtocolVersion};
-use mcp::fields::Params;
 use mcp::message::{Frame, Kind, Message};
 use mcp::method::Method;
 
@@ -22,7 +21,6 @@ pub(crate) struct Intake {
     pub(crate) lists_tools: bool,
     /// Whether it is a GET for the session's own stream.
     pub(crate) listens: bool,
-    agent: Option<String>,
 }
 
 impl Intake {
@@ -42,7 +40,6 @@ impl Intake {
             long_lived: false,
             lists_tools: false,
             listens: false,
-            agent: None,
         };
         for message in frame.messages() {
             if class.era == Era::Stateless {
@@ -62,7 +59,6 @@ impl Intake {
             long_lived: false,
             lists_tools: false,
             listens: true,
-            agent: None,
         }
     }
 
@@ -71,34 +67,22 @@ impl Intake {
         self.listens || self.long_lived
     }
 
-    /// Tells the scope what was learned.
+    /// Tells the scope what the headers say; the messages themselves say it better.
     pub(crate) fn teach(&self, scope: &Scope) {
         scope.learn(|facts| {
             facts.era = Some(self.era);
             if let Some(version) = &self.version {
                 facts.version = Some(version.as_str().into());
             }
-            if let Some(agent) = &self.agent {
-                facts.agent = Some(agent.as_str().into());
-            }
         });
     }
 
     fn look_at(&mut self, message: &Message<'_>) {
-        let Kind::Request { method, params, .. } = message.kind() else { return };
+        let Kind::Request { method, .. } = message.kind() else { return };
         self.lists_tools |= method == "tools/list";
         let method = Method::of(method);
         self.initializes |= method.is_some_and(|method| method.is_initialize());
         self.long_lived |= method.is_some_and(|method| method.is_long_lived());
-        let Some(params) = params.map(Params::of) else { return };
-        if let Some(agent) = params.client_info() {
-            self.agent = Some(agent.to_owned());
-        }
-        if self.initializes
-            && let Some(version) = params.protocol_version()
-        {
-            self.version = Some(ProtocolVersion::parse(&version));
-        }
     }
 }
 

@@ -84,6 +84,7 @@ impl Pipeline {
         sent: Sent<'_>,
     ) -> Result<Entered, Reason> {
         let side = sent.side;
+        route.scope.observe(message);
         match message.kind() {
             Kind::Request { id, .. } => {
                 let id = route.unused(side, id.to_buf())?;

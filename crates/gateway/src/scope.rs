@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ledger::{CallId, RunId};
 use mcp::era::Era;
-use mcp::message::IdBuf;
+use mcp::fields::{Params, ResultView};
+use mcp::message::{Answer, IdBuf, Kind, Message};
 use recorder::Opened;
 
 use crate::account::Side;
@@ -100,6 +101,35 @@ impl Scope {
     /// Adds to what is known.
     pub(crate) fn learn(&self, change: impl FnOnce(&mut Facts)) {
         change(&mut lock(&self.facts));
+    }
+
+    /// Learns from a message what the peers say of themselves: `initialize` and its answer, or a stateless request's
+    /// `_meta`.
+    pub(crate) fn observe(&self, message: &Message<'_>) {
+        match message.kind() {
+            Kind::Request { method, params: Some(params), .. } => {
+                let params = Params::of(params);
+                let (era, version) = match params.meta_version() {
+                    Some(version) => (Era::Stateless, Some(version)),
+                    None if method == "initialize" => (Era::Session, params.protocol_version()),
+                    None => return,
+                };
+                self.learn(|facts| {
+                    facts.era = Some(era);
+                    facts.version = version.map(Arc::from);
+                    facts.agent = params.client_info().map(Arc::from);
+                });
+            }
+            Kind::Response { outcome: Answer::Result(result), .. } => {
+                let Some(version) = ResultView::of(result).protocol_version() else { return };
+                self.learn(|facts| {
+                    if facts.era == Some(Era::Session) {
+                        facts.version = Some(version.into());
+                    }
+                });
+            }
+            _ => {}
+        }
     }
 
     /// Remembers that the client has cancelled a request.
