@@ -1,1 +1,8 @@
-//! Placeholder.
+//! Black-box tests of the binary: everything here talks to `tollbook` as its users do.
+//!
+//! `cargo xtask test` installs the peers and says where the binary is (`TOLLBOOK_BIN`); without that the tests fail and say
+//! so. Waiting is on output and on events, never on time.
+
+pub mod gateway;
+pub mod peers;
+pub mod upstream;

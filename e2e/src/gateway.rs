@@ -1,0 +1,131 @@
+//! The binary as a process.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// The binary under test.
+///
+/// # Panics
+/// Without `TOLLBOOK_BIN`.
+#[expect(clippy::expect_used, clippy::disallowed_methods, reason = "tests end here with a text that says what to do")]
+pub fn binary() -> PathBuf {
+    std::env::var_os("TOLLBOOK_BIN").map(PathBuf::from).expect("TOLLBOOK_BIN is not set: run `cargo xtask test`")
+}
+
+/// Runs a command of the binary on a data folder and gives what it printed.
+///
+/// # Panics
+/// When it cannot be run.
+#[expect(clippy::expect_used, reason = "a test without its binary has nothing to say")]
+pub fn tollbook(data: &Path, arguments: &[&str]) -> Output {
+    Command::new(binary()).arg("--data").arg(data).args(arguments).output().expect("tollbook runs")
+}
+
+/// A running `tollbook serve`.
+#[derive(Debug)]
+pub struct Gateway {
+    child: Child,
+    /// `http://127.0.0.1:PORT`.
+    pub url: String,
+    /// Its data folder.
+    pub data: PathBuf,
+    log: Arc<Mutex<String>>,
+}
+
+impl Gateway {
+    /// Starts a gateway on a data folder, on a free port. `servers` is the rest of the configuration.
+    ///
+    /// # Panics
+    /// With its log, when it does not come up.
+    #[expect(clippy::expect_used, clippy::panic, reason = "a test cannot go on without its gateway")]
+    pub fn start(data: &Path, servers: &str) -> Gateway {
+        std::fs::create_dir_all(data).expect("the data folder can be made");
+        let config = data.join("tollbook.toml");
+        std::fs::write(&config, format!("listen = \"127.0.0.1:0\"\n{servers}")).expect("the configuration is written");
+        let mut child = Command::new(binary())
+            .args(["serve", "--config"])
+            .arg(&config)
+            .arg("--data")
+            .arg(data)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("tollbook starts");
+        let stderr = child.stderr.take().expect("its standard error was asked for");
+        let log = Arc::new(Mutex::new(String::new()));
+        let mut lines = BufReader::new(stderr).lines();
+        let mut url = None;
+        for line in lines.by_ref().map_while(Result::ok) {
+            append(&log, &line);
+            if line.starts_with("listening on /") {
+                break;
+            }
+            url = url.or_else(|| line.strip_prefix("listening on ").map(str::to_owned));
+        }
+        let rest = Arc::clone(&log);
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| append(&rest, &line)));
+        let Some(url) = url else { panic!("the gateway did not come up:\n{}", read(&log)) };
+        Gateway { child, url, data: data.to_owned(), log }
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        read(&self.log)
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it as an operator does, and waits until it has closed its ledger.
+    ///
+    /// # Panics
+    /// With its log, when it does not end well.
+    #[expect(clippy::expect_used, reason = "a test cannot go on without its gateway's end")]
+    pub fn stop(mut self) {
+        signal(&self.child, Signal::TERM);
+        let status = self.child.wait().expect("the gateway can be waited for");
+        assert!(status.success(), "the gateway ended with {status}:\n{}", self.log());
+    }
+
+    /// Kills it without warning.
+    ///
+    /// # Panics
+    /// When it cannot be waited for.
+    #[expect(clippy::expect_used, reason = "a test cannot go on beside a gateway that lives")]
+    pub fn kill(mut self) {
+        signal(&self.child, Signal::KILL);
+        self.child.wait().expect("the gateway can be waited for");
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn signal(child: &Child, signal: Signal) {
+    if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        // It may have ended.
+        let _ = kill_process(pid, signal);
+    }
+}
+
+fn append(log: &Mutex<String>, line: &str) {
+    let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+    log.push_str(line);
+    log.push('\n');
+}
+
+fn read(log: &Mutex<String>) -> String {
+    log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}

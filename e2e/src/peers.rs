@@ -1,0 +1,110 @@
+//! Other people's clients and servers, as `cargo xtask setup` installs them.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+/// The repository.
+///
+/// # Panics
+/// Never: this crate stands in it.
+#[expect(clippy::expect_used, reason = "this crate stands in the repository")]
+pub fn repository() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate has a parent folder").to_owned()
+}
+
+/// Node of the version that the conformance suite needs.
+///
+/// # Panics
+/// When it is not installed.
+pub fn node() -> PathBuf {
+    installed("e2e/peers/node/node_modules/node/bin/node")
+}
+
+/// Python with the MCP SDK.
+///
+/// # Panics
+/// When it is not installed.
+pub fn python() -> PathBuf {
+    installed(".tools/venv/bin/python")
+}
+
+/// A script or program of a Node package.
+///
+/// # Panics
+/// When it is not installed.
+pub fn package(path: &str) -> PathBuf {
+    installed(&format!("e2e/peers/node/node_modules/{path}"))
+}
+
+/// The reference server with every feature.
+///
+/// # Panics
+/// When it is not installed.
+pub fn everything() -> PathBuf {
+    package("@modelcontextprotocol/server-everything/dist/index.js")
+}
+
+/// The reference server for files.
+///
+/// # Panics
+/// When it is not installed.
+pub fn filesystem() -> PathBuf {
+    package("@modelcontextprotocol/server-filesystem/dist/index.js")
+}
+
+fn installed(path: &str) -> PathBuf {
+    let path = repository().join(path);
+    assert!(path.exists(), "{} is not installed: run `cargo xtask test`", path.display());
+    path
+}
+
+/// A peer that runs until it is dropped.
+#[derive(Debug)]
+pub struct Peer {
+    child: Child,
+}
+
+impl Peer {
+    /// Starts a peer and waits until it prints a line that holds `ready`, on either stream.
+    ///
+    /// # Panics
+    /// When it ends before.
+    #[expect(clippy::expect_used, clippy::panic, reason = "a test cannot go on without its peer")]
+    pub fn start(mut command: Command, ready: &str) -> Peer {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        command.stdin(Stdio::null()).stdout(writer.try_clone().expect("a pipe")).stderr(writer);
+        let child = command.spawn().expect("the peer starts");
+        // Or its writing ends would stay open here.
+        drop(command);
+        let mut lines = BufReader::new(reader).lines();
+        let mut seen = String::new();
+        for line in lines.by_ref().map_while(Result::ok) {
+            seen.push_str(&line);
+            seen.push('\n');
+            if line.contains(ready) {
+                std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+                return Peer { child };
+            }
+        }
+        panic!("the peer did not come up:\n{seen}");
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A port that is free now.
+///
+/// # Panics
+/// When there is none.
+#[expect(clippy::expect_used, reason = "a test without ports has nothing to say")]
+pub fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("it is bound").port()
+}
