@@ -17,7 +17,7 @@ use store::{CallRow, Order, Page, Query, QueryError, RowKind};
 
 use super::index::{self, Opened};
 use super::render::{JsonLine, Widths};
-use super::Mistake;
+use super::{Mistake, text};
 
 /// How often the ledger is asked for more.
 const POLL: Duration = Duration::from_millis(250);
@@ -47,15 +47,15 @@ pub(crate) struct CallsArgs {
 
 /// Shows the calls that match. `now` is what relative times are read against.
 pub(crate) fn run(args: &CallsArgs, data: &Path, now: Timestamp, out: &mut dyn Write) -> anyhow::Result<u8> {
-    let text = args.query.join(" ");
-    let query = Query::parse(&text, now).map_err(|e| Mistake(explain(&text, &e)))?;
+    let typed = args.query.join(" ");
+    let query = Query::parse(&typed, now).map_err(|e| Mistake(explain(&typed, &e)))?;
     let opened = index::open(data)?;
     show(args, &query, opened, out)
 }
 
 /// The query with a caret under the mistake.
-pub(crate) fn explain(text: &str, error: &QueryError) -> String {
-    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+fn explain(typed: &str, error: &QueryError) -> String {
+    let line: String = typed.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     format!("{}\n  {line}\n  {:2$}^", error, "", error.at)
 }
 
@@ -110,7 +110,7 @@ impl Printer<'_> {
     fn row(&mut self, row: &CallRow) -> anyhow::Result<()> {
         match self.widths {
             Some(widths) => writeln!(self.out, "{}", widths.line(row))?,
-            None => writeln!(self.out, "{}", serde_json::to_string(&JsonLine::of(row))?)?,
+            None => writeln!(self.out, "{}", text::json_line(&JsonLine::of(row))?)?,
         }
         Ok(())
     }
@@ -148,7 +148,8 @@ impl<'a> Follow<'a> {
         for polls in self.open.values_mut() {
             *polls += 1;
         }
-        let late: Vec<Seq> = self.open.iter().filter(|(_, polls)| **polls >= PATIENCE).map(|(seq, _)| *seq).collect();
+        let late: Vec<Seq> =
+            self.open.iter().filter(|(_, polls)| **polls >= PATIENCE).map(|(seq, _)| *seq).collect();
         touched.extend(&late);
         touched.sort_unstable();
         touched.dedup();

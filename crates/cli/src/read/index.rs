@@ -42,7 +42,7 @@ enum IndexCommand {
 pub(crate) fn run(args: &IndexArgs, data: &Path, out: &mut dyn Write) -> anyhow::Result<u8> {
     match args.command {
         IndexCommand::Rebuild => rebuild(data, out)?,
-        IndexCommand::Status { json: true } => writeln!(out, "{}", serde_json::to_string(&status(data)?)?)?,
+        IndexCommand::Status { json: true } => writeln!(out, "{}", text::json_line(&status(data)?)?)?,
         IndexCommand::Status { json: false } => status(data)?.write(out)?,
     }
     Ok(0)
@@ -64,7 +64,11 @@ pub(crate) struct Fed {
 ///
 /// # Errors
 /// If a published record cannot be read (`tollbook verify` says more) or the index cannot be written.
-pub(crate) fn feed(reader: &Reader, index: &mut Index, progress: &mut dyn FnMut(Seq, Seq)) -> anyhow::Result<Fed> {
+pub(crate) fn feed(
+    reader: &Reader,
+    index: &mut Index,
+    progress: &mut dyn FnMut(Seq, Seq),
+) -> anyhow::Result<Fed> {
     let origin = reader.origin().to_owned();
     let size = Seq(reader.size());
     let mut fed = Fed::default();
@@ -94,11 +98,13 @@ impl Batch {
         let mut batch = Batch::default();
         let mut bytes = 0;
         for record in reader.leaves(from) {
-            let (seq, leaf) = record.with_context(|| format!("cannot read the record after {from}, see `tollbook verify`"))?;
+            let (seq, leaf) = record
+                .with_context(|| format!("cannot read the record after {from}, see `tollbook verify`"))?;
             if seq >= size || batch.records.len() == BATCH || bytes >= BATCH_BYTES {
                 break;
             }
-            let leaf = Leaf::decode(&leaf).with_context(|| format!("record {seq} is no record, see `tollbook verify`"))?;
+            let leaf = Leaf::decode(&leaf)
+                .with_context(|| format!("record {seq} is no record, see `tollbook verify`"))?;
             let payload = if has_facts(leaf.kind) { reader.payload(seq, &leaf) } else { Ok(None) };
             let payload = payload.unwrap_or_else(|_| {
                 batch.unopened += 1;
@@ -108,18 +114,27 @@ impl Batch {
             batch.calls += u64::from(matches!(leaf.kind, Kind::Intent | Kind::Refused));
             batch.records.push((seq, leaf, payload));
         }
-        anyhow::ensure!(!batch.records.is_empty(), "the ledger says it has {size} records, but {from} cannot be found");
+        anyhow::ensure!(
+            !batch.records.is_empty(),
+            "the ledger says it has {size} records, but {from} cannot be found"
+        );
         Ok(batch)
     }
 
     fn entries(&self) -> Vec<Entry<'_>> {
-        self.records.iter().map(|(seq, leaf, payload)| Entry { seq: *seq, leaf, payload: payload.as_ref() }).collect()
+        self.records
+            .iter()
+            .map(|(seq, leaf, payload)| Entry { seq: *seq, leaf, payload: payload.as_ref() })
+            .collect()
     }
 }
 
 /// The kinds whose payload the index keeps something of.
 fn has_facts(kind: Kind) -> bool {
-    matches!(kind, Kind::Intent | Kind::Outcome | Kind::OutcomeUnknown | Kind::Refused | Kind::Note | Kind::SessionOpen)
+    matches!(
+        kind,
+        Kind::Intent | Kind::Outcome | Kind::OutcomeUnknown | Kind::Refused | Kind::Note | Kind::SessionOpen
+    )
 }
 
 /// The ledger and its index, opened for reading, with the index as far as it can be brought.
@@ -199,7 +214,13 @@ fn status(data: &Path) -> anyhow::Result<Status> {
     let index = Index::open(data, Mode::ReadOnly)?;
     let (size, next) = (Seq(reader.size()), index.next(reader.origin())?);
     let behind = size.0.saturating_sub(next.0);
-    Ok(Status { watermark: index.watermark()?, origin: reader.origin().to_owned(), size, behind, days: index.days()? })
+    Ok(Status {
+        watermark: index.watermark()?,
+        origin: reader.origin().to_owned(),
+        size,
+        behind,
+        days: index.days()?,
+    })
 }
 
 impl Status {
@@ -208,7 +229,11 @@ impl Status {
         writeln!(out, "log    {}", text::visible(&self.origin))?;
         writeln!(out, "index  {next} of {} records, {} behind", self.size, self.behind)?;
         for day in &self.days {
-            let state = if day.present { text::size(day.bytes) } else { "file is gone; `tollbook index rebuild` brings it back".to_owned() };
+            let state = if day.present {
+                text::size(day.bytes)
+            } else {
+                "file is gone; `tollbook index rebuild` brings it back".to_owned()
+            };
             writeln!(out, "{}  {:>9} rows  {state}", day.day, day.rows)?;
         }
         Ok(())

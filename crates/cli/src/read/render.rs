@@ -33,15 +33,20 @@ impl Widths {
     /// The heading.
     pub(crate) fn heading(self) -> String {
         let (server, name) = (text::cell("SERVER", self.server), text::cell("TOOL/NAME", self.name));
-        format!("{:<23}  {:<8}  {server}  {name}  {:<18}  {:>10}  {:>6}  {:>6}", "TIME (UTC)", "RUN", "RESULT", "DURATION", "IN", "OUT")
+        format!(
+            "{:<23}  {:<8}  {server}  {name}  {:<18}  {:>10}  {:>6}  {:>6}",
+            "TIME (UTC)", "RUN", "RESULT", "DURATION", "IN", "OUT"
+        )
     }
 
     /// One call.
     pub(crate) fn line(self, row: &CallRow) -> String {
-        let run: String = row.run.map(|run| run.to_string().chars().skip(4).take(8).collect()).unwrap_or_default();
+        let run: String =
+            row.run.map(|run| run.to_string().chars().skip(4).take(8).collect()).unwrap_or_default();
         let (server, name) = (text::cell(server(row), self.server), text::cell(name(row), self.name));
         let bytes = |n: Option<u64>| n.map(text::size).unwrap_or_default();
-        let duration = row.duration().filter(|_| row.kind == RowKind::Call).map(text::duration).unwrap_or_default();
+        let duration =
+            row.duration().filter(|_| row.kind == RowKind::Call).map(text::duration).unwrap_or_default();
         let mut line = format!(
             "{}  {run:<8}  {server}  {name}  {}  {duration:>10}  {:>6}  {:>6}",
             text::clock(row.t_start),

@@ -106,7 +106,10 @@ impl<'a> Story<'a> {
         let mut of_seq: HashMap<Seq, usize> = HashMap::new();
         let mut events = BTreeMap::new();
         for row in rows {
-            let inside = row.parent.and_then(|parent| depths.get(&parent)).or_else(|| row.of.and_then(|seq| of_seq.get(&seq)));
+            let inside = row
+                .parent
+                .and_then(|parent| depths.get(&parent))
+                .or_else(|| row.of.and_then(|seq| of_seq.get(&seq)));
             let depth = inside.map_or(0, |outer| (outer + 1).min(MAX_DEPTH));
             if row.kind != RowKind::Note {
                 depths.extend(row.call.map(|call| (call, depth)));
@@ -131,7 +134,8 @@ impl<'a> Story<'a> {
             if pause > PAUSE {
                 writeln!(out, "⋯ {} ⋯", text::duration(pause))?;
             }
-            let follows = before.is_some_and(|before| before.row.seq == event.row.seq && before.part == Part::Step);
+            let follows =
+                before.is_some_and(|before| before.row.seq == event.row.seq && before.part == Part::Step);
             let margin = "  ".repeat(event.depth);
             let line = match event.part {
                 Part::Answer if !follows => format!("{}  to #{}", event.answer(), event.row.seq),
@@ -149,8 +153,12 @@ impl<'a> Story<'a> {
     }
 
     /// Writes it for programs.
-    pub(crate) fn write_json(&self, sealed: &dyn Fn(Seq) -> Sealed, out: &mut dyn Write) -> anyhow::Result<()> {
-        writeln!(out, "{}", serde_json::to_string(&JsonRun { part: "run", run: self.run })?)?;
+    pub(crate) fn write_json(
+        &self,
+        sealed: &dyn Fn(Seq) -> Sealed,
+        out: &mut dyn Write,
+    ) -> anyhow::Result<()> {
+        writeln!(out, "{}", text::json_line(&JsonRun { part: "run", run: self.run })?)?;
         for (seq, event) in &self.events {
             let sealed = sealed(*seq);
             let text = event.text(&sealed);
@@ -165,7 +173,7 @@ impl<'a> Story<'a> {
                 missing: missing(&sealed),
                 call: JsonLine::of(event.row),
             };
-            writeln!(out, "{}", serde_json::to_string(&line)?)?;
+            writeln!(out, "{}", text::json_line(&line)?)?;
         }
         Ok(())
     }
@@ -202,7 +210,14 @@ impl Event<'_> {
             (RowKind::Call, _) => "",
         };
         let round = (row.round > 0).then(|| format!("round {}", row.round));
-        let parts = [Some(mark), Some(arrow), row.server.as_deref(), row.method.as_deref(), row.name.as_deref(), round.as_deref()];
+        let parts = [
+            Some(mark),
+            Some(arrow),
+            row.server.as_deref(),
+            row.method.as_deref(),
+            row.name.as_deref(),
+            round.as_deref(),
+        ];
         let shown = parts.into_iter().flatten().filter(|p| !p.is_empty()).map(|p| text::cut(p, 60));
         shown.collect::<Vec<_>>().join(" ")
     }
@@ -223,7 +238,10 @@ impl Event<'_> {
             Part::Step | Part::Note => &["arguments", "params"],
             Part::Answer => &["error", "result"],
         };
-        let span = names.iter().find_map(|name| payload.spans.get(*name)).and_then(|span| payload.body.get(span.clone()));
+        let span = names
+            .iter()
+            .find_map(|name| payload.spans.get(*name))
+            .and_then(|span| payload.body.get(span.clone()));
         match self.part {
             Part::Answer => span.or(Some(payload.body.as_ref())).filter(|text| !text.is_empty()),
             Part::Step | Part::Note => span,
@@ -233,7 +251,9 @@ impl Event<'_> {
     fn lines(&self, sealed: &Sealed) -> Vec<String> {
         let mut lines = Vec::new();
         let reason = self.row.reason.as_deref();
-        if let Some(reason) = reason.filter(|_| self.part == Part::Answer || self.row.kind == RowKind::Refused) {
+        if let Some(reason) =
+            reason.filter(|_| self.part == Part::Answer || self.row.kind == RowKind::Refused)
+        {
             lines.push(text::cut(reason, 160));
         }
         lines.extend(missing(sealed).map(|why| format!("({})", text::cut(&why, 160))));

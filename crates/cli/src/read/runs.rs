@@ -50,11 +50,16 @@ pub(crate) fn run(args: &RunArgs, data: &Path, out: &mut dyn Write) -> anyhow::R
     let opened = index::open(data)?;
     match &args.command {
         RunCommand::List { principal, server, limit, json } => {
-            let filter = RunFilter { principal: principal.clone(), server: server.clone(), limit: Some(*limit), id: None };
+            let filter = RunFilter {
+                principal: principal.clone(),
+                server: server.clone(),
+                limit: Some(*limit),
+                id: None,
+            };
             let runs = opened.index.runs(&filter)?;
             if *json {
                 for run in &runs {
-                    writeln!(out, "{}", serde_json::to_string(run)?)?;
+                    writeln!(out, "{}", text::json_line(run)?)?;
                 }
             } else {
                 list(&runs, out)?;
@@ -64,7 +69,7 @@ pub(crate) fn run(args: &RunArgs, data: &Path, out: &mut dyn Write) -> anyhow::R
         RunCommand::Show { run, json } => {
             let run = named(&opened.index, run)?;
             if *json {
-                writeln!(out, "{}", serde_json::to_string(&run)?)?;
+                writeln!(out, "{}", text::json_line(&run)?)?;
             } else {
                 show(&run, out)?;
             }
@@ -82,7 +87,9 @@ pub(crate) fn named(index: &Index, text: &str) -> anyhow::Result<RunRow> {
         "last" => None,
         _ => {
             let id = HexPrefix::new(text.strip_prefix("run_").unwrap_or(text));
-            Some(id.ok_or_else(|| Mistake(format!("`{text}` is no run; give an id, the beginning of one, or `last`")))?)
+            Some(id.ok_or_else(|| {
+                Mistake(format!("`{text}` is no run; give an id, the beginning of one, or `last`"))
+            })?)
         }
     };
     let limit = if id.is_some() { 4 } else { 1 };
@@ -98,7 +105,11 @@ pub(crate) fn named(index: &Index, text: &str) -> anyhow::Result<RunRow> {
 }
 
 fn list(runs: &[RunRow], out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "{:<23}  {:<12}  {:<20}  {:<20}  {:>6}  LASTED", "OPENED (UTC)", "RUN", "PRINCIPAL", "AGENT", "CALLS")?;
+    writeln!(
+        out,
+        "{:<23}  {:<12}  {:<20}  {:<20}  {:>6}  LASTED",
+        "OPENED (UTC)", "RUN", "PRINCIPAL", "AGENT", "CALLS"
+    )?;
     for run in runs {
         let id: String = run.run.to_string().chars().take(12).collect();
         let lasted = text::duration(run.closed.unwrap_or(run.t_last) - run.t_first);
@@ -118,7 +129,12 @@ fn list(runs: &[RunRow], out: &mut dyn Write) -> io::Result<()> {
 
 /// What went otherwise than asked for, as shape and word.
 fn marks(run: &RunRow) -> String {
-    let counts = [("▲", run.denied, "denied"), ("■", run.held, "held"), ("✕", run.failed, "failed"), ("…", run.open(), "open")];
+    let counts = [
+        ("▲", run.denied, "denied"),
+        ("■", run.held, "held"),
+        ("✕", run.failed, "failed"),
+        ("…", run.open(), "open"),
+    ];
     let some = counts.iter().filter(|(_, n, _)| *n > 0);
     some.map(|(mark, n, word)| format!("  {mark} {n} {word}")).collect()
 }
@@ -141,7 +157,10 @@ pub(crate) fn show(run: &RunRow, out: &mut dyn Write) -> io::Result<()> {
         ("opened", Some(format!("{} UTC", text::clock(run.opened.unwrap_or(run.t_first))))),
         ("closed", Some(closed)),
         ("calls", Some(format!("{}{}", run.calls, marks(run)))),
-        ("records", Some(format!("{}, #{} to #{}, {} of them notes", run.records, run.first, run.last, run.notes))),
+        (
+            "records",
+            Some(format!("{}, #{} to #{}, {} of them notes", run.records, run.first, run.last, run.notes)),
+        ),
     ];
     writeln!(out, "{}", run.run)?;
     for (name, value) in lines {

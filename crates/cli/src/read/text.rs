@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use serde::Serialize;
 
 /// Lines of one block of JSON or text.
 const MAX_LINES: usize = 24;
@@ -30,6 +31,26 @@ pub(crate) fn visible(text: &str) -> String {
     out
 }
 
+/// One line of JSON. What [`visible`] would mark is written as an escape, which means the same to a parser:
+/// serde_json escapes C0 controls only, and U+009B begins a terminal's control sequence as well as ESC does.
+pub(crate) fn json_line(value: &impl Serialize) -> serde_json::Result<String> {
+    let plain = serde_json::to_string(value)?;
+    if !plain.chars().any(hides) {
+        return Ok(plain);
+    }
+    let mut out = String::with_capacity(plain.len() + 64);
+    for c in plain.chars() {
+        if hides(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    Ok(out)
+}
+
 /// Controls, bidirectional marks and isolates, zero-width and invisible characters, tags, variation selectors,
 /// fillers, and the separators that break lines (Unicode 16, general categories Cc, Cf, Zl, Zp and
 /// Default_Ignorable_Code_Point).
@@ -49,10 +70,20 @@ pub(crate) fn width(text: &str) -> usize {
 
 fn columns(c: char) -> usize {
     match c {
-        '\u{300}'..='\u{36f}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}' | '\u{20d0}'..='\u{20ff}' => 0,
-        '\u{1100}'..='\u{115f}' | '\u{2e80}'..='\u{a4cf}' | '\u{ac00}'..='\u{d7a3}' | '\u{f900}'..='\u{faff}'
-        | '\u{fe30}'..='\u{fe6f}' | '\u{ff00}'..='\u{ff60}' | '\u{ffe0}'..='\u{ffe6}' | '\u{1f300}'..='\u{1f64f}'
-        | '\u{1f900}'..='\u{1f9ff}' | '\u{20000}'..='\u{3fffd}' => 2,
+        '\u{300}'..='\u{36f}'
+        | '\u{1ab0}'..='\u{1aff}'
+        | '\u{1dc0}'..='\u{1dff}'
+        | '\u{20d0}'..='\u{20ff}' => 0,
+        '\u{1100}'..='\u{115f}'
+        | '\u{2e80}'..='\u{a4cf}'
+        | '\u{ac00}'..='\u{d7a3}'
+        | '\u{f900}'..='\u{faff}'
+        | '\u{fe30}'..='\u{fe6f}'
+        | '\u{ff00}'..='\u{ff60}'
+        | '\u{ffe0}'..='\u{ffe6}'
+        | '\u{1f300}'..='\u{1f64f}'
+        | '\u{1f900}'..='\u{1f9ff}'
+        | '\u{20000}'..='\u{3fffd}' => 2,
         _ => 1,
     }
 }
@@ -126,12 +157,14 @@ pub(crate) fn block(raw: &[u8]) -> (Vec<String>, bool) {
     let looked_at = raw.get(..LOOKED_AT).unwrap_or(raw);
     let text = String::from_utf8_lossy(looked_at);
     let mut whole = looked_at.len() == raw.len();
-    let lines = if text.trim_start().starts_with(['{', '[']) { json(&text) } else { text.lines().map(str::to_owned).collect() };
+    let is_json = text.trim_start().starts_with(['{', '['])
+        && (!whole || serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok());
+    let lines = if is_json { json(&text) } else { text.lines().map(str::to_owned).collect() };
     whole &= lines.len() <= MAX_LINES;
     let mut shown = Vec::new();
     for line in lines.iter().take(MAX_LINES) {
         let safe = cut(line, MAX_WIDTH);
-        whole &= !(safe.ends_with('…') && !line.ends_with('…'));
+        whole &= !safe.ends_with('…') || line.ends_with('…');
         shown.push(safe);
     }
     (shown, whole)

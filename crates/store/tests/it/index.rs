@@ -517,3 +517,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_request_inside_a_call_names_it() {
+    let mut log = Log::at(DAY);
+    log.intent(Ask { call: 7, ..Ask::default() });
+    log.asked_inside(7, 8);
+    let (_dir, index) = indexed(&log);
+    let row = index.search(&query("direction:server"), &page(1)).unwrap().remove(0);
+    assert_eq!((row.call, row.parent), (Some(call(8)), Some(call(7))));
+}

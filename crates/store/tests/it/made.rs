@@ -111,6 +111,18 @@ impl Log {
         self.push(leaf, Some(payload))
     }
 
+    /// A request by the server in the course of a call, answered at once.
+    pub fn asked_inside(&mut self, parent: u64, n: u64) -> Seq {
+        let params = r#"{"message":"Really?"}"#;
+        let fields =
+            [("method", r#""elicitation/create""#), ("direction", r#""server""#), ("server", r#""files""#)];
+        let leaf =
+            Leaf { parent: Some(call(parent)), ..asking(Kind::Intent, Ask { call: n, ..Ask::default() }) };
+        let intent = self.push(leaf, Some(payload(&fields, params, &[("params", params)])));
+        self.outcome(intent, Status::Ok, r#"{"action":"accept"}"#);
+        intent
+    }
+
     pub fn message(&mut self, run_no: u8, method: &str) -> Seq {
         let payload = payload(&[("method", &format!("{method:?}")), ("server", r#""files""#)], "{}", &[]);
         self.push(leaf(Kind::Note, run(run_no)), Some(payload))
@@ -130,7 +142,7 @@ impl Log {
     }
 
     fn ending(&self, kind: Kind, intent: Seq) -> Leaf {
-        let (asked, _) = &self.records[intent.0 as usize];
+        let (asked, _) = &self.records[usize::try_from(intent.0).unwrap()];
         let reference = Reference { hash: Hash([0; 32]), seq: intent, origin: ORIGIN.to_owned() };
         let run = asked.link.unwrap().run;
         Leaf { call: asked.call, round: asked.round, reference: Some(reference), ..leaf(kind, run) }

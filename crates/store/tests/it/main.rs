@@ -1,5 +1,8 @@
 //! Tests of the index at its boundary: queries as text, entries in, rows out.
 
+#[cfg(test)]
 mod index;
+#[cfg(test)]
 mod made;
+#[cfg(test)]
 mod query;
