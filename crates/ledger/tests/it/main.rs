@@ -1,0 +1,10 @@
+//! Tests of the ledger at its boundary: leaves in, tiles, proofs, reports and documents out.
+
+#[cfg(test)]
+mod made;
+#[cfg(test)]
+mod sequence;
+#[cfg(test)]
+mod shelf;
+#[cfg(test)]
+mod tree;
