@@ -52,7 +52,7 @@ pub struct DayStatus {
     pub present: bool,
     /// Rows in it.
     pub rows: u64,
-    /// Size of the file in bytes.
+    /// Size of the file and its journal in bytes.
     pub bytes: u64,
 }
 
@@ -140,7 +140,8 @@ impl Index {
         let mut found = Vec::new();
         for day in days {
             let path = self.dir.join(day::file_name(day));
-            let bytes = fs::metadata(&path).map_or(0, |m| m.len());
+            let journal = path.with_extension("sqlite-wal");
+            let bytes = [&path, &journal].iter().map(|p| fs::metadata(p).map_or(0, |m| m.len())).sum();
             let (present, rows) = match file::readable(&path)? {
                 None => (false, 0),
                 Some(db) => {
