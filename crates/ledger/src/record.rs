@@ -2,9 +2,11 @@
 //! ciphertext. The stored bytes are hashed; whoever verifies never writes them anew.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use aws_lc_rs::digest::{Context, SHA256};
-use serde::{Deserialize, Serialize};
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::ids::{CallId, Hash, KekId, RunId, Seq};
 use crate::json::Object;
@@ -297,9 +299,16 @@ impl Leaf {
         if bytes.len() > LEAF_BYTES {
             return Err(LeafError::TooLong(bytes.len()));
         }
+        // Serde would take an array of the members' values as well.
+        if bytes.first() != Some(&b'{') {
+            return Err(LeafError::Form("expected an object".to_owned()));
+        }
         let wire: Wire = serde_json::from_slice(bytes).map_err(|error| LeafError::Form(error.to_string()))?;
         if wire.v != VERSION {
             return Err(LeafError::Version(wire.v));
+        }
+        if wire.algorithm.is_some_and(|algorithm| algorithm != "sha-256") {
+            return Err(LeafError::Form("`_sd_alg` is not sha-256".to_owned()));
         }
         let link = match (wire.s, wire.sn, wire.sp) {
             (Some(run), Some(number), previous) => Some(RunLink { run, number, previous }),
@@ -337,6 +346,8 @@ pub fn leaf_hash(leaf: &[u8]) -> Hash {
 struct Wire {
     #[serde(default, rename = "_sd")]
     commitments: Vec<Hash>,
+    #[serde(rename = "_sd_alg")]
+    algorithm: Option<String>,
     #[serde(default)]
     b: Vec<BlobRef>,
     c: Option<CallId>,
@@ -353,8 +364,33 @@ struct Wire {
     st: Option<Status>,
     t: u64,
     v: u32,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "facts")]
     x: BTreeMap<String, Fact>,
+}
+
+/// Reads facts, each once: readers differ on which of two of a name counts.
+fn facts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Fact>, D::Error> {
+    struct Facts;
+
+    impl<'de> Visitor<'de> for Facts {
+        type Value = BTreeMap<String, Fact>;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("an object of numbers and texts")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+            let mut facts = BTreeMap::new();
+            while let Some((name, fact)) = members.next_entry::<String, Fact>()? {
+                if facts.insert(name, fact).is_some() {
+                    return Err(de::Error::custom("duplicate member in `x`"));
+                }
+            }
+            Ok(facts)
+        }
+    }
+
+    deserializer.deserialize_map(Facts)
 }
 
 fn push_list<T>(out: &mut String, items: &[T], mut push: impl FnMut(&mut String, &T)) {
@@ -368,8 +404,8 @@ fn push_list<T>(out: &mut String, items: &[T], mut push: impl FnMut(&mut String,
     out.push(']');
 }
 
-fn push_plain(out: &mut String, value: impl std::fmt::Display) {
-    use std::fmt::Write as _;
+fn push_plain(out: &mut String, value: impl fmt::Display) {
+    use fmt::Write as _;
     // Writing to a String cannot fail.
     let _ = write!(out, "\"{value}\"");
 }
