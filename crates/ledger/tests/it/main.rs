@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod made;
 #[cfg(test)]
+mod payload;
+#[cfg(test)]
 mod record;
 #[cfg(test)]
 mod sequence;
