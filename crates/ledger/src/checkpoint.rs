@@ -57,7 +57,7 @@ impl Checkpoint {
     /// # Errors
     /// [`NoteError::Checkpoint`].
     pub fn parse(text: &str) -> Result<Checkpoint, NoteError> {
-        let mut lines = text.lines();
+        let mut lines = text.split('\n');
         let (origin, size, root) = (lines.next(), lines.next(), lines.next());
         let origin = origin.filter(|origin| !origin.is_empty()).ok_or(NoteError::Checkpoint)?;
         let size = size.and_then(decimal).ok_or(NoteError::Checkpoint)?;
@@ -85,6 +85,9 @@ fn decimal(text: &str) -> Option<u64> {
 
 /// The text, with its last line break, and the signature lines.
 fn split_note(note: &str) -> Result<(&str, &str), NoteError> {
+    if note.contains(|character| character < ' ' && character != '\n') {
+        return Err(NoteError::Form);
+    }
     let at = note.rfind("\n\n").ok_or(NoteError::Form)?;
     let (text, signatures) = (note.get(..=at), note.get(at + 2..));
     match (text, signatures) {
@@ -109,16 +112,15 @@ impl fmt::Debug for LogKey {
 impl LogKey {
     /// The key of a log from 32 random bytes. `name` is the origin: no white space, no `+`.
     pub fn from_seed(name: &str, seed: &[u8; 32]) -> Option<LogKey> {
-        let sound = !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c == '+');
         let pair = Ed25519KeyPair::from_seed_unchecked(seed).ok()?;
-        sound.then(|| LogKey { name: name.to_owned(), pair })
+        is_name(name).then(|| LogKey { name: name.to_owned(), pair })
     }
 
     /// The public half.
     pub fn verifier(&self) -> VerifierKey {
         let mut public = [0; 32];
         public.iter_mut().zip(self.pair.public_key().as_ref()).for_each(|(to, from)| *to = *from);
-        VerifierKey { name: self.name.clone(), public }
+        VerifierKey { name: self.name.clone(), kind: ED25519_NOTE, public }
     }
 
     /// Signs a checkpoint.
@@ -136,6 +138,8 @@ impl LogKey {
 pub struct VerifierKey {
     /// The log's origin.
     pub name: String,
+    /// What the key was written down for.
+    kind: u8,
     public: [u8; 32],
 }
 
@@ -188,9 +192,9 @@ pub fn check_cosignature(note: &str, witness: &VerifierKey) -> Result<u64, NoteE
 
 impl fmt::Display for VerifierKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut key = vec![ED25519_NOTE];
+        let mut key = vec![self.kind];
         key.extend_from_slice(&self.public);
-        let id = u32::from_be_bytes(self.id());
+        let id = u32::from_be_bytes(key_id(&self.name, self.kind, &self.public));
         write!(formatter, "{}+{id:08x}+{}", self.name, STANDARD.encode(key))
     }
 }
@@ -211,11 +215,15 @@ impl FromStr for VerifierKey {
             return Err(NoteError::Form);
         }
         let expected = u32::from_be_bytes(key_id(name, *kind, &public));
-        if u32::from_str_radix(id, 16) != Ok(expected) {
+        if !is_name(name) || id.len() != 8 || u32::from_str_radix(id, 16) != Ok(expected) {
             return Err(NoteError::Form);
         }
-        Ok(VerifierKey { name: name.to_owned(), public })
+        Ok(VerifierKey { name: name.to_owned(), kind: *kind, public })
     }
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains(|character: char| character.is_whitespace() || character == '+')
 }
 
 fn key_id(name: &str, kind: u8, public: &[u8; 32]) -> [u8; 4] {

@@ -1,6 +1,8 @@
 //! Tests of the ledger at its boundary: leaves in, tiles, proofs, reports and documents out.
 
 #[cfg(test)]
+mod checkpoint;
+#[cfg(test)]
 mod made;
 #[cfg(test)]
 mod payload;
