@@ -3,6 +3,7 @@
 //! A [`Cleared`] comes from the one [`Clerk`] alone, and everything that may be forwarded comes from a
 //! `Cleared`: a call that nobody decided on cannot be recorded as allowed.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,7 +22,7 @@ pub struct Decision {
 }
 
 /// What is to be recorded of a message before it goes on.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Account {
     /// The run it belongs to; it must be open.
     pub run: RunId,
@@ -42,7 +43,7 @@ pub struct Account {
 }
 
 /// How a call ended.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Outcome {
     /// In one word.
     pub status: Status,
@@ -55,7 +56,7 @@ pub struct Outcome {
 }
 
 /// What happened in the course of a call, e.g. a progress notification.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Note {
     /// As in [`Account`].
     pub fields: Fields,
@@ -66,7 +67,7 @@ pub struct Note {
 }
 
 /// A run that begins.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct RunStart {
     /// Its id: random, and never used before.
     pub run: RunId,
@@ -74,6 +75,34 @@ pub struct RunStart {
     pub subject: Arc<str>,
     /// Named values, as in [`Account`].
     pub fields: Fields,
+}
+
+// What is sealed does not show in logs either: not the subject, not the fields, not the body.
+
+impl fmt::Debug for Account {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { run, call, round, .. } = self;
+        let mut shown = formatter.debug_struct("Account");
+        shown.field("run", run).field("call", call).field("round", round).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Outcome {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Outcome").field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Note {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Note").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for RunStart {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("RunStart").field("run", &self.run).finish_non_exhaustive()
+    }
 }
 
 /// A message that was decided on and may be recorded as about to pass.

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ledger::sequence::Sequencer;
 use ledger::tile::{TileId, WIDTH};
@@ -32,6 +32,8 @@ use crate::wal::tail::Tail;
 const BATCH: u64 = 16_384;
 /// How long a full disk is waited for before the next try.
 const RETRY: Duration = Duration::from_secs(1);
+/// However slow the disk is, the next publication begins after this time.
+const LONGEST_PAUSE: Duration = Duration::from_millis(700);
 
 /// What a publisher is given; outlives its tries.
 #[derive(Debug)]
@@ -242,7 +244,10 @@ impl Course {
             if self.progress.ending() == Some(End::Abandoned) {
                 return Ok(());
             }
+            let begun = Instant::now();
             let size = publisher.publish(&self.progress)?;
+            // A slow disk is left to the committer nine tenths of the time.
+            let pause = begun.elapsed().saturating_mul(9).clamp(every, every.max(LONGEST_PAUSE));
             self.set_stuck(None);
             self.published.send_replace(size);
             if size < self.progress.durable().size {
@@ -253,7 +258,7 @@ impl Course {
                 Some(End::Abandoned) => return Ok(()),
                 None => {}
             }
-            self.progress.pause(every);
+            self.progress.pause(pause);
             self.progress.wait_beyond(size);
         }
     }

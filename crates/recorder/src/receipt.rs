@@ -1,5 +1,6 @@
 //! Proof, in the types, that something is durable: each of these is made by the committer alone.
 
+use std::fmt;
 use std::sync::Arc;
 
 use ledger::{CallId, Hash, RunId, Seq};
@@ -21,7 +22,6 @@ pub struct Receipt {
 ///
 /// It is to be given to `Recorder::close`. If it is dropped instead, the record says that the outcome is
 /// unknown.
-#[derive(Debug)]
 pub struct Opened {
     queue: Arc<Queue>,
     run: RunId,
@@ -73,6 +73,14 @@ impl Opened {
     /// Its outcome is in the queue.
     pub(crate) fn settle(mut self) {
         self.armed = false;
+    }
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = formatter.debug_struct("Opened");
+        shown.field("run", &self.run).field("key", &self.key).field("receipt", &self.receipt);
+        shown.finish_non_exhaustive()
     }
 }
 

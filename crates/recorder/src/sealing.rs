@@ -29,7 +29,6 @@ const OMITTED_BYTES: usize = 4 << 10;
 const COMMITMENTS: usize = 128;
 
 /// What is to be sealed.
-#[derive(Debug)]
 pub(crate) struct Draft {
     pub(crate) fields: Fields,
     pub(crate) body: Bytes,

@@ -183,3 +183,29 @@ fn a_lost_root_key_is_told() {
     std::fs::remove_file(dir.path().join("keys/root.key")).unwrap();
     assert!(matches!(start(settings(dir.path())), Err(StartError::Keys(_))));
 }
+
+#[tokio::test]
+async fn a_published_log_that_says_otherwise_is_not_continued() {
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = run(settings(dir.path()));
+    let session = gateway.begin().await;
+    gateway.call(session, "{}").await;
+    gateway.wait_published().await;
+    gateway.shutdown.abandon();
+    let checkpoint = dir.path().join("log/checkpoint");
+    let note = std::fs::read_to_string(&checkpoint).unwrap();
+    let size: u64 = note.lines().nth(1).unwrap().parse().unwrap();
+    let tile = dir.path().join("log").join(ledger::tile::TileId::holding(0, 0, size).path());
+    let whole = std::fs::read(&tile).unwrap();
+    let mut bent = whole.clone();
+    bent[40] ^= 1;
+    std::fs::write(&tile, bent).unwrap();
+    assert!(matches!(start(settings(dir.path())), Err(StartError::Wal(WalError::Damaged { .. }))));
+    std::fs::write(&tile, whole).unwrap();
+    std::fs::write(&checkpoint, note.replacen(&format!("\n{size}\n"), &format!("\n{}\n", size + 1), 1))
+        .unwrap();
+    assert!(matches!(start(settings(dir.path())), Err(StartError::Io { .. })));
+    std::fs::write(&checkpoint, note).unwrap();
+    run(settings(dir.path())).shutdown.finish().unwrap();
+    verified(dir.path());
+}
