@@ -11,16 +11,17 @@ use rustix::process::{Pid, Signal, kill_process};
 ///
 /// # Panics
 /// Without `TOLLBOOK_BIN`.
-#[expect(clippy::expect_used, clippy::disallowed_methods, reason = "tests end here with a text that says what to do")]
+#[expect(clippy::disallowed_methods, reason = "whoever runs the tests says where the binary is")]
 pub fn binary() -> PathBuf {
-    std::env::var_os("TOLLBOOK_BIN").map(PathBuf::from).expect("TOLLBOOK_BIN is not set: run `cargo xtask test`")
+    std::env::var_os("TOLLBOOK_BIN")
+        .map(PathBuf::from)
+        .expect("TOLLBOOK_BIN is not set: run `cargo xtask test`")
 }
 
 /// Runs a command of the binary on a data folder and gives what it printed.
 ///
 /// # Panics
 /// When it cannot be run.
-#[expect(clippy::expect_used, reason = "a test without its binary has nothing to say")]
 pub fn tollbook(data: &Path, arguments: &[&str]) -> Output {
     Command::new(binary()).arg("--data").arg(data).args(arguments).output().expect("tollbook runs")
 }
@@ -41,11 +42,11 @@ impl Gateway {
     ///
     /// # Panics
     /// With its log, when it does not come up.
-    #[expect(clippy::expect_used, clippy::panic, reason = "a test cannot go on without its gateway")]
     pub fn start(data: &Path, servers: &str) -> Gateway {
         std::fs::create_dir_all(data).expect("the data folder can be made");
         let config = data.join("tollbook.toml");
-        std::fs::write(&config, format!("listen = \"127.0.0.1:0\"\n{servers}")).expect("the configuration is written");
+        std::fs::write(&config, format!("listen = \"127.0.0.1:0\"\n{servers}"))
+            .expect("the configuration is written");
         let mut child = Command::new(binary())
             .args(["serve", "--config"])
             .arg(&config)
@@ -87,7 +88,6 @@ impl Gateway {
     ///
     /// # Panics
     /// With its log, when it does not end well.
-    #[expect(clippy::expect_used, reason = "a test cannot go on without its gateway's end")]
     pub fn stop(mut self) {
         signal(&self.child, Signal::TERM);
         let status = self.child.wait().expect("the gateway can be waited for");
@@ -98,7 +98,6 @@ impl Gateway {
     ///
     /// # Panics
     /// When it cannot be waited for.
-    #[expect(clippy::expect_used, reason = "a test cannot go on beside a gateway that lives")]
     pub fn kill(mut self) {
         signal(&self.child, Signal::KILL);
         self.child.wait().expect("the gateway can be waited for");

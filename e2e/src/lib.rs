@@ -3,6 +3,12 @@
 //! `cargo xtask test` installs the peers and says where the binary is (`TOLLBOOK_BIN`); without that the tests fail and say
 //! so. Waiting is on output and on events, never on time.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests end by panicking, with a text that says what to do"
+)]
+
 pub mod gateway;
 pub mod peers;
 pub mod upstream;

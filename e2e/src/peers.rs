@@ -8,7 +8,6 @@ use std::process::{Child, Command, Stdio};
 ///
 /// # Panics
 /// Never: this crate stands in it.
-#[expect(clippy::expect_used, reason = "this crate stands in the repository")]
 pub fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate has a parent folder").to_owned()
 }
@@ -70,11 +69,10 @@ impl Peer {
     ///
     /// # Panics
     /// When it ends before.
-    #[expect(clippy::expect_used, clippy::panic, reason = "a test cannot go on without its peer")]
     pub fn start(mut command: Command, ready: &str) -> Peer {
         let (reader, writer) = std::io::pipe().expect("a pipe");
         command.stdin(Stdio::null()).stdout(writer.try_clone().expect("a pipe")).stderr(writer);
-        let child = command.spawn().expect("the peer starts");
+        let peer = Peer { child: command.spawn().expect("the peer starts") };
         // Or its writing ends would stay open here.
         drop(command);
         let mut lines = BufReader::new(reader).lines();
@@ -84,7 +82,7 @@ impl Peer {
             seen.push('\n');
             if line.contains(ready) {
                 std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-                return Peer { child };
+                return peer;
             }
         }
         panic!("the peer did not come up:\n{seen}");
@@ -103,7 +101,6 @@ impl Drop for Peer {
 ///
 /// # Panics
 /// When there is none.
-#[expect(clippy::expect_used, reason = "a test without ports has nothing to say")]
 pub fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("it is bound").port()

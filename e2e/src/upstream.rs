@@ -27,7 +27,6 @@ impl Upstream {
     ///
     /// # Panics
     /// When no port is free.
-    #[expect(clippy::expect_used, reason = "a test cannot go on without its upstream")]
     pub async fn start(answer: fn(&[u8]) -> Bytes) -> Upstream {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
@@ -41,7 +40,10 @@ impl Upstream {
             while let Ok((stream, _)) = listener.accept().await {
                 let serving = serving.clone();
                 tokio::spawn(async move {
-                    let service = service_fn(|request| serving.serve(request, answer));
+                    let service = service_fn(move |request| {
+                        let serving = serving.clone();
+                        async move { serving.serve(request, answer).await }
+                    });
                     // Connections of a gateway that was killed break off.
                     let _ = auto::Builder::new(TokioExecutor::new())
                         .serve_connection(TokioIo::new(stream), service)
@@ -83,6 +85,8 @@ impl Upstream {
 
 /// Answers a `tools/call` with a text, under the id that was asked with.
 pub fn echo(request: &[u8]) -> Bytes {
-    let id = serde_json::from_slice::<serde_json::Value>(request).map(|value| value["id"].clone()).unwrap_or_default();
-    format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[{{"type":"text","text":"done"}}]}}}}"#).into()
+    let request: serde_json::Value = serde_json::from_slice(request).unwrap_or_default();
+    let id = request.get("id").cloned().unwrap_or_default();
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[{{"type":"text","text":"done"}}]}}}}"#)
+        .into()
 }

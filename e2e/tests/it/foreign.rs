@@ -42,7 +42,14 @@ fn write_log(data: &Path, servers: &str) {
             r#"{{"jsonrpc":"2.0","id":{number},"method":"tools/call","params":{{"name":"work","arguments":{{"n":{number}}}}}}}"#
         );
         let status = Command::new("curl")
-            .args(["--silent", "--fail", "--output", "/dev/null", "--header", "Content-Type: application/json"])
+            .args([
+                "--silent",
+                "--fail",
+                "--output",
+                "/dev/null",
+                "--header",
+                "Content-Type: application/json",
+            ])
             .args(["--data", &body, &format!("{}/mcp/echo", gateway.url)])
             .status()
             .expect("curl runs");

@@ -26,8 +26,9 @@ async fn nothing_forwarded_is_lost_or_doubled() {
     for round in 0..KILLS {
         let gateway = Gateway::start(folder.path(), &servers);
         let url = format!("{}/mcp/echo", gateway.url);
-        let callers: Vec<_> =
-            (0..CLIENTS).map(|_| tokio::spawn(call_until_cut_off(url.clone(), Arc::clone(&numbers)))).collect();
+        let callers: Vec<_> = (0..CLIENTS)
+            .map(|_| tokio::spawn(call_until_cut_off(url.clone(), Arc::clone(&numbers))))
+            .collect();
         // Another moment each time: after so many calls, wherever the ninth one is.
         upstream.saw(upstream.seen().len() + 1 + (round * 7919) % 61).await;
         tokio::task::spawn_blocking(move || gateway.kill()).await.expect("killed");
@@ -49,12 +50,21 @@ fn check(data: &std::path::Path, upstream: &Upstream, answered: &BTreeSet<String
     let recorded = recorded(data);
     let forwarded: Vec<String> = upstream.seen().iter().filter_map(|body| marker(body)).collect();
     for call in &forwarded {
-        assert_eq!(recorded.get(call).map(Vec::len), Some(1), "{call} was forwarded: {:?}", recorded.get(call));
+        assert_eq!(
+            recorded.get(call).map(Vec::len),
+            Some(1),
+            "{call} was forwarded: {:?}",
+            recorded.get(call)
+        );
     }
     let distinct: BTreeSet<&String> = forwarded.iter().collect();
     assert_eq!(distinct.len(), forwarded.len(), "a call was forwarded twice");
     for call in answered {
-        assert_eq!(recorded.get(call).map(Vec::as_slice), Some(&["ok".to_owned()][..]), "{call} was answered");
+        assert_eq!(
+            recorded.get(call).map(Vec::as_slice),
+            Some(&["ok".to_owned()][..]),
+            "{call} was answered"
+        );
     }
     let unknown = recorded.values().flatten().filter(|status| *status == "unknown").count();
     assert_eq!(report["unknown"], unknown, "{report}");
@@ -69,9 +79,8 @@ fn recorded(data: &std::path::Path) -> BTreeMap<String, Vec<String>> {
     let mut recorded: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for line in String::from_utf8_lossy(&calls.stdout).lines() {
         let call: Value = serde_json::from_str(line).expect("a line of JSON");
-        let arguments = call["arguments"].as_str().map_or(call["arguments"].clone(), |text| {
-            serde_json::from_str(text).expect("arguments are JSON")
-        });
+        let arguments = call["args"].as_str().expect("arguments");
+        let arguments: Value = serde_json::from_str(arguments).expect("arguments are JSON");
         let marker = arguments["marker"].as_str().expect("a marker").to_owned();
         recorded.entry(marker).or_default().push(call["status"].as_str().unwrap_or("open").to_owned());
     }
@@ -85,7 +94,8 @@ fn marker(body: &[u8]) -> Option<String> {
 
 /// Calls one after the other until the gateway is gone; gives the markers of those that were answered.
 async fn call_until_cut_off(url: String, numbers: Arc<AtomicUsize>) -> Vec<String> {
-    let client = Client::builder(TokioExecutor::new()).retry_canceled_requests(false).build_http::<Full<Bytes>>();
+    let client =
+        Client::builder(TokioExecutor::new()).retry_canceled_requests(false).build_http::<Full<Bytes>>();
     let mut answered = Vec::new();
     loop {
         let number = numbers.fetch_add(1, Ordering::Relaxed);

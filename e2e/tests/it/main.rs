@@ -1,5 +1,7 @@
 //! End to end, through the binary.
 
+#![expect(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests end by panicking")]
+
 mod conformance;
 mod foreign;
 mod kills;

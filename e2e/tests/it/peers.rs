@@ -49,7 +49,8 @@ fn every_transport(client: &dyn Fn(&Value) -> String) {
     );
     let data = folder.path().to_str().expect("a path");
     let stdio = json!([node, server, "stdio"]);
-    let wrapped = json!([binary(), "wrap", "--data", data, "--server", "wrapped", "--", node, server, "stdio"]);
+    let wrapped =
+        json!([binary(), "wrap", "--data", data, "--server", "wrapped", "--", node, server, "stdio"]);
     let at = |server: &str| format!("{}/mcp/{server}", gateway.url);
 
     let cases = [
@@ -128,8 +129,12 @@ fn files_server(project: &Path) -> Vec<PathBuf> {
 
 /// Talks to a stdio server line by line and gives the lines that it answers with.
 fn talk(mut command: Command, project: &Path) -> Vec<String> {
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
     let mut stdin = child.stdin.take().expect("its input");
     let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
     let file = project.join("a.txt");
@@ -162,7 +167,8 @@ fn reference_server(transport: &str, port: u16) -> Peer {
 /// What an SDK client printed for each step.
 fn run(interpreter: &Path, script: &str, spec: &Value) -> String {
     let script = repository().join("e2e/peers/clients").join(script);
-    let output = Command::new(interpreter).arg(script).arg(spec.to_string()).output().expect("the client runs");
+    let output =
+        Command::new(interpreter).arg(script).arg(spec.to_string()).output().expect("the client runs");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(text.lines().count(), steps().as_array().expect("steps").len(), "{text}");
