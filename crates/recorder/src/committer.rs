@@ -72,6 +72,17 @@ pub(crate) struct Committer {
     waiting: Vec<Waiting>,
     /// Notes whose call had ended before they came.
     dropped: u64,
+    _closing: CloseQueue,
+}
+
+/// Closes the queue when the committer is gone, however it went: nobody is left waiting.
+#[derive(Debug)]
+struct CloseQueue(Arc<Queue>);
+
+impl Drop for CloseQueue {
+    fn drop(&mut self) {
+        drop(self.0.close());
+    }
 }
 
 impl Committer {
@@ -82,6 +93,7 @@ impl Committer {
             ending: HashMap::new(),
             waiting: Vec::new(),
             dropped: 0,
+            _closing: CloseQueue(Arc::clone(&parts.shared.queue)),
             parts,
         }
     }

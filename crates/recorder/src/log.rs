@@ -4,7 +4,7 @@
 //! reader who has it finds everything that it covers.
 
 use std::collections::BTreeSet;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use ledger::Checkpoint;
@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Day;
 use crate::disk;
+
+/// What is read of a day's checkpoints to find the last one; a line has a few hundred bytes.
+const DAY_TAIL: u64 = 64 << 10;
 
 /// The folder of a published log.
 #[derive(Debug, Clone)]
@@ -159,8 +162,13 @@ impl LogFolder {
 
 /// The last whole line of a day; a torn one was not published.
 fn last_note(day: &Path) -> io::Result<Option<String>> {
-    let text = std::fs::read_to_string(day)?;
-    let last = text.lines().rev().find_map(|line| serde_json::from_str::<Line>(line).ok());
+    let mut file = std::fs::File::open(day)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(DAY_TAIL)))?;
+    let mut tail = Vec::new();
+    file.read_to_end(&mut tail)?;
+    let lines = tail.split(|byte| *byte == b'\n').rev();
+    let last = lines.filter_map(|line| serde_json::from_slice::<Line>(line).ok()).next();
     Ok(last.map(|line| line.note))
 }
 

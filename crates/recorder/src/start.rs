@@ -244,7 +244,7 @@ impl Folders {
         let Some(predecessor) = &origin.predecessor else { return Ok(()) };
         let suffix = predecessor.origin.rsplit('/').next().unwrap_or_default();
         let signed_by_other = self.log.newest_note()?.is_some_and(|note| {
-            ledger::Checkpoint::parse(&note).map_or(true, |checkpoint| checkpoint.origin != origin.name)
+            ledger::Checkpoint::parse(&note).is_ok_and(|checkpoint| checkpoint.origin != origin.name)
         });
         if signed_by_other {
             std::fs::rename(&self.log.path, self.dir.join(format!("log-{suffix}")))?;
