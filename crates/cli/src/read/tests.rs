@@ -285,7 +285,12 @@ fn hostile_text_for_programs_is_escaped_and_unchanged() {
     let text = format!("{EVIL}\u{9b}2J\u{7f}");
     let line = text::json_line(&text).unwrap();
     assert_eq!(serde_json::from_str::<String>(&line).unwrap(), text);
-    check(line, expect![[r#""rm\u001b[2J\u001b]0;owned\u0007\u202etxt.exe\u200b\udb40\udc41\r\nfake line\u009b2J\u007f""#]]);
+    check(
+        line,
+        expect![[
+            r#""rm\u001b[2J\u001b]0;owned\u0007\u202etxt.exe\u200b\udb40\udc41\r\nfake line\u009b2J\u007f""#
+        ]],
+    );
 }
 
 #[test]
