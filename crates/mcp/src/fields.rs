@@ -65,8 +65,8 @@ struct Meta<'a> {
 impl<'a> Params<'a> {
     /// Reads them; params that are no object read as empty.
     pub fn of(params: &'a RawValue) -> Params<'a> {
-        let members: RawParams<'a> = serde_json::from_str(params.get()).unwrap_or_default();
-        let meta = members.meta.and_then(|meta| serde_json::from_str(meta.get()).ok()).unwrap_or_default();
+        let members: RawParams<'a> = object(params).unwrap_or_default();
+        let meta = members.meta.and_then(object).unwrap_or_default();
         Params { members, meta }
     }
 
@@ -163,7 +163,7 @@ pub struct ResultView<'a> {
 impl<'a> ResultView<'a> {
     /// Reads it; a result that is no object reads as empty.
     pub fn of(result: &'a RawValue) -> ResultView<'a> {
-        serde_json::from_str(result.get()).unwrap_or_default()
+        object(result).unwrap_or_default()
     }
 
     /// Whether a tool says that it failed.
@@ -186,9 +186,11 @@ impl<'a> ResultView<'a> {
         text(self.protocol_version)
     }
 
-    /// The tools of a `tools/list` page.
+    /// The tools of a `tools/list` page. What is no tool is passed over.
     pub fn tools(&self) -> Vec<ToolView<'a>> {
-        self.tools.and_then(|tools| serde_json::from_str(tools.get()).ok()).unwrap_or_default()
+        let tools: Option<Vec<&'a RawValue>> =
+            self.tools.and_then(|tools| serde_json::from_str(tools.get()).ok());
+        tools.unwrap_or_default().into_iter().filter_map(object).collect()
     }
 }
 
@@ -209,6 +211,11 @@ pub fn span_of(whole: &str, part: &str) -> Range<usize> {
         Some(end) if end <= whole.len() => start..end,
         _ => 0..0,
     }
+}
+
+/// Reads an object. Derived structs read arrays too, member by member in their order, which no other parser does.
+fn object<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Option<T> {
+    value.get().starts_with('{').then(|| serde_json::from_str(value.get()).ok()).flatten()
 }
 
 fn text(value: Option<&RawValue>) -> Option<String> {

@@ -205,11 +205,14 @@ impl ParseError {
 /// Whatever two parsers could read differently, besides what is no message at all: see [`ParseError`].
 pub fn parse(bytes: &[u8]) -> Result<Frame<'_>, ParseError> {
     let text = std::str::from_utf8(bytes).map_err(|_| ParseError::NotUtf8)?;
-    let raw: &RawValue = serde_json::from_str(text).map_err(|error| not_json(&error))?;
-    match raw.get().as_bytes().first() {
-        Some(b'{') => message(raw).map(Frame::Single),
-        Some(b'[') => batch(raw),
-        _ => Err(ParseError::NotJsonRpc("neither an object nor a batch")),
+    let text = text.trim_matches([' ', '\t', '\n', '\r']);
+    match text.as_bytes().first() {
+        Some(b'{') => message(text).map(Frame::Single),
+        Some(b'[') => batch(text),
+        _ => {
+            let _: &RawValue = serde_json::from_str(text).map_err(|error| not_json(&error))?;
+            Err(ParseError::NotJsonRpc("neither an object nor a batch"))
+        }
     }
 }
 
@@ -220,13 +223,17 @@ pub fn id_of_refused(bytes: &[u8]) -> Option<IdBuf> {
         #[serde(borrow)]
         id: Option<&'a RawValue>,
     }
+    // A derived struct reads arrays too, and an array has no `id`.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return None;
+    }
     let only: OnlyId<'_> = serde_json::from_slice(bytes).ok()?;
     let id = only.id?;
     is_id(id).then(|| IdBuf::of_raw(id.get()))
 }
 
-fn batch(raw: &RawValue) -> Result<Frame<'_>, ParseError> {
-    let elements: Vec<&RawValue> = serde_json::from_str(raw.get()).map_err(|error| not_json(&error))?;
+fn batch(text: &str) -> Result<Frame<'_>, ParseError> {
+    let elements: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| not_json(&error))?;
     if elements.is_empty() {
         return Err(ParseError::EmptyBatch);
     }
@@ -234,16 +241,19 @@ fn batch(raw: &RawValue) -> Result<Frame<'_>, ParseError> {
         return Err(ParseError::LongBatch);
     }
     let messages = elements.into_iter().map(|element| match element.get().as_bytes().first() {
-        Some(b'{') => message(element),
+        Some(b'{') => message(element.get()),
         _ => Err(ParseError::NotJsonRpc("a batch element is no object")),
     });
     messages.collect::<Result<_, _>>().map(Frame::Batch)
 }
 
-fn message(raw: &RawValue) -> Result<Message<'_>, ParseError> {
-    let envelope: Envelope<'_> = serde_json::from_str(raw.get()).map_err(|error| not_json(&error))?;
+fn message(raw: &str) -> Result<Message<'_>, ParseError> {
+    let envelope: Envelope<'_> = serde_json::from_str(raw).map_err(|error| not_json(&error))?;
     if let Some(fault) = envelope.fault {
         return Err(fault);
+    }
+    for other in &envelope.others {
+        strict::check_value(other)?;
     }
     if envelope.jsonrpc.map(RawValue::get) != Some("\"2.0\"") {
         return Err(ParseError::NotJsonRpc("`jsonrpc` is not \"2.0\""));
@@ -263,11 +273,13 @@ fn message(raw: &RawValue) -> Result<Message<'_>, ParseError> {
             }
         }
         (None, Some(result), None) => {
+            envelope.params.map_or(Ok(()), strict::check_value)?;
             strict::check_value(result)?;
             let id = envelope.id.ok_or(ParseError::NotJsonRpc("a result without `id`"))?;
             Kind::Response { id: Some(request_id(id)?), outcome: Answer::Result(result) }
         }
         (None, None, Some(error)) => {
+            envelope.params.map_or(Ok(()), strict::check_value)?;
             strict::check_value(error)?;
             let id = envelope.id.filter(|id| id.get() != "null").map(request_id).transpose()?;
             Kind::Response { id, outcome: Answer::Error(error) }
@@ -277,7 +289,7 @@ fn message(raw: &RawValue) -> Result<Message<'_>, ParseError> {
         }
         _ => return Err(ParseError::NotJsonRpc("more than one of `method`, `result` and `error`")),
     };
-    Ok(Message { raw: raw.get(), kind })
+    Ok(Message { raw, kind })
 }
 
 fn request_id(raw: &RawValue) -> Result<Id<'_>, ParseError> {
@@ -314,6 +326,8 @@ struct Envelope<'a> {
     params: Option<&'a RawValue>,
     result: Option<&'a RawValue>,
     error: Option<&'a RawValue>,
+    /// Members that JSON-RPC does not know; they are passed on, so they are read as strictly.
+    others: Vec<&'a RawValue>,
     /// A fault of the keys; the values are then not to be used.
     fault: Option<ParseError>,
 }
@@ -331,10 +345,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Envelope<'a> {
             fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Envelope<'de>, A::Error> {
                 let mut envelope = Envelope::default();
                 let mut keys = Keys::default();
+                let mut scope = keys.open();
                 while let Some(Key(key)) = members.next_key()? {
                     let value: &'de RawValue = members.next_value()?;
                     envelope.take(&key, value);
-                    if !keys.insert(key) {
+                    if !keys.insert(&mut scope, key) {
                         envelope.fault = Some(ParseError::DuplicateKey);
                     }
                 }
@@ -354,11 +369,10 @@ impl<'a> Envelope<'a> {
             "params" => self.params = Some(value),
             "result" => self.result = Some(value),
             "error" => self.error = Some(value),
-            other => {
-                if let Some(name) = variant_of(other, &ENVELOPE) {
-                    self.fault = Some(ParseError::CaseVariant(name.to_owned()));
-                }
-            }
+            other => match variant_of(other, &ENVELOPE) {
+                Some(name) => self.fault = Some(ParseError::CaseVariant(name.to_owned())),
+                None => self.others.push(value),
+            },
         }
     }
 }

@@ -4,7 +4,8 @@
 //! one reading while the server acts on another decides nothing.
 
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::de::{self, Deserialize, DeserializeSeed, MapAccess, SeqAccess, Visitor};
@@ -27,10 +28,10 @@ pub(crate) fn check_value(value: &RawValue) -> Result<(), ParseError> {
 }
 
 fn check(text: &str, names: &[&str]) -> Result<(), ParseError> {
-    let fault = Cell::new(None);
+    let state = State::default();
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let outcome = Strict { names, fault: &fault }.deserialize(&mut deserializer);
-    match (outcome, fault.take()) {
+    let outcome = Strict { names, state: &state }.deserialize(&mut deserializer);
+    match (outcome, state.fault.take()) {
         (Ok(()), _) => Ok(()),
         (Err(_), Some(fault)) => Err(fault),
         (Err(error), None) if error.to_string().starts_with("recursion limit") => Err(ParseError::TooDeep),
@@ -39,13 +40,21 @@ fn check(text: &str, names: &[&str]) -> Result<(), ParseError> {
 }
 
 #[derive(Clone, Copy)]
-struct Strict<'a> {
+struct Strict<'a, 'de> {
     names: &'a [&'a str],
-    /// Where the first fault is put, since a JSON error carries text alone.
-    fault: &'a Cell<Option<ParseError>>,
+    state: &'a State<'de>,
 }
 
-impl<'de> DeserializeSeed<'de> for Strict<'_> {
+/// What the objects of one value share.
+#[derive(Default)]
+struct State<'de> {
+    /// Where the first fault is put, since a JSON error carries text alone.
+    fault: Cell<Option<ParseError>>,
+    /// Borrowed between two steps of the parser only.
+    keys: RefCell<Keys<'de>>,
+}
+
+impl<'de> DeserializeSeed<'de> for Strict<'_, 'de> {
     type Value = ();
 
     fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -53,7 +62,7 @@ impl<'de> DeserializeSeed<'de> for Strict<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Strict<'_> {
+impl<'de> Visitor<'de> for Strict<'_, 'de> {
     type Value = ();
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -85,32 +94,45 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        let inner = Strict { names: &[], fault: self.fault };
+        let inner = Strict { names: &[], state: self.state };
         while items.next_element_seed(inner)?.is_some() {}
         Ok(())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        let inner = Strict { names: &[], fault: self.fault };
-        let mut keys = Keys::default();
+        let inner = Strict { names: &[], state: self.state };
+        let mut scope = self.state.keys.borrow().open();
         while let Some(Key(key)) = members.next_key()? {
             if let Some(name) = variant_of(&key, self.names) {
-                self.fault.set(Some(ParseError::CaseVariant(name.to_owned())));
+                self.state.fault.set(Some(ParseError::CaseVariant(name.to_owned())));
                 return Err(de::Error::custom("case variant"));
             }
-            if !keys.insert(key) {
-                self.fault.set(Some(ParseError::DuplicateKey));
+            if !self.state.keys.borrow_mut().insert(&mut scope, key) {
+                self.state.fault.set(Some(ParseError::DuplicateKey));
                 return Err(de::Error::custom("duplicate key"));
             }
             members.next_value_seed(inner)?;
         }
+        self.state.keys.borrow_mut().close(scope);
         Ok(())
     }
 }
 
-/// The name that a key spells in another case.
+/// The name that a key spells in another case. Go's `encoding/json` folds by Unicode, where U+017F is an `s` and U+212A a
+/// `k`; no other letter outside ASCII folds into it.
 pub(crate) fn variant_of<'a>(key: &str, names: &[&'a str]) -> Option<&'a str> {
-    names.iter().find(|name| key != **name && key.eq_ignore_ascii_case(name)).copied()
+    let is_variant = |name: &str| {
+        if key.is_ascii() { key.eq_ignore_ascii_case(name) } else { folded(key).eq(folded(name)) }
+    };
+    names.iter().find(|name| key != **name && is_variant(name)).copied()
+}
+
+fn folded(text: &str) -> impl Iterator<Item = char> {
+    text.chars().map(|letter| match letter {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        other => other.to_ascii_lowercase(),
+    })
 }
 
 /// A key, borrowed where it has no escapes.
@@ -138,25 +160,42 @@ impl<'de> Deserialize<'de> for Key<'de> {
     }
 }
 
-/// The keys of one object: compared one by one while they are few, by a set beyond that.
+/// The keys of an object and of those around it, on one stack: a message costs one allocation and not one per object.
 #[derive(Default)]
 pub(crate) struct Keys<'de> {
-    few: Vec<Cow<'de, str>>,
-    many: std::collections::HashSet<Cow<'de, str>>,
+    stack: Vec<Cow<'de, str>>,
+}
+
+/// The keys of one object: compared one by one while they are few, by a tree beyond that.
+pub(crate) struct Scope<'de> {
+    start: usize,
+    many: BTreeSet<Cow<'de, str>>,
 }
 
 impl<'de> Keys<'de> {
     const FEW: usize = 16;
 
-    /// `false` if the key was there.
-    pub(crate) fn insert(&mut self, key: Cow<'de, str>) -> bool {
-        if self.few.contains(&key) {
+    /// Begins an object.
+    pub(crate) fn open(&self) -> Scope<'de> {
+        Scope { start: self.stack.len(), many: BTreeSet::new() }
+    }
+
+    /// `false` if the key was there. Objects opened later must be closed by then.
+    pub(crate) fn insert(&mut self, scope: &mut Scope<'de>, key: Cow<'de, str>) -> bool {
+        let few = self.stack.get(scope.start..).unwrap_or_default();
+        if few.contains(&key) {
             return false;
         }
-        if self.few.len() < Self::FEW {
-            self.few.push(key);
+        if few.len() < Self::FEW {
+            self.stack.push(key);
             return true;
         }
-        self.many.insert(key)
+        scope.many.insert(key)
+    }
+
+    /// Ends an object.
+    #[expect(clippy::needless_pass_by_value, reason = "a scope ends once")]
+    pub(crate) fn close(&mut self, scope: Scope<'de>) {
+        self.stack.truncate(scope.start);
     }
 }
