@@ -3,7 +3,7 @@
 //! [`Audit`] needs no keys but the log's public one. It holds the open calls and one line per run, however long the log
 //! is. It stops at nothing: the report names the first bad record and counts the rest.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use serde::Serialize;
@@ -173,6 +173,12 @@ struct OpenCall {
     round: Option<u32>,
 }
 
+impl OpenCall {
+    fn is_meant(&self, hash: Hash, by: &Leaf) -> bool {
+        self.hash == hash && self.call == by.call && self.round == by.round
+    }
+}
+
 /// An audit under way.
 #[derive(Default)]
 pub struct Audit {
@@ -180,6 +186,8 @@ pub struct Audit {
     runs: HashMap<RunId, RunState>,
     open: HashMap<Seq, OpenCall>,
     counters: Counters,
+    /// The logs that references name, each with the first record that does and the place it means.
+    origins: BTreeMap<String, (Seq, Seq)>,
     tally: Tally,
 }
 
@@ -192,7 +200,7 @@ struct Tally {
     faults: u64,
     first: Vec<Fault>,
     /// Calls that were open when the gateway was started anew: the recovery has to end them.
-    due: Vec<Seq>,
+    due: BTreeSet<Seq>,
 }
 
 impl Audit {
@@ -258,6 +266,10 @@ impl Audit {
                 } else if checkpoint.root != self.edge.root() {
                     self.fault(None, What::Root);
                 }
+                self.origins.remove(&checkpoint.origin);
+                for (seq, to) in std::mem::take(&mut self.origins).into_values() {
+                    self.fault(Some(seq), What::Reference { to });
+                }
             }
             Err(error) => self.fault(None, What::Checkpoint { reason: error.to_string() }),
         }
@@ -309,11 +321,16 @@ impl Audit {
         {
             self.fault(Some(seq), What::RunCount { run, counted: *counted, found });
         }
-        let closed = leaf.kind == Kind::SessionClose;
+        let closed = closed || leaf.kind == Kind::SessionClose;
         self.runs.insert(run, RunState { next: found, last: hash, closed });
     }
 
     fn follow_call(&mut self, seq: Seq, hash: Hash, leaf: &Leaf) {
+        if let Some(reference) = &leaf.reference
+            && !self.origins.contains_key(&reference.origin)
+        {
+            self.origins.insert(reference.origin.clone(), (seq, reference.seq));
+        }
         match leaf.kind {
             Kind::Start => {
                 self.counters = Counters::default();
@@ -347,15 +364,10 @@ impl Audit {
 
     fn end_call(&mut self, seq: Seq, leaf: &Leaf) {
         let Some(reference) = &leaf.reference else { return self.fault(Some(seq), What::NotOpen) };
-        let to = reference.seq;
-        match self.open.remove(&to) {
+        match self.open.remove(&reference.seq) {
             None => self.fault(Some(seq), What::NotOpen),
-            Some(open) => {
-                let same = open.hash == reference.hash && open.call == leaf.call && open.round == leaf.round;
-                if !same {
-                    self.fault(Some(seq), What::Reference { to });
-                }
-            }
+            Some(open) if open.is_meant(reference.hash, leaf) => {}
+            Some(_) => self.fault(Some(seq), What::Reference { to: reference.seq }),
         }
     }
 
@@ -363,7 +375,7 @@ impl Audit {
     fn check_note(&mut self, seq: Seq, leaf: &Leaf) {
         let Some(reference) = &leaf.reference else { return };
         let to = reference.seq;
-        if self.open.get(&to).is_none_or(|open| open.hash != reference.hash) {
+        if self.open.get(&to).is_none_or(|open| !open.is_meant(reference.hash, leaf)) {
             self.fault(Some(seq), What::Reference { to });
         }
     }

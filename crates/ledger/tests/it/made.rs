@@ -58,7 +58,7 @@ impl Scribe {
     pub fn close_run(&mut self, run: RunId) -> Seq {
         let mut leaf = self.leaf(Kind::SessionClose);
         let next = self.runs.get(&run).map_or(0, |(next, _)| *next);
-        leaf.facts.insert("count".to_owned(), int(next + 1));
+        leaf.facts.insert("count".to_owned(), int(next.saturating_add(1)));
         leaf.facts.insert("reason".to_owned(), Fact::Text("client-closed".to_owned()));
         self.write(Some(run), leaf).seq
     }
@@ -168,7 +168,7 @@ impl Scribe {
         let hash = leaf_hash(&bytes);
         self.leaves.push(bytes);
         if let Some(link) = leaf.link {
-            self.runs.insert(link.run, (link.number + 1, hash));
+            self.runs.insert(link.run, (link.number.saturating_add(1), hash));
         }
         Reference { hash, seq: Seq(seq), origin: self.origin.clone() }
     }

@@ -14,3 +14,5 @@ mod sequence;
 mod shelf;
 #[cfg(test)]
 mod tree;
+#[cfg(test)]
+mod verify;
