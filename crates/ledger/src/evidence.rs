@@ -121,6 +121,9 @@ impl Evidence {
         for exhibit in &self.records {
             let Some((leaf, hash)) = check.exhibit(exhibit, checkpoint.as_ref()) else { continue };
             if let Scope::Run(run) = self.scope {
+                if complete {
+                    check.fault(Some(exhibit.seq), "it comes after the run's end");
+                }
                 check.follow(exhibit.seq, run, &leaf, previous);
                 complete |= leaf.kind == Kind::SessionClose;
                 previous = leaf.link.map(|link| (hash, link.number));
@@ -214,13 +217,13 @@ impl Check {
         let Some(link) = leaf.link.filter(|link| link.run == run) else {
             return self.fault(Some(seq), "it is not of this run");
         };
-        let expected = previous.map_or(0, |(_, number)| number + 1);
+        let expected = previous.map_or(0, |(_, number)| number.saturating_add(1));
         if link.number != expected || link.previous != previous.map(|(hash, _)| hash) {
             self.fault(Some(seq), "it does not follow the record before it: records are missing");
         }
         if leaf.kind == Kind::SessionClose
             && let Some(Fact::Int(count)) = leaf.facts.get("count")
-            && u64::try_from(*count) != Ok(link.number + 1)
+            && u64::try_from(*count) != Ok(link.number.saturating_add(1))
         {
             self.fault(Some(seq), "the run's end counts other records");
         }

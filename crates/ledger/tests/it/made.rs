@@ -8,6 +8,10 @@ use std::collections::BTreeMap;
 use ledger::record::{BlobRef, Reference, RunLink};
 use ledger::{CallId, Fact, Hash, KekId, Kind, Leaf, Payload, RunId, Seq, Status, Verdict, leaf_hash};
 
+/// The body of every intent.
+pub const REQUEST: &str =
+    r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"add","arguments":{"a":1}}}"#;
+
 /// A request that was let through and has no end yet.
 #[derive(Debug, Clone)]
 pub struct Open {

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod checkpoint;
 #[cfg(test)]
+mod evidence;
+#[cfg(test)]
 mod made;
 #[cfg(test)]
 mod payload;

@@ -85,7 +85,7 @@ fn a_body_is_committed_to_with_a_salt() {
 }
 
 #[test]
-fn digests_of_two_records_have_nothing_in_common() {
+fn digests_of_two_records_share_nothing() {
     let one = example();
     let other = Payload { secret: [9; 32], ..example() };
     let all: BTreeSet<Hash> = one.commitments().into_iter().chain(other.commitments()).collect();

@@ -8,14 +8,14 @@ use ledger::{Checkpoint, Fact, Hash, KekId, Kind, Leaf, LogKey, Seq, Status, Ver
 
 use crate::made::{self, Scribe, call, run};
 
-const ORIGIN: &str = "example.org/tollbook";
+pub const ORIGIN: &str = "example.org/tollbook";
 
-fn key() -> LogKey {
+pub fn key() -> LogKey {
     LogKey::from_seed(ORIGIN, &[42; 32]).unwrap()
 }
 
 /// Two runs, a call of two rounds, a refusal, a restart amid a call, and a call still open at the end.
-fn story(mut scribe: Scribe) -> Scribe {
+pub fn story(mut scribe: Scribe) -> Scribe {
     let (a, b, c) = (run(0), run(1), run(2));
     scribe.start(); // 0
     scribe.open_run(a); // 1
@@ -38,7 +38,7 @@ fn story(mut scribe: Scribe) -> Scribe {
     scribe
 }
 
-fn sign(leaves: &[Vec<u8>], key: &LogKey) -> String {
+pub fn sign(leaves: &[Vec<u8>], key: &LogKey) -> String {
     let mut sequencer = Sequencer::default();
     for leaf in leaves {
         sequencer.append(leaf).unwrap();
