@@ -21,7 +21,7 @@ pub enum SseItem {
 pub struct SseEvent {
     /// `id` field, if this event has one.
     pub id: Option<String>,
-    /// `event` field.
+    /// `event` field; `None` if it is empty, which means the same.
     pub event: Option<String>,
     /// `data` fields joined by LF; empty if there is none.
     pub data: Bytes,
@@ -29,16 +29,25 @@ pub struct SseEvent {
     pub raw: Bytes,
 }
 
-/// Takes bytes, gives items. Lines end in LF, CRLF or CR. Holds at most one event of `limit` bytes besides the pushed piece.
+/// Bytes that an event may have besides a message of the limit: field names, id, line breaks.
+const FRAMING: usize = 1024;
+
+/// Takes bytes, gives items. Lines end in LF, CRLF or CR. An event has at most `limit` bytes and 1,024 more for its field
+/// names, its id and its line breaks; besides the pushed piece no more is held than one event and its data.
 #[derive(Debug)]
 pub struct SseDecoder {
     limit: usize,
     /// The bytes of the event under way.
     raw: BytesMut,
+    /// How many bytes the event under way has, whether they are kept or skipped.
+    size: usize,
     /// Where the line under way begins in `raw`.
     line_start: usize,
+    /// How many bytes the line under way has, whether they are kept or skipped.
+    line_len: usize,
     /// The last byte was a CR: an LF that follows belongs to it.
     after_cr: bool,
+    /// The event under way has a line already.
     started: bool,
     skipping: bool,
     fields: Fields,
@@ -60,7 +69,9 @@ impl SseDecoder {
         SseDecoder {
             limit,
             raw: BytesMut::new(),
+            size: 0,
             line_start: 0,
+            line_len: 0,
             after_cr: false,
             started: false,
             skipping: false,
@@ -78,11 +89,13 @@ impl SseDecoder {
                 continue;
             }
             let Some(end) = memchr::memchr2(b'\n', b'\r', bytes) else {
+                self.line_len = self.line_len.saturating_add(bytes.len());
                 self.extend(bytes);
                 return;
             };
             let (line, rest) = bytes.split_at(end + 1);
             self.after_cr = line.last() == Some(&b'\r');
+            self.line_len = self.line_len.saturating_add(end);
             self.extend(line);
             self.end_line();
             bytes = rest;
@@ -100,7 +113,7 @@ impl SseDecoder {
     /// The LF of a CRLF whose CR has ended the line: it belongs to the bytes of that line, and to the item that the line
     /// may have closed.
     fn swallow_line_feed(&mut self) {
-        if !self.raw.is_empty() {
+        if self.size > 0 {
             self.extend(b"\n");
             self.line_start = self.raw.len();
             return;
@@ -109,7 +122,7 @@ impl SseDecoder {
             Some(Ok(SseItem::Event(SseEvent { raw, .. }) | SseItem::Comment(raw))) => raw,
             Some(Err(TooLarge)) => return,
             None => {
-                // The item was taken already: the byte goes with the next one.
+                // The item was taken already: the byte goes with the next one, of whose size it is no part.
                 self.raw.put_u8(b'\n');
                 self.line_start = 1;
                 return;
@@ -122,28 +135,24 @@ impl SseDecoder {
     }
 
     fn extend(&mut self, bytes: &[u8]) {
-        if self.skipping || self.raw.len().saturating_add(bytes.len()) > self.limit.saturating_add(1024) {
-            // Only whether the line is blank matters from here on.
+        self.size = self.size.saturating_add(bytes.len());
+        if self.size > self.limit.saturating_add(FRAMING) {
             self.skipping = true;
-            self.raw.truncate(self.line_start);
-            self.raw.extend_from_slice(bytes.get(bytes.len().saturating_sub(2)..).unwrap_or_default());
-            if self.raw.len() > self.line_start + 4 {
-                self.raw.truncate(self.line_start + 4);
-            }
-            return;
+            self.raw.clear();
+            self.fields = Fields::default();
+        } else {
+            self.raw.extend_from_slice(bytes);
         }
-        self.raw.extend_from_slice(bytes);
     }
 
     fn end_line(&mut self) {
         let line = self.raw.get(self.line_start..self.raw.len().saturating_sub(1)).unwrap_or_default();
-        let line = if std::mem::replace(&mut self.started, true) {
-            line
-        } else {
-            line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line)
-        };
-        let blank = line.is_empty();
-        if !blank && !self.skipping {
+        // Clients pass over a byte order mark at the beginning of the stream. Which event stands there is not known here, since
+        // those before it may be withheld: so the first line of each event is read that way.
+        let is_first = !std::mem::replace(&mut self.started, true);
+        let line = line.strip_prefix(b"\xef\xbb\xbf").filter(|_| is_first).unwrap_or(line);
+        let blank = std::mem::take(&mut self.line_len) == 0;
+        if !line.is_empty() && !self.skipping {
             self.fields.take(line);
         }
         self.line_start = self.raw.len();
@@ -154,7 +163,9 @@ impl SseDecoder {
 
     fn end_event(&mut self) {
         let raw = self.raw.split().freeze();
+        self.size = 0;
         self.line_start = 0;
+        self.started = false;
         let fields = std::mem::take(&mut self.fields);
         if std::mem::take(&mut self.skipping) {
             self.ready.push_back(Err(TooLarge));
@@ -191,7 +202,10 @@ impl Fields {
                 self.data_lines += 1;
                 self.data.extend_from_slice(value);
             }
-            b"event" => self.event = Some(String::from_utf8_lossy(value).into_owned()),
+            // An empty type is the type `message`, as none is.
+            b"event" => {
+                self.event = (!value.is_empty()).then(|| String::from_utf8_lossy(value).into_owned());
+            }
             b"id" if !value.contains(&0) => self.id = Some(String::from_utf8_lossy(value).into_owned()),
             _ => {}
         }

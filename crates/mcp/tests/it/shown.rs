@@ -43,8 +43,9 @@ pub(crate) fn table<'a>(inputs: impl IntoIterator<Item = &'a [u8]>) -> String {
 
 fn shortened(bytes: &[u8]) -> String {
     let text = bytes.escape_ascii().to_string().replace("\\\"", "\"").replace("\\\\", "\\");
-    match text.char_indices().nth(110) {
-        Some((end, _)) => format!("{}… ({} bytes)", &text[..end], bytes.len()),
-        None => text,
+    if text.len() <= 110 {
+        return text;
     }
+    let head: String = text.chars().take(110).collect();
+    format!("{head}… ({} bytes)", bytes.len())
 }
