@@ -50,7 +50,7 @@ fn keys_are_read_as_they_were_written() {
         format!("{name}+95ea842e+{key}"),
         format!("{name}+5ea842d+{key}"),
         format!("other+{id}+{key}"),
-        format!("{name}+{id}+{}", &key[..40]),
+        format!("{name}+{id}+{}", key.get(..40).unwrap()),
         format!("{name}+{id}+{}", STANDARD.encode([1; 33])),
         // Of an algorithm that this program does not know.
         keyed(name, 2, &[7; 32]),
@@ -70,7 +70,7 @@ fn keys_are_read_as_they_were_written() {
 fn keyed(name: &str, kind: u8, public: &[u8]) -> String {
     let key = [&[kind], public].concat();
     let id = Hash::of(&[name.as_bytes(), b"\n", &key].concat());
-    format!("{name}+{}+{}", &id.to_hex()[..8], STANDARD.encode(key))
+    format!("{name}+{}+{}", id.to_hex().get(..8).unwrap(), STANDARD.encode(key))
 }
 
 #[test]
@@ -143,9 +143,10 @@ fn signatures_of_others_are_passed_over() {
         Checkpoint::verify(&format!("{text}\n\n{broken}"), &key().verifier()),
         Err(NoteError::Unsigned)
     );
-    let end = own.len() - 8;
-    let broken =
-        format!("{}{}{}", &own[..end], if &own[end..=end] == "A" { "B" } else { "A" }, &own[end + 1..]);
+    let (signer, signature) = own.trim_end().rsplit_once(' ').unwrap();
+    let mut signature = STANDARD.decode(signature).unwrap();
+    signature[30] ^= 1;
+    let broken = format!("{signer} {}\n", STANDARD.encode(signature));
     let both = format!("{text}\n\n{own}{broken}");
     assert_eq!(Checkpoint::verify(&both, &key().verifier()), Err(NoteError::Signature));
 }

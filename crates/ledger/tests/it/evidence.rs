@@ -55,7 +55,7 @@ fn told(report: &EvidenceReport) -> String {
     report.faults.iter().map(|fault| format!("{fault}\n")).collect()
 }
 
-fn check(mut evidence: Evidence, change: fn(&mut Evidence), expected: Expect) {
+fn check(mut evidence: Evidence, change: fn(&mut Evidence), expected: &Expect) {
     assert!(evidence.verify(Some(&key().verifier())).ok);
     change(&mut evidence);
     expected.assert_eq(&told(&evidence.verify(Some(&key().verifier()))));
@@ -93,21 +93,21 @@ fn a_run_that_is_not_whole_shows() {
     check(
         whole(),
         |run| drop(run.records.remove(3)),
-        expect![[r#"
+        &expect![[r#"
         record 7: it does not follow the record before it: records are missing
     "#]],
     );
     check(
         whole(),
         |run| drop(run.records.remove(0)),
-        expect![[r#"
+        &expect![[r#"
         record 3: it does not follow the record before it: records are missing
     "#]],
     );
     check(
         whole(),
         |run| run.records.swap(2, 3),
-        expect![[r#"
+        &expect![[r#"
         record 6: it does not follow the record before it: records are missing
         record 4: it does not follow the record before it: records are missing
         record 7: it does not follow the record before it: records are missing
@@ -116,14 +116,14 @@ fn a_run_that_is_not_whole_shows() {
     check(
         whole(),
         |run| run.records.insert(3, run.records[2].clone()),
-        expect![[r#"
+        &expect![[r#"
         record 4: it does not follow the record before it: records are missing
     "#]],
     );
     check(
         whole(),
         |run| run.records.push(run.records[7].clone()),
-        expect![[r#"
+        &expect![[r#"
         record 13: it comes after the run's end
         record 13: it does not follow the record before it: records are missing
     "#]],
@@ -131,7 +131,7 @@ fn a_run_that_is_not_whole_shows() {
     check(
         whole(),
         |evidence| evidence.scope = Scope::Run(run(1)),
-        expect![[r#"
+        &expect![[r#"
         record 1: it is not of this run
         record 3: it is not of this run
         record 4: it is not of this run
@@ -145,7 +145,7 @@ fn a_run_that_is_not_whole_shows() {
     check(
         whole(),
         |run| run.records[4] = document(Scope::Records, &[5]).records.remove(0),
-        expect![[r#"
+        &expect![[r#"
         record 5: it is not of this run
         record 8: it does not follow the record before it: records are missing
     "#]],
@@ -157,35 +157,35 @@ fn a_changed_record_shows() {
     check(
         single(),
         |one| one.records[0].seq = Seq(4),
-        expect![[r#"
+        &expect![[r#"
         record 4: the proof does not lead to the root
     "#]],
     );
     check(
         single(),
         |one| one.records[0].seq = Seq(99),
-        expect![[r#"
+        &expect![[r#"
         record 99: the place lies outside the tree
     "#]],
     );
     check(
         single(),
         |one| one.records[0].leaf = one.records[0].leaf.replace("allow", "deny"),
-        expect![[r#"
+        &expect![[r#"
             record 3: the proof does not lead to the root
         "#]],
     );
     check(
         single(),
         |one| one.records[0].leaf.push(' '),
-        expect![[r#"
+        &expect![[r#"
         record 3: the proof does not lead to the root
     "#]],
     );
     check(
         single(),
         |one| one.records[0].leaf = "{}".to_owned(),
-        expect![[r#"
+        &expect![[r#"
         record 3: the proof does not lead to the root
         record 3: not a leaf: missing field `k` at line 1 column 2
     "#]],
@@ -193,35 +193,35 @@ fn a_changed_record_shows() {
     check(
         single(),
         |one| one.records[0].proof[1].0[7] ^= 1,
-        expect![[r#"
+        &expect![[r#"
         record 3: the proof does not lead to the root
     "#]],
     );
     check(
         single(),
         |one| one.records[0].proof.truncate(4),
-        expect![[r#"
+        &expect![[r#"
         record 3: the proof does not lead to the root
     "#]],
     );
     check(
         single(),
         |one| one.records[0].proof.push(Hash([0; 32])),
-        expect![[r#"
+        &expect![[r#"
         record 3: the proof does not lead to the root
     "#]],
     );
     check(
         single(),
         |one| one.records.clear(),
-        expect![[r#"
+        &expect![[r#"
         document: it holds no records
     "#]],
     );
     check(
         single(),
         |one| one.tollbook_evidence = 2,
-        expect![[r#"
+        &expect![[r#"
         document: of a version that this program does not know
     "#]],
     );
@@ -240,21 +240,21 @@ fn a_changed_disclosure_shows() {
     check(
         single(),
         |one| show(&mut one.records[0], r#"["AAAA","principal","otto@example.org"]"#),
-        expect![[r#"
+        &expect![[r#"
             record 3: a disclosure is not what the record commits to
         "#]],
     );
     check(
         single(),
         |one| show(&mut one.records[0], "no disclosure"),
-        expect![[r#"
+        &expect![[r#"
         record 3: a disclosure is not what the record commits to
     "#]],
     );
     check(
         single(),
         |one| one.records[0].disclosures[1].push('='),
-        expect![[r#"
+        &expect![[r#"
         record 3: a disclosure is not what the record commits to
     "#]],
     );
@@ -266,7 +266,7 @@ fn a_changed_disclosure_shows() {
     check(
         single(),
         other,
-        expect![[r#"
+        &expect![[r#"
         record 3: a disclosure is not what the record commits to
     "#]],
     );
@@ -285,7 +285,7 @@ fn a_changed_message_shows() {
     let mut moved = single();
     let salt = URL_SAFE_NO_PAD.decode(payload().body_salt()).unwrap();
     moved.records[0].body_salt = Some(URL_SAFE_NO_PAD.encode([&salt, &REQUEST.as_bytes()[..1]].concat()));
-    moved.records[0].body = body(&REQUEST[1..]);
+    moved.records[0].body = body(REQUEST.split_at(1).1);
     expect![[r#"
         record 3: the message is not what the record commits to
     "#]]
@@ -293,14 +293,14 @@ fn a_changed_message_shows() {
     check(
         single(),
         |one| one.records[0].body = Some("?".to_owned()),
-        expect![[r#"
+        &expect![[r#"
         record 3: the message is not what the record commits to
     "#]],
     );
     check(
         single(),
         |one| one.records[0].body_salt = None,
-        expect![[r#"
+        &expect![[r#"
         record 3: the message is not what the record commits to
     "#]],
     );
@@ -308,7 +308,7 @@ fn a_changed_message_shows() {
     check(
         single(),
         |one| drop(one.records[0].disclosures.pop()),
-        expect![[r#"
+        &expect![[r#"
         record 3: the message is not what the record commits to
     "#]],
     );
@@ -322,14 +322,14 @@ fn a_changed_head_shows() {
     check(
         single(),
         |one| one.checkpoint = one.checkpoint.replace("\n18\n", "\n19\n"),
-        expect![[r#"
+        &expect![[r#"
         document: the signature does not hold
     "#]],
     );
     check(
         single(),
         |one| one.checkpoint.clear(),
-        expect![[r#"
+        &expect![[r#"
         document: not a signed note
     "#]],
     );
@@ -340,11 +340,11 @@ fn a_changed_head_shows() {
     check(
         single(),
         other,
-        expect![[r#"
+        &expect![[r#"
         record 3: the proof does not lead to the root
     "#]],
     );
-    check(single(), |one| one.vkey = "none".to_owned(), expect![[r#""#]]);
+    check(single(), |one| one.vkey = "none".to_owned(), &expect![[r#""#]]);
     // A forger's own key vouches for the forger's document alone.
     let forger = |one: &mut Evidence| {
         let forger = LogKey::from_seed(ORIGIN, &[43; 32]).unwrap();
@@ -354,7 +354,7 @@ fn a_changed_head_shows() {
     check(
         single(),
         forger,
-        expect![[r#"
+        &expect![[r#"
         document: it was made by a log of another key
         document: the note carries no signature by the key
     "#]],

@@ -141,11 +141,11 @@ fn every_changed_bit_of_a_proof_shows() {
     for size in 1..=13 {
         let (tiles, leaves) = grown(size);
         let head = (number(size), root(&leaves));
-        for index in 0..size {
+        for (index, leaf) in leaves.iter().enumerate() {
             let proof = inclusion(&tiles, number(index), head.0).unwrap();
             for (at, bit) in bits(&proof) {
                 let checked =
-                    check_inclusion(leaves[index], number(index), head.0, head.1, &flipped(&proof, at, bit));
+                    check_inclusion(*leaf, number(index), head.0, head.1, &flipped(&proof, at, bit));
                 assert_eq!(
                     checked,
                     Err(ProofError::Mismatch),

@@ -64,13 +64,13 @@ fn told(report: &Report) -> String {
     report.first.iter().map(|fault| format!("{}\n", serde_json::to_string(fault).unwrap())).collect()
 }
 
-fn check(seq: u64, change: fn(&mut Leaf), expected: Expect) {
+fn check(seq: u64, change: fn(&mut Leaf), expected: &Expect) {
     let scribe = story(Scribe::new(ORIGIN).edit(seq, change));
     assert_ne!(scribe.leaves, story(Scribe::new(ORIGIN)).leaves, "nothing was changed");
     expected.assert_eq(&told(&report(&scribe.leaves)));
 }
 
-fn check_leaves(change: fn(&mut Vec<Vec<u8>>), expected: Expect) {
+fn check_leaves(change: fn(&mut Vec<Vec<u8>>), expected: &Expect) {
     let mut leaves = story(Scribe::new(ORIGIN)).leaves;
     change(&mut leaves);
     expected.assert_eq(&told(&report(&leaves)));
@@ -111,21 +111,21 @@ fn faults_of_runs_are_named() {
     check(
         6,
         |leaf| leaf.link.as_mut().unwrap().number += 1,
-        expect![[r#"
+        &expect![[r#"
         {"seq":6,"fault":"run-number","run":"run_0000000000005eed0000000000000000","expected":3,"found":4}
     "#]],
     );
     check(
         6,
         |leaf| leaf.link.as_mut().unwrap().number -= 1,
-        expect![[r#"
+        &expect![[r#"
         {"seq":6,"fault":"run-number","run":"run_0000000000005eed0000000000000000","expected":3,"found":2}
     "#]],
     );
     check(
         1,
         |leaf| leaf.link.as_mut().unwrap().number = u64::MAX - 1,
-        expect![[r#"
+        &expect![[r#"
         {"seq":1,"fault":"run-number","run":"run_0000000000005eed0000000000000000","expected":0,"found":18446744073709551614}
         {"seq":13,"fault":"run-count","run":"run_0000000000005eed0000000000000000","counted":9223372036854775807,"found":18446744073709551615}
     "#]],
@@ -133,35 +133,35 @@ fn faults_of_runs_are_named() {
     check(
         6,
         |leaf| leaf.link.as_mut().unwrap().previous = Some(Hash([0; 32])),
-        expect![[r#"
+        &expect![[r#"
         {"seq":6,"fault":"run-link","run":"run_0000000000005eed0000000000000000"}
     "#]],
     );
     check(
         6,
         |leaf| leaf.link.as_mut().unwrap().previous = None,
-        expect![[r#"
+        &expect![[r#"
         {"seq":6,"fault":"run-link","run":"run_0000000000005eed0000000000000000"}
     "#]],
     );
     check(
         1,
         |leaf| leaf.link.as_mut().unwrap().previous = Some(Hash([0; 32])),
-        expect![[r#"
+        &expect![[r#"
         {"seq":1,"fault":"run-link","run":"run_0000000000005eed0000000000000000"}
     "#]],
     );
     check(
         13,
         |leaf| count(leaf, "count", 6),
-        expect![[r#"
+        &expect![[r#"
         {"seq":13,"fault":"run-count","run":"run_0000000000005eed0000000000000000","counted":6,"found":8}
     "#]],
     );
     check(
         13,
         |leaf| count(leaf, "count", -1),
-        expect![[r#"
+        &expect![[r#"
         {"seq":13,"fault":"run-count","run":"run_0000000000005eed0000000000000000","counted":-1,"found":8}
     "#]],
     );
@@ -169,7 +169,7 @@ fn faults_of_runs_are_named() {
     check(
         8,
         |leaf| leaf.kind = Kind::SessionClose,
-        expect![[r#"
+        &expect![[r#"
         {"seq":10,"fault":"counter","counter":"refused","counted":1,"found":0}
         {"seq":12,"fault":"after-end","run":"run_0000000000005eed0000000000000000"}
         {"seq":13,"fault":"after-end","run":"run_0000000000005eed0000000000000000"}
@@ -182,63 +182,63 @@ fn faults_of_calls_are_named() {
     check(
         9,
         |leaf| leaf.reference.as_mut().unwrap().hash = Hash([0; 32]),
-        expect![[r#"
+        &expect![[r#"
         {"seq":9,"fault":"reference","to":5}
     "#]],
     );
     check(
         9,
         |leaf| leaf.call = Some(call(77)),
-        expect![[r#"
+        &expect![[r#"
         {"seq":9,"fault":"reference","to":5}
     "#]],
     );
     check(
         9,
         |leaf| leaf.round = Some(1),
-        expect![[r#"
+        &expect![[r#"
         {"seq":9,"fault":"reference","to":5}
     "#]],
     );
     check(
         9,
         |leaf| leaf.reference.as_mut().unwrap().origin = "example.org/other".to_owned(),
-        expect![[r#"
+        &expect![[r#"
             {"seq":9,"fault":"reference","to":5}
         "#]],
     );
     check(
         4,
         |leaf| leaf.reference.as_mut().unwrap().hash = Hash([0; 32]),
-        expect![[r#"
+        &expect![[r#"
         {"seq":4,"fault":"reference","to":3}
     "#]],
     );
     check(
         4,
         |leaf| leaf.reference.as_mut().unwrap().seq = Seq(2),
-        expect![[r#"
+        &expect![[r#"
         {"seq":4,"fault":"reference","to":2}
     "#]],
     );
     check(
         4,
         |leaf| leaf.call = Some(call(77)),
-        expect![[r#"
+        &expect![[r#"
         {"seq":4,"fault":"reference","to":3}
     "#]],
     );
     check(
         4,
         |leaf| leaf.round = Some(1),
-        expect![[r#"
+        &expect![[r#"
         {"seq":4,"fault":"reference","to":3}
     "#]],
     );
     check(
         9,
         |leaf| leaf.reference = None,
-        expect![[r#"
+        &expect![[r#"
         {"seq":5,"fault":"no-end"}
         {"seq":9,"fault":"not-open"}
         {"seq":10,"fault":"counter","counter":"open","counted":1,"found":2}
@@ -249,7 +249,7 @@ fn faults_of_calls_are_named() {
     check(
         12,
         |leaf| leaf.reference.as_mut().unwrap().seq = Seq(5),
-        expect![[r#"
+        &expect![[r#"
         {"seq":7,"fault":"no-end"}
         {"seq":12,"fault":"not-open"}
         {"seq":17,"fault":"counter","counter":"open","counted":1,"found":2}
@@ -258,7 +258,7 @@ fn faults_of_calls_are_named() {
     check(
         12,
         |leaf| leaf.reference.as_mut().unwrap().seq = Seq(99),
-        expect![[r#"
+        &expect![[r#"
         {"seq":7,"fault":"no-end"}
         {"seq":12,"fault":"not-open"}
         {"seq":17,"fault":"counter","counter":"open","counted":1,"found":2}
@@ -267,7 +267,7 @@ fn faults_of_calls_are_named() {
     check(
         12,
         |leaf| leaf.kind = Kind::Note,
-        expect![[r#"
+        &expect![[r#"
         {"seq":7,"fault":"no-end"}
         {"seq":17,"fault":"counter","counter":"outcomes","counted":1,"found":0}
         {"seq":17,"fault":"counter","counter":"notes","counted":0,"found":1}
@@ -281,42 +281,42 @@ fn faults_of_counters_are_named() {
     check(
         10,
         |leaf| count(leaf, "intents", 4),
-        expect![[r#"
+        &expect![[r#"
         {"seq":10,"fault":"counter","counter":"intents","counted":4,"found":3}
     "#]],
     );
     check(
         10,
         |leaf| count(leaf, "outcomes", 1),
-        expect![[r#"
+        &expect![[r#"
         {"seq":10,"fault":"counter","counter":"outcomes","counted":1,"found":2}
     "#]],
     );
     check(
         10,
         |leaf| count(leaf, "refused", 0),
-        expect![[r#"
+        &expect![[r#"
         {"seq":10,"fault":"counter","counter":"refused","counted":0,"found":1}
     "#]],
     );
     check(
         10,
         |leaf| count(leaf, "notes", 2),
-        expect![[r#"
+        &expect![[r#"
         {"seq":10,"fault":"counter","counter":"notes","counted":2,"found":1}
     "#]],
     );
     check(
         10,
         |leaf| count(leaf, "open", 0),
-        expect![[r#"
+        &expect![[r#"
         {"seq":10,"fault":"counter","counter":"open","counted":0,"found":1}
     "#]],
     );
     check(
         10,
         |leaf| count(leaf, "dropped", 1),
-        expect![[r#"
+        &expect![[r#"
         {"seq":10,"fault":"counter","counter":"dropped","counted":1,"found":0}
     "#]],
     );
@@ -324,7 +324,7 @@ fn faults_of_counters_are_named() {
     check(
         17,
         |leaf| count(leaf, "intents", 4),
-        expect![[r#"
+        &expect![[r#"
         {"seq":17,"fault":"counter","counter":"intents","counted":4,"found":1}
     "#]],
     );
@@ -334,14 +334,14 @@ fn faults_of_counters_are_named() {
 fn records_that_are_gone_doubled_or_swapped_show() {
     check_leaves(
         |leaves| drop(leaves.remove(8)),
-        expect![[r#"
+        &expect![[r#"
         {"seq":9,"fault":"counter","counter":"refused","counted":1,"found":0}
         {"seq":11,"fault":"run-number","run":"run_0000000000005eed0000000000000000","expected":5,"found":6}
     "#]],
     );
     check_leaves(
         |leaves| drop(leaves.remove(9)),
-        expect![[r#"
+        &expect![[r#"
         {"seq":5,"fault":"no-end"}
         {"seq":9,"fault":"counter","counter":"outcomes","counted":2,"found":1}
         {"seq":9,"fault":"counter","counter":"open","counted":1,"found":2}
@@ -351,15 +351,15 @@ fn records_that_are_gone_doubled_or_swapped_show() {
     );
     check_leaves(
         |leaves| leaves.insert(9, leaves[8].clone()),
-        expect![[r#"
+        &expect![[r#"
         {"seq":9,"fault":"run-number","run":"run_0000000000005eed0000000000000000","expected":6,"found":5}
         {"seq":11,"fault":"counter","counter":"refused","counted":1,"found":2}
     "#]],
     );
-    check_leaves(|leaves| leaves.swap(8, 9), expect![[""]]);
+    check_leaves(|leaves| leaves.swap(8, 9), &expect![[""]]);
     check_leaves(
         |leaves| leaves.swap(7, 8),
-        expect![[r#"
+        &expect![[r#"
         {"seq":7,"fault":"run-number","run":"run_0000000000005eed0000000000000000","expected":4,"found":5}
         {"seq":8,"fault":"run-number","run":"run_0000000000005eed0000000000000000","expected":6,"found":4}
         {"seq":8,"fault":"no-end"}
@@ -370,7 +370,7 @@ fn records_that_are_gone_doubled_or_swapped_show() {
     );
     check_leaves(
         |leaves| leaves[4] = b"{}".to_vec(),
-        expect![[r#"
+        &expect![[r#"
         {"seq":4,"fault":"unreadable","reason":"not a leaf: missing field `k` at line 1 column 2"}
         {"seq":6,"fault":"run-number","run":"run_0000000000005eed0000000000000000","expected":2,"found":3}
         {"seq":10,"fault":"counter","counter":"notes","counted":1,"found":0}
@@ -431,7 +431,7 @@ fn what_the_reader_of_files_finds_is_told_in_order() {
     .assert_eq(&report.first.iter().map(|fault| format!("{fault}\n")).collect::<String>());
 }
 
-fn check_head(note: &str, key: &VerifierKey, expected: Expect) {
+fn check_head(note: &str, key: &VerifierKey, expected: &Expect) {
     let leaves = story(Scribe::new(ORIGIN)).leaves;
     expected.assert_eq(&told(&audited(&leaves).finish(note, key)));
 }
@@ -445,35 +445,35 @@ fn heads_of_other_logs_do_not_count() {
     check_head(
         &key().sign(&other),
         &verifier,
-        expect![[r#"
+        &expect![[r#"
         {"seq":null,"fault":"root"}
     "#]],
     );
     check_head(
         &sign(&leaves[..17], &key()),
         &verifier,
-        expect![[r#"
+        &expect![[r#"
         {"seq":null,"fault":"size","found":18,"signed":17}
     "#]],
     );
     check_head(
         &sign(&leaves, &foreign),
         &verifier,
-        expect![[r#"
+        &expect![[r#"
         {"seq":null,"fault":"checkpoint","reason":"the note carries no signature by the key"}
     "#]],
     );
     check_head(
         &sign(&leaves, &key()).replace("\n18\n", "\n17\n"),
         &verifier,
-        expect![[r#"
+        &expect![[r#"
         {"seq":null,"fault":"checkpoint","reason":"the signature does not hold"}
     "#]],
     );
     check_head(
         "",
         &verifier,
-        expect![[r#"
+        &expect![[r#"
         {"seq":null,"fault":"checkpoint","reason":"not a signed note"}
     "#]],
     );
@@ -481,7 +481,7 @@ fn heads_of_other_logs_do_not_count() {
     check_head(
         &sign(&leaves, &renamed),
         &renamed.verifier(),
-        expect![[r#"
+        &expect![[r#"
         {"seq":null,"fault":"checkpoint","reason":"the checkpoint is of another log than the key"}
     "#]],
     );
