@@ -15,9 +15,15 @@ pub(crate) fn ci(workspace: &Workspace) -> anyhow::Result<()> {
     steps.own("tidy", || tidy::run(workspace))?;
     steps.own("setup", || setup::all(workspace))?;
     steps.own("setup cargo-deny", || setup::deny(workspace))?;
-    steps.quiet("lints", &mut cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    steps.quiet(
+        "lints",
+        &mut cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+    )?;
     // Advisories come from a database that is fetched, and CI fetches packages only.
-    steps.quiet("licences and bans", &mut cargo(&["deny", "--log-level", "error", "check", "licenses", "bans", "sources"]))?;
+    steps.quiet(
+        "licences and bans",
+        &mut cargo(&["deny", "--log-level", "error", "check", "licenses", "bans", "sources"]),
+    )?;
     unit_tests(workspace, &mut steps)?;
     let mut doc = cargo(&["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"]);
     steps.quiet("documentation", doc.env("RUSTDOCFLAGS", "-D warnings"))?;

@@ -31,14 +31,18 @@ pub(crate) fn run(workspace: &Workspace, after: After) -> anyhow::Result<()> {
     setup::peers(workspace, &mut steps)?;
     build(workspace)?;
     let folder = tempfile::Builder::new().prefix("tollbook-demo-").tempdir()?.keep();
-    let stage = Stage { binary: workspace.binary(), data: folder.join("data"), project: folder.join("project") };
+    let stage =
+        Stage { binary: workspace.binary(), data: folder.join("data"), project: folder.join("project") };
     stage.lay_out()?;
 
     title("Two real servers behind one gateway");
     let port = free_port()?;
     let mut server = start_everything(workspace, port)?;
     let mut gateway = stage.start_gateway(workspace, port)?;
-    say(&format!("  files       server-filesystem, a child process of the gateway ({})", stage.project.display()));
+    say(&format!(
+        "  files       server-filesystem, a child process of the gateway ({})",
+        stage.project.display()
+    ));
     say(&format!("  everything  server-everything, over HTTP on port {port}"));
     say(&format!("  gateway     {}, its ledger in {}", gateway.url, stage.data.display()));
 
@@ -47,7 +51,7 @@ pub(crate) fn run(workspace: &Workspace, after: After) -> anyhow::Result<()> {
 
     title("What the ledger says: each run, step by step");
     for run in stage.closed_runs()? {
-        stage.show(&["replay", &run], 60)?;
+        stage.show(&["replay", &run], 400)?;
     }
     stage.show(&["calls", "method:tools/call"], 20)?;
 
@@ -66,7 +70,9 @@ pub(crate) fn run(workspace: &Workspace, after: After) -> anyhow::Result<()> {
             drop(gateway);
             drop(server);
             std::fs::remove_dir_all(&folder)?;
-            say("\nYour own client next: README.md, \"Your own client, in a minute\". `--keep` leaves this gateway running.");
+            say(
+                "\nYour own client next: README.md, \"Your own client, in a minute\". `--keep` leaves this gateway running.",
+            );
         }
     }
     Ok(())
@@ -75,7 +81,8 @@ pub(crate) fn run(workspace: &Workspace, after: After) -> anyhow::Result<()> {
 /// Cargo shows its own progress.
 fn build(workspace: &Workspace) -> anyhow::Result<()> {
     say("building tollbook (minutes the first time)");
-    let status = setup::cargo(workspace).args(["build", "--package", "cli"]).status().context("cannot run cargo")?;
+    let status =
+        setup::cargo(workspace).args(["build", "--package", "cli"]).status().context("cannot run cargo")?;
     ensure!(status.success(), "tollbook does not build");
     Ok(())
 }
@@ -109,7 +116,9 @@ impl Stage {
     }
 
     fn start_gateway(&self, workspace: &Workspace, port: u16) -> anyhow::Result<Running> {
-        let server = workspace.root.join("e2e/peers/node/node_modules/@modelcontextprotocol/server-filesystem/dist/index.js");
+        let server = workspace
+            .root
+            .join("e2e/peers/node/node_modules/@modelcontextprotocol/server-filesystem/dist/index.js");
         let config = self.data.join("tollbook.toml");
         std::fs::write(
             &config,
@@ -121,7 +130,12 @@ impl Stage {
             ),
         )?;
         let mut command = Command::new(&self.binary);
-        command.args(["serve", "--config"]).arg(config).arg("--data").arg(&self.data).env("TOLLBOOK_LOG", "warn");
+        command
+            .args(["serve", "--config"])
+            .arg(config)
+            .arg("--data")
+            .arg(&self.data)
+            .env("TOLLBOOK_LOG", "warn");
         let (child, line) = start(command, "listening on http", &self.data.join("gateway.log"))?;
         let url = line.trim_start_matches("listening on ").to_owned();
         Ok(Running { child, url, keeps: false })
@@ -140,10 +154,16 @@ impl Stage {
     fn closed_runs(&self) -> anyhow::Result<Vec<String>> {
         let started = Instant::now();
         loop {
-            let output = Command::new(&self.binary).arg("--data").arg(&self.data).args(["run", "list", "--json"]).output()?;
+            let output = Command::new(&self.binary)
+                .arg("--data")
+                .arg(&self.data)
+                .args(["run", "list", "--json"])
+                .output()?;
             let lines = String::from_utf8_lossy(&output.stdout).into_owned();
             let runs: Vec<Value> = lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-            if runs.len() >= 2 && runs.iter().all(|run| run.get("closed").is_some_and(|closed| !closed.is_null())) {
+            if runs.len() >= 2
+                && runs.iter().all(|run| run.get("closed").is_some_and(|closed| !closed.is_null()))
+            {
                 let mut ids: Vec<String> =
                     runs.iter().filter_map(|run| run.get("run")?.as_str().map(str::to_owned)).collect();
                 ids.reverse();
@@ -169,7 +189,8 @@ impl Stage {
         say(&format!("  record {seq}: byte {at} of {}", file.display()));
         let key = std::fs::read_to_string(self.data.join("keys/log.vkey"))?;
         say(&format!("\n$ tollbook verify {} --vkey {}", log.display(), key.trim()));
-        let output = Command::new(&self.binary).arg("verify").arg(&log).args(["--vkey", key.trim()]).output()?;
+        let output =
+            Command::new(&self.binary).arg("verify").arg(&log).args(["--vkey", key.trim()]).output()?;
         show_lines(&output.stdout, 12);
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         ensure!(output.status.code() == Some(1), "a forged record was not found");
@@ -178,9 +199,13 @@ impl Stage {
     }
 
     fn record_of_write(&self) -> anyhow::Result<u64> {
-        let output =
-            Command::new(&self.binary).arg("--data").arg(&self.data).args(["calls", "--json", "name:write_file"]).output()?;
-        let call: Value = serde_json::from_slice(&output.stdout).context("the agent's write is not in the index")?;
+        let output = Command::new(&self.binary)
+            .arg("--data")
+            .arg(&self.data)
+            .args(["calls", "--json", "name:write_file"])
+            .output()?;
+        let call: Value =
+            serde_json::from_slice(&output.stdout).context("the agent's write is not in the index")?;
         call.get("seq").and_then(Value::as_u64).context("the call has no record")
     }
 
@@ -211,15 +236,25 @@ impl Drop for Running {
 
 fn start_everything(workspace: &Workspace, port: u16) -> anyhow::Result<Running> {
     let mut command = Command::new(workspace.node());
-    command.arg(workspace.root.join("e2e/peers/node/node_modules/@modelcontextprotocol/server-everything/dist/index.js"));
+    command.arg(
+        workspace
+            .root
+            .join("e2e/peers/node/node_modules/@modelcontextprotocol/server-everything/dist/index.js"),
+    );
     command.arg("streamableHttp").env("PORT", port.to_string());
-    let (child, _) = start(command, &port.to_string(), &std::env::temp_dir().join("tollbook-demo-server.log"))?;
+    let (child, _) =
+        start(command, &port.to_string(), &std::env::temp_dir().join("tollbook-demo-server.log"))?;
     Ok(Running { child, url: String::new(), keeps: false })
 }
 
 fn act(workspace: &Workspace, url: &str, project: &Path) -> anyhow::Result<()> {
     let script = workspace.root.join("e2e/peers/clients/agent.mjs");
-    let status = Command::new(workspace.node()).arg(script).arg(url).arg(project).status().context("cannot run the agent")?;
+    let status = Command::new(workspace.node())
+        .arg(script)
+        .arg(url)
+        .arg(project)
+        .status()
+        .context("cannot run the agent")?;
     ensure!(status.success(), "the agent failed");
     Ok(())
 }
@@ -228,7 +263,8 @@ fn act(workspace: &Workspace, url: &str, project: &Path) -> anyhow::Result<()> {
 fn start(mut command: Command, ready: &str, log: &Path) -> anyhow::Result<(Child, String)> {
     let sink = std::fs::File::create(log)?;
     command.stdin(Stdio::null()).stdout(sink.try_clone()?).stderr(sink);
-    let mut child = command.spawn().with_context(|| format!("cannot start {}", command.get_program().display()))?;
+    let mut child =
+        command.spawn().with_context(|| format!("cannot start {}", command.get_program().display()))?;
     let started = Instant::now();
     loop {
         let lines = BufReader::new(std::fs::File::open(log)?).lines();
@@ -256,7 +292,8 @@ fn find_entry(log: &Path, seq: u64) -> anyhow::Result<(PathBuf, usize)> {
 }
 
 fn entry_length(bundle: &[u8], at: usize) -> anyhow::Result<usize> {
-    let length = bundle.get(at..at + 2).and_then(|length| length.try_into().ok()).context("the bundle is cut off")?;
+    let length =
+        bundle.get(at..at + 2).and_then(|length| length.try_into().ok()).context("the bundle is cut off")?;
     Ok(usize::from(u16::from_be_bytes(length)))
 }
 

@@ -29,7 +29,9 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match arguments.as_slice() {
         ["demo"] => Workspace::open().and_then(|workspace| demo::run(&workspace, demo::After::Stop)),
-        ["demo", "--keep"] => Workspace::open().and_then(|workspace| demo::run(&workspace, demo::After::Keep)),
+        ["demo", "--keep"] => {
+            Workspace::open().and_then(|workspace| demo::run(&workspace, demo::After::Keep))
+        }
         ["test"] => Workspace::open().and_then(|workspace| ci::test(&workspace)),
         ["ci"] => Workspace::open().and_then(|workspace| ci::ci(&workspace)),
         ["tidy"] => Workspace::open().and_then(|workspace| tidy::run(&workspace)),

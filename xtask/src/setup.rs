@@ -78,7 +78,8 @@ fn machine_path() -> std::ffi::OsString {
 }
 
 fn debian(steps: &mut Steps) -> anyhow::Result<()> {
-    let missing: Vec<&str> = DEBIAN.iter().filter(|(_, shows)| !shows.there()).map(|(package, _)| *package).collect();
+    let missing: Vec<&str> =
+        DEBIAN.iter().filter(|(_, shows)| !shows.there()).map(|(package, _)| *package).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -99,16 +100,24 @@ impl Shows {
 }
 
 /// A subcommand of cargo: the machine's if it is there in that version, else one built into `.tools`.
-fn cargo_tool(workspace: &Workspace, steps: &mut Steps, name: &str, version: Option<&str>) -> anyhow::Result<()> {
+fn cargo_tool(
+    workspace: &Workspace,
+    steps: &mut Steps,
+    name: &str,
+    version: Option<&str>,
+) -> anyhow::Result<()> {
     let output = cargo(workspace).args([name, "--version"]).output().context("cannot run cargo")?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let there = output.status.success() && version.is_none_or(|version| text.split_whitespace().any(|w| w == version));
+    let there = output.status.success()
+        && version.is_none_or(|version| text.split_whitespace().any(|w| w == version));
     if there {
         return Ok(());
     }
     let package = format!("cargo-{name}");
     let mut install = cargo(workspace);
-    install.env_remove("CARGO_TARGET_DIR").args(["install", "--quiet", "--locked", "--force", &package, "--root"]);
+    install
+        .env_remove("CARGO_TARGET_DIR")
+        .args(["install", "--quiet", "--locked", "--force", &package, "--root"]);
     install.arg(workspace.tools()).args(version.iter().flat_map(|version| ["--version", version]));
     steps.quiet(&format!("install {package} (minutes)"), &mut install)
 }

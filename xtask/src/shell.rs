@@ -26,7 +26,11 @@ impl Steps {
     }
 
     /// Runs work of our own as a step.
-    pub(crate) fn own(&mut self, name: &str, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    pub(crate) fn own(
+        &mut self,
+        name: &str,
+        work: impl FnOnce() -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         let started = Instant::now();
         work().with_context(|| format!("step `{name}` failed"))?;
         done(name, started);
@@ -42,7 +46,8 @@ impl Steps {
     pub(crate) fn tests(&mut self, name: &str, command: &mut Command) -> anyhow::Result<()> {
         let started = Instant::now();
         say(&format!("--- {name}"));
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context(shown(command))?;
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context(shown(command))?;
         let (out, err) = (child.stdout.take(), child.stderr.take());
         let counts = std::thread::scope(|scope| {
             let errors = scope.spawn(|| err.map(count).unwrap_or_default());

@@ -37,8 +37,13 @@ impl Workspace {
             .current_dir(&root)
             .output()
             .context("cannot run cargo metadata")?;
-        ensure!(output.status.success(), "cargo metadata failed:\n{}", String::from_utf8_lossy(&output.stderr));
-        let metadata: Metadata = serde_json::from_slice(&output.stdout).context("cannot read cargo metadata")?;
+        ensure!(
+            output.status.success(),
+            "cargo metadata failed:\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let metadata: Metadata =
+            serde_json::from_slice(&output.stdout).context("cannot read cargo metadata")?;
         let crates = metadata.packages.into_iter().map(|package| package.into_crate(&root)).collect();
         Ok(Self { root, target: metadata.target_directory, crates })
     }
@@ -86,6 +91,10 @@ impl Package {
     fn into_crate(self, root: &Path) -> Crate {
         let folder = self.manifest_path.parent().unwrap_or(root);
         let folder = folder.strip_prefix(root).unwrap_or(folder).to_string_lossy().into_owned();
-        Crate { name: self.name, folder, dependencies: self.dependencies.into_iter().map(|d| d.name).collect() }
+        Crate {
+            name: self.name,
+            folder,
+            dependencies: self.dependencies.into_iter().map(|d| d.name).collect(),
+        }
     }
 }

@@ -7,9 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use gateway::settings::{
-    HttpServer, HttpVersion, Limits, Receipts, ServerSettings, StdioServer, UserIds,
-};
+use gateway::settings::{HttpServer, HttpVersion, Limits, Receipts, ServerSettings, StdioServer, UserIds};
 use http::{HeaderName, HeaderValue, Uri};
 use serde::Deserialize;
 use toml::Spanned;
@@ -150,7 +148,9 @@ impl Reading<'_> {
         }
         Config {
             listen,
-            data: file.data.map_or_else(|| self.environment.data.clone(), |data| self.environment.resolve(&data)),
+            data: file
+                .data
+                .map_or_else(|| self.environment.data.clone(), |data| self.environment.resolve(&data)),
             allowed_hosts,
             receipts: if file.receipts { Receipts::InMeta } else { Receipts::Off },
             tls: file.tls.map(|tls| TlsFiles {
@@ -210,9 +210,8 @@ impl Reading<'_> {
     fn http_server(&mut self, url: &Spanned<String>, file: &ServerFile) -> Option<ServerSettings> {
         let at = url.span().start;
         let parsed = url.get_ref().parse::<Uri>().ok();
-        let parsed = parsed.filter(|uri| {
-            uri.authority().is_some() && matches!(uri.scheme_str(), Some("http" | "https"))
-        });
+        let parsed = parsed
+            .filter(|uri| uri.authority().is_some() && matches!(uri.scheme_str(), Some("http" | "https")));
         if parsed.is_none() {
             self.mistake(at, "`url` is an address like `https://mcp.example/mcp`");
         }
@@ -229,12 +228,15 @@ impl Reading<'_> {
                     value.set_sensitive(true);
                     headers.push((header, value));
                 }
-                Err(_) => self.mistake(at, &format!("the value of header `{name}` holds bytes that no header may")),
+                Err(_) => {
+                    self.mistake(at, &format!("the value of header `{name}` holds bytes that no header may"))
+                }
             }
         }
         let version = if file.http2 { HttpVersion::Http2Only } else { HttpVersion::Negotiated };
         let server = HttpServer { url: parsed?, headers, version };
-        match file.transport.as_ref().map(|transport| (transport.get_ref().as_str(), transport.span().start)) {
+        match file.transport.as_ref().map(|transport| (transport.get_ref().as_str(), transport.span().start))
+        {
             None | Some(("streamable-http", _)) => Some(ServerSettings::Http(server)),
             Some(("sse", _)) => Some(ServerSettings::Sse(server)),
             Some((_, at)) => {
@@ -252,7 +254,10 @@ impl Reading<'_> {
         };
         line.extend(file.args.iter().cloned());
         if line.first().is_none_or(String::is_empty) {
-            self.mistake(at, "`command` is a program and its arguments, like `[\"npx\", \"-y\", \"server\"]`");
+            self.mistake(
+                at,
+                "`command` is a program and its arguments, like `[\"npx\", \"-y\", \"server\"]`",
+            );
         }
         let mut env = self.environment.for_children.clone();
         for (name, value) in &file.env {

@@ -28,11 +28,15 @@ impl Environment {
         let folder = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
         let home = variables.get("HOME").map_or_else(|| PathBuf::from("/"), PathBuf::from);
         let under = |variable: &str, fallback: &str| {
-            variables.get(variable).filter(|path| path.starts_with('/')).map_or_else(|| home.join(fallback), PathBuf::from)
+            variables
+                .get(variable)
+                .filter(|path| path.starts_with('/'))
+                .map_or_else(|| home.join(fallback), PathBuf::from)
         };
-        let data = variables
-            .get("TOLLBOOK_DATA")
-            .map_or_else(|| under("XDG_STATE_HOME", ".local/state").join("tollbook"), |path| folder.join(path));
+        let data = variables.get("TOLLBOOK_DATA").map_or_else(
+            || under("XDG_STATE_HOME", ".local/state").join("tollbook"),
+            |path| folder.join(path),
+        );
         let config = variables.get("TOLLBOOK_CONFIG").map(|path| folder.join(path)).or_else(|| {
             let path = under("XDG_CONFIG_HOME", ".config").join("tollbook/tollbook.toml");
             path.exists().then_some(path)

@@ -55,7 +55,8 @@ pub(crate) async fn dial(url: &str, server: &str) -> anyhow::Result<TokioIo<Upgr
     if !secure {
         return upgrade(stream, authority, server).await;
     }
-    let name = rustls::pki_types::ServerName::try_from(bare.to_owned()).context("the host's name is not valid")?;
+    let name =
+        rustls::pki_types::ServerName::try_from(bare.to_owned()).context("the host's name is not valid")?;
     let connector = tokio_rustls::TlsConnector::from(crate::tls::client()?);
     let stream = connector.connect(name, stream).await.with_context(|| format!("no TLS with `{url}`"))?;
     upgrade(stream, authority, server).await
@@ -93,7 +94,10 @@ async fn wait_for(socket: &Path, data: &Path) -> anyhow::Result<UnixStream> {
             Err(_) if Instant::now() < deadline => tokio::time::sleep(LOOK_AGAIN).await,
             Err(error) => {
                 return Err(error).with_context(|| {
-                    format!("the gateway that was started does not answer; see `{}`", log_path(data).display())
+                    format!(
+                        "the gateway that was started does not answer; see `{}`",
+                        log_path(data).display()
+                    )
                 });
             }
         }

@@ -35,7 +35,8 @@ pub(crate) struct ServeArgs {
 pub(crate) async fn run(args: ServeArgs, environment: &Environment) -> anyhow::Result<()> {
     let config = read_config(&args, environment)?;
     let stop = stop_signal()?;
-    let started = recorder::start(recorder::Settings::at(&config.data)).context("the ledger cannot be opened")?;
+    let started =
+        recorder::start(recorder::Settings::at(&config.data)).context("the ledger cannot be opened")?;
     tell_recovery(&started.recovered);
     let follower = Follower::start(&config.data, &started.recorder)?;
     let settings = settings(&config, args.socket_only)?;
@@ -49,7 +50,9 @@ pub(crate) async fn run(args: ServeArgs, environment: &Environment) -> anyhow::R
         // It may have been removed by hand.
         let _ = std::fs::remove_file(socket);
     }
-    tokio::task::spawn_blocking(move || started.shutdown.finish()).await?.context("the ledger did not close")?;
+    tokio::task::spawn_blocking(move || started.shutdown.finish())
+        .await?
+        .context("the ledger did not close")?;
     follower.finish();
     Ok(())
 }
@@ -60,13 +63,17 @@ pub(crate) fn socket_path(data: &Path) -> PathBuf {
 }
 
 fn read_config(args: &ServeArgs, environment: &Environment) -> anyhow::Result<Config> {
-    let path = args.config.as_deref().map(|path| environment.resolve(path)).or_else(|| environment.config.clone());
+    let path =
+        args.config.as_deref().map(|path| environment.resolve(path)).or_else(|| environment.config.clone());
     let mut config = config::read(path.as_deref(), environment)?;
     if environment.is_data_given {
         config.data.clone_from(&environment.data);
     }
     if let Some(listen) = args.listen {
-        anyhow::ensure!(listen.ip().is_loopback(), "`--listen` beyond loopback needs authentication; use 127.0.0.1");
+        anyhow::ensure!(
+            listen.ip().is_loopback(),
+            "`--listen` beyond loopback needs authentication; use 127.0.0.1"
+        );
         config.listen = listen;
     }
     Ok(config)
@@ -76,7 +83,11 @@ fn settings(config: &Config, socket_only: bool) -> anyhow::Result<Settings> {
     let socket = socket_path(&config.data);
     let fits = socket.as_os_str().len() <= SOCKET_PATH;
     if !fits {
-        anyhow::ensure!(!socket_only, "`{}` is too long for a socket's path; use a shorter `--data`", socket.display());
+        anyhow::ensure!(
+            !socket_only,
+            "`{}` is too long for a socket's path; use a shorter `--data`",
+            socket.display()
+        );
         tracing::warn!("the data folder's path is too long for a socket; `wrap` needs `--gateway`");
     }
     Ok(Settings {

@@ -61,17 +61,23 @@ enum KeysCommand {
 
 /// Runs `verify`.
 pub(crate) fn run(args: &VerifyArgs, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<u8> {
-    let path = args.path.as_deref().map_or_else(|| environment.data.clone(), |path| environment.resolve(path));
+    let path =
+        args.path.as_deref().map_or_else(|| environment.data.clone(), |path| environment.resolve(path));
     let key = args.vkey.as_deref().map(read_key).transpose()?;
     let (ok, json, text) = if path.is_file() {
-        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
-        let evidence: Evidence =
-            serde_json::from_str(&text).with_context(|| format!("`{}` is no evidence document", path.display()))?;
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        let evidence: Evidence = serde_json::from_str(&text)
+            .with_context(|| format!("`{}` is no evidence document", path.display()))?;
         let report = evidence.verify(key.as_ref());
         (report.ok, serde_json::to_string(&report)?, describe(&evidence, &report, args.vkey.is_some()))
     } else {
         // The `log` folder alone may be named: the rest of a data folder is not needed.
-        let folder = if path.ends_with("log") && path.join("checkpoint").is_file() { path.join("..") } else { path.clone() };
+        let folder = if path.ends_with("log") && path.join("checkpoint").is_file() {
+            path.join("..")
+        } else {
+            path.clone()
+        };
         let report = recorder::verify_folder(&folder, key)
             .with_context(|| format!("`{}` cannot be verified", path.display()))?;
         (report.ok, serde_json::to_string(&report)?, report.to_string())
@@ -110,7 +116,8 @@ pub(crate) fn evidence(args: &EvidenceArgs, data: &Path, out: &mut dyn Write) ->
     let text = serde_json::to_string_pretty(&document)?;
     match &args.output {
         Some(path) => {
-            std::fs::write(path, text + "\n").with_context(|| format!("cannot write `{}`", path.display()))?;
+            std::fs::write(path, text + "\n")
+                .with_context(|| format!("cannot write `{}`", path.display()))?;
         }
         None => writeln!(out, "{text}")?,
     }
@@ -164,8 +171,8 @@ impl Subject {
 fn exhibit(reader: &Reader, seq: Seq, bytes: &[u8], leaf: &Leaf, show: &str) -> anyhow::Result<Exhibit> {
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    let mut exhibit =
-        Exhibit::new(reader.tiles(), seq, bytes, reader.size()).with_context(|| format!("record {seq} has no proof"))?;
+    let mut exhibit = Exhibit::new(reader.tiles(), seq, bytes, reader.size())
+        .with_context(|| format!("record {seq} has no proof"))?;
     if show == "none" {
         return Ok(exhibit);
     }
@@ -181,18 +188,29 @@ fn exhibit(reader: &Reader, seq: Seq, bytes: &[u8], leaf: &Leaf, show: &str) -> 
     Ok(exhibit)
 }
 
-fn describe(evidence: &Evidence, report: &ledger::evidence::EvidenceReport, key_from_elsewhere: bool) -> String {
+fn describe(
+    evidence: &Evidence,
+    report: &ledger::evidence::EvidenceReport,
+    key_from_elsewhere: bool,
+) -> String {
     use std::fmt::Write as _;
     let mut text = String::new();
     let verdict = if report.ok { "verified" } else { "DOES NOT VERIFY" };
     // Writing to a String cannot fail.
-    let _ = writeln!(text, "{verdict}: {} records of {}, in a tree of {}", report.records, report.origin, report.size);
+    let _ = writeln!(
+        text,
+        "{verdict}: {} records of {}, in a tree of {}",
+        report.records, report.origin, report.size
+    );
     if let Scope::Run(run) = evidence.scope {
         let end = if report.complete { "with its end" } else { "still open at that checkpoint" };
         let _ = writeln!(text, "all of {run}, {end}");
     }
     if !key_from_elsewhere {
-        let _ = writeln!(text, "checked against the key in the document: give `--vkey` from elsewhere to know whose it is");
+        let _ = writeln!(
+            text,
+            "checked against the key in the document: give `--vkey` from elsewhere to know whose it is"
+        );
     }
     for fault in &report.faults {
         let _ = writeln!(text, "{fault}");

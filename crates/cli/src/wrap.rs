@@ -90,7 +90,12 @@ async fn wrap(args: WrapArgs, environment: &Environment) -> anyhow::Result<u8> {
 }
 
 /// Carries messages until the gateway has recorded the server's end.
-async fn carry(tunnel: TokioIo<Upgraded>, child: Child, stdin: ChildStdin, stdout: ChildStdout) -> anyhow::Result<u8> {
+async fn carry(
+    tunnel: TokioIo<Upgraded>,
+    child: Child,
+    stdin: ChildStdin,
+    stdout: ChildStdout,
+) -> anyhow::Result<u8> {
     let (reader, writer) = tokio::io::split(tunnel);
     let (frames, outgoing) = mpsc::channel(QUEUE);
     read_client(frames.clone())?;
@@ -128,7 +133,11 @@ fn read_client(frames: mpsc::Sender<(Tag, Bytes)>) -> std::io::Result<()> {
 }
 
 /// Reads the server's lines, then waits for it to end and tells the gateway.
-async fn attend_server(mut child: Child, stdout: ChildStdout, frames: mpsc::Sender<(Tag, Bytes)>) -> ExitStatus {
+async fn attend_server(
+    mut child: Child,
+    stdout: ChildStdout,
+    frames: mpsc::Sender<(Tag, Bytes)>,
+) -> ExitStatus {
     let reading = read_server(stdout, &frames);
     tokio::pin!(reading);
     let ended = tokio::select! {
@@ -169,7 +178,10 @@ fn next_frame(decoder: &mut LineDecoder, tag: Tag) -> Option<(Tag, Bytes)> {
     })
 }
 
-async fn write_frames<W: tokio::io::AsyncWrite + Unpin>(mut writer: W, mut frames: mpsc::Receiver<(Tag, Bytes)>) {
+async fn write_frames<W: tokio::io::AsyncWrite + Unpin>(
+    mut writer: W,
+    mut frames: mpsc::Receiver<(Tag, Bytes)>,
+) {
     while let Some((tag, frame)) = frames.recv().await {
         if tunnel::write(&mut writer, tag, &frame).await.is_err() {
             return;

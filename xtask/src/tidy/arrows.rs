@@ -53,7 +53,9 @@ fn broken(each: &Crate, names: &BTreeSet<&str>) -> Vec<Finding> {
         if names.contains(dependency) && !allowed.contains(&dependency) {
             findings.push(complain(format!("`{name}` must not know `{dependency}`")));
         }
-        if let Some((_, owners)) = ALONE.iter().find(|(what, owners)| *what == dependency && !owners.contains(&name)) {
+        if let Some((_, owners)) =
+            ALONE.iter().find(|(what, owners)| *what == dependency && !owners.contains(&name))
+        {
             findings.push(complain(format!("only {} may depend on `{dependency}`", owners.join(", "))));
         }
         if PURE.contains(&name) && IMPURE.contains(&dependency) {
@@ -82,8 +84,11 @@ mod tests {
         let mut known: Vec<&str> = Vec::new();
         let mut left: Vec<_> = ARROWS.to_vec();
         while !left.is_empty() {
-            let ready: Vec<&str> =
-                left.iter().filter(|(_, to)| to.iter().all(|to| known.contains(to))).map(|(name, _)| *name).collect();
+            let ready: Vec<&str> = left
+                .iter()
+                .filter(|(_, to)| to.iter().all(|to| known.contains(to)))
+                .map(|(name, _)| *name)
+                .collect();
             assert!(!ready.is_empty(), "a cycle among {left:?}");
             left.retain(|(name, _)| !ready.contains(name));
             known.extend(ready);

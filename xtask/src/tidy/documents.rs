@@ -50,7 +50,12 @@ pub(super) fn readmes<'a>(crates: &[Crate], text_of: impl Fn(&str) -> Option<&'a
         match text_of(&path).map(|text| text.lines().count()) {
             None => findings.push(Finding::at("readme", &path, 0, "the crate has no README")),
             Some(lines) if lines > README_LINES => {
-                findings.push(Finding::at("readme", &path, 0, format!("{lines} lines, {README_LINES} at most")));
+                findings.push(Finding::at(
+                    "readme",
+                    &path,
+                    0,
+                    format!("{lines} lines, {README_LINES} at most"),
+                ));
             }
             Some(_) => {}
         }
@@ -62,15 +67,22 @@ pub(super) fn readmes<'a>(crates: &[Crate], text_of: impl Fn(&str) -> Option<&'a
 pub(super) fn reasons(manifest: &str, page: &str) -> Vec<Finding> {
     let complain = |text: String| Finding::at("dependencies", "docs/dependencies.md", 0, text);
     let table: toml::Table = toml::from_str(manifest).unwrap_or_default();
-    let listed = table.get("workspace").and_then(|workspace| workspace.get("dependencies")).and_then(toml::Value::as_table);
+    let listed = table
+        .get("workspace")
+        .and_then(|workspace| workspace.get("dependencies"))
+        .and_then(toml::Value::as_table);
     let Some(listed) = listed else {
         return vec![complain("the manifest's list of dependencies cannot be read".to_owned())];
     };
     let ours = |dependency: &toml::Value| dependency.get("path").is_some();
-    let wanted: Vec<&str> = listed.iter().filter(|(_, to)| !ours(to)).map(|(name, _)| name.as_str()).collect();
-    let named: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
-    let missing = wanted.iter().filter(|name| !named.contains(name)).map(|name| format!("no reason for `{name}`"));
-    let gone = named.iter().filter(|name| !wanted.contains(name)).map(|name| format!("`{name}` is no dependency"));
+    let wanted: Vec<&str> =
+        listed.iter().filter(|(_, to)| !ours(to)).map(|(name, _)| name.as_str()).collect();
+    let named: Vec<&str> =
+        page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    let missing =
+        wanted.iter().filter(|name| !named.contains(name)).map(|name| format!("no reason for `{name}`"));
+    let gone =
+        named.iter().filter(|name| !wanted.contains(name)).map(|name| format!("`{name}` is no dependency"));
     missing.chain(gone).map(complain).collect()
 }
 

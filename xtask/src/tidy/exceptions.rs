@@ -30,7 +30,8 @@ pub(super) fn parse(text: &str) -> anyhow::Result<Exceptions> {
 impl Exceptions {
     /// Drops the findings that are excepted; adds one for each exception without reason or use.
     pub(super) fn apply(&self, findings: Vec<Finding>) -> Vec<Finding> {
-        let unused = self.list.iter().filter(|exception| !findings.iter().any(|finding| exception.covers(finding)));
+        let unused =
+            self.list.iter().filter(|exception| !findings.iter().any(|finding| exception.covers(finding)));
         let unused = unused.map(|exception| complaint(exception, "is not needed any more"));
         let bare = self.list.iter().filter(|exception| exception.reason.trim().len() < SHORTEST_REASON);
         let bare = bare.map(|exception| complaint(exception, "needs a reason"));
@@ -51,7 +52,8 @@ fn complaint(exception: &Exception, what: &str) -> Finding {
 impl Exception {
     fn covers(&self, finding: &Finding) -> bool {
         let whole = self.at == finding.path;
-        let item = self.at.split_once("::").is_some_and(|(path, item)| path == finding.path && item == finding.item);
+        let item =
+            self.at.split_once("::").is_some_and(|(path, item)| path == finding.path && item == finding.item);
         self.rule == finding.rule && (whole || item)
     }
 }
@@ -73,12 +75,17 @@ mod tests {
         let list = super::parse(LIST).unwrap();
         assert_eq!(list.apply(found("long")), []);
         let rules: Vec<_> = list.apply(found("other")).iter().map(|finding| finding.rule).collect();
-        assert_eq!(rules, ["function-size", "exceptions"], "the other stays, and the exception is not needed");
+        assert_eq!(
+            rules,
+            ["function-size", "exceptions"],
+            "the other stays, and the exception is not needed"
+        );
     }
 
     #[test]
     fn an_exception_needs_a_reason() {
-        let list = super::parse(&LIST.replace("a table of facts that reads best in one piece", "because")).unwrap();
+        let list =
+            super::parse(&LIST.replace("a table of facts that reads best in one piece", "because")).unwrap();
         let left = list.apply(vec![Finding::at("function-size", "a.rs", 1, "long").of("long")]);
         assert!(left[0].text.ends_with("needs a reason"), "{left:?}");
         assert!(super::parse("[[exception]]\nrule = \"x\"\nat = \"y\"").is_err(), "no reason at all");

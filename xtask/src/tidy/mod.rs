@@ -52,7 +52,8 @@ struct File {
 /// Checks the repository; the error has all findings.
 pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
     let files = files(&workspace.root)?;
-    let text = std::fs::read_to_string(workspace.root.join("xtask/tidy.toml")).context("cannot read tidy.toml")?;
+    let text =
+        std::fs::read_to_string(workspace.root.join("xtask/tidy.toml")).context("cannot read tidy.toml")?;
     let exceptions = exceptions::parse(&text)?;
     let mut findings = exceptions.apply(check(workspace, &files));
     if findings.is_empty() {
@@ -75,7 +76,9 @@ fn check(workspace: &Workspace, files: &[File]) -> Vec<Finding> {
             findings.extend(sources.check(&file.path, &file.text));
         }
         if file.path.ends_with(".md") {
-            findings.extend(documents::links(&file.path, &file.text, |target| workspace.root.join(target).exists()));
+            findings.extend(documents::links(&file.path, &file.text, |target| {
+                workspace.root.join(target).exists()
+            }));
         }
     }
     findings.extend(sources.crates());

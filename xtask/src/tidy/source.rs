@@ -23,7 +23,18 @@ const PUBLIC_ITEMS: usize = 60;
 
 /// Words that say nothing in a name.
 const EMPTY_WORDS: [&str; 13] = [
-    "manager", "handler", "helper", "util", "utils", "common", "core", "base", "service", "processor", "engine", "impl",
+    "manager",
+    "handler",
+    "helper",
+    "util",
+    "utils",
+    "common",
+    "core",
+    "base",
+    "service",
+    "processor",
+    "engine",
+    "impl",
     "wrapper",
 ];
 
@@ -41,7 +52,9 @@ impl Sources {
     pub(super) fn check(&mut self, path: &str, text: &str) -> Vec<Finding> {
         let file = match syn::parse_file(text) {
             Ok(file) => file,
-            Err(error) => return vec![Finding::at("syntax", path, error.span().start().line, error.to_string())],
+            Err(error) => {
+                return vec![Finding::at("syntax", path, error.span().start().line, error.to_string())];
+            }
         };
         let is_test = path.contains("/tests/") || path.contains("/examples/");
         let mut walk = Walk { path, findings: Vec::new(), skipped: Vec::new(), public: 0, in_test: is_test };
@@ -186,7 +199,12 @@ fn test_habits(path: &str, text: &str, is_test: bool) -> Vec<Finding> {
             }
         }
         if is_test && let Some(sleep) = SLEEPS.iter().find(|sleep| written.contains(**sleep)) {
-            findings.push(Finding::at("test-habit", path, line, format!("`{sleep}` in a test: wait for what happens")));
+            findings.push(Finding::at(
+                "test-habit",
+                path,
+                line,
+                format!("`{sleep}` in a test: wait for what happens"),
+            ));
         }
     }
     findings

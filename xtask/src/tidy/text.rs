@@ -53,7 +53,8 @@ fn names_folder(line: &str, folder: &str) -> bool {
 fn is_open(line: &str, mark: &str) -> bool {
     line.match_indices(mark).any(|(at, _)| {
         let rest = line.get(at + mark.len()..).unwrap_or_default();
-        let word = line.get(..at).and_then(|before| before.chars().next_back()).is_some_and(char::is_alphanumeric);
+        let word =
+            line.get(..at).and_then(|before| before.chars().next_back()).is_some_and(char::is_alphanumeric);
         !word && !rest.starts_with("(#") && !rest.starts_with(char::is_alphanumeric)
     })
 }
