@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod checkpoint;
 #[cfg(test)]
+mod docs;
+#[cfg(test)]
 mod evidence;
 #[cfg(test)]
 mod made;
