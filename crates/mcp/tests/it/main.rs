@@ -3,5 +3,7 @@
 mod framing;
 #[cfg(test)]
 mod header;
+#[cfg(test)]
+mod mrtr;
 mod parse;
 mod shown;
