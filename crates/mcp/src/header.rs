@@ -102,9 +102,11 @@ fn trimmed(value: &str) -> Option<&str> {
 /// `None`: a character that no header may have, or a sentinel that holds no base64 of UTF-8.
 pub fn decode(value: &str) -> Option<String> {
     let value = trimmed(value)?;
-    let Some(inner) = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) else {
+    let Some(rest) = value.strip_prefix("=?base64?").filter(|_| value.ends_with("?=")) else {
         return Some(value.to_owned());
     };
+    // In `=?base64?=` the markers share a character: a sentinel to some, a plain value to others.
+    let inner = rest.strip_suffix("?=")?;
     String::from_utf8(STANDARD.decode(inner).ok()?).ok()
 }
 
@@ -246,7 +248,7 @@ fn is_same_number(number: &Number, header: &str) -> bool {
     }
     const SAFE: f64 = 9_007_199_254_740_991.0;
     match (number.as_f64(), header.parse::<f64>()) {
-        (Some(argument), Ok(header)) => argument.abs() <= SAFE && argument.total_cmp(&header).is_eq(),
+        (Some(argument), Ok(header)) => argument.abs() <= SAFE && argument == header,
         _ => false,
     }
 }

@@ -330,3 +330,77 @@ fn mirrored_arguments_are_compared_by_value() {
     "#]]
     .assert_eq(&shown);
 }
+
+/// The names that only one era asks for, messages without requirements, and values at the edge of the encoding.
+#[test]
+fn what_is_not_required_may_be_left_out_but_not_differ() {
+    let resource = r#"{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"file:///ä"}}"#;
+    let prompt = r#"{"jsonrpc":"2.0","id":1,"method":"prompts/get","params":{"name":""}}"#;
+    let cancelled = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#;
+    let result = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
+    let cases: [(&str, &[(&str, &str)]); 14] = [
+        (resource, &[("mcp-method", "resources/read"), ("mcp-name", "=?base64?ZmlsZTovLy/DpA==?=")]),
+        (resource, &[("mcp-method", "resources/read"), ("mcp-name", "file:///%C3%A4")]),
+        (prompt, &[("mcp-method", "prompts/get"), ("mcp-name", "")]),
+        (prompt, &[("mcp-method", "prompts/get"), ("mcp-name", "=?base64??=")]),
+        (prompt, &[("mcp-method", "prompts/get"), ("mcp-name", "=?base64?=")]),
+        (prompt, &[("mcp-method", "prompts/get")]),
+        (&body("tasks/get", r#""taskId":"t""#), &[VERSION, ("mcp-method", "tasks/get")]),
+        (&body("tasks/result", r#""taskId":"t""#), &[VERSION, ("mcp-method", "tasks/result")]),
+        (&body("resources/subscribe", r#""uri":"a:b""#), &[VERSION, ("mcp-method", "resources/subscribe")]),
+        (&body("tools/call", r#""name":7"#), &[VERSION, ("mcp-method", "tools/call")]),
+        (cancelled, &[]),
+        (cancelled, &[("mcp-method", "notifications/cancelled")]),
+        (cancelled, &[("mcp-method", "notifications/progress")]),
+        (result, &[("mcp-method", "tools/call")]),
+    ];
+    let shown: String = cases
+        .iter()
+        .map(|(body, headers)| format!("{body} {headers:?}\n  → {}\n", verdict(body, headers)))
+        .collect();
+    expect![[r#"
+        {"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"file:///ä"}} [("mcp-method", "resources/read"), ("mcp-name", "=?base64?ZmlsZTovLy/DpA==?=")]
+          → ok
+        {"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"file:///ä"}} [("mcp-method", "resources/read"), ("mcp-name", "file:///%C3%A4")]
+          → Header mismatch: the `Mcp-Name` header does not match the body
+        {"jsonrpc":"2.0","id":1,"method":"prompts/get","params":{"name":""}} [("mcp-method", "prompts/get"), ("mcp-name", "")]
+          → ok
+        {"jsonrpc":"2.0","id":1,"method":"prompts/get","params":{"name":""}} [("mcp-method", "prompts/get"), ("mcp-name", "=?base64??=")]
+          → ok
+        {"jsonrpc":"2.0","id":1,"method":"prompts/get","params":{"name":""}} [("mcp-method", "prompts/get"), ("mcp-name", "=?base64?=")]
+          → Header mismatch: the `Mcp-Name` header is malformed
+        {"jsonrpc":"2.0","id":1,"method":"prompts/get","params":{"name":""}} [("mcp-method", "prompts/get")]
+          → Header mismatch: the `Mcp-Name` header is missing
+        {"jsonrpc":"2.0","id":1,"method":"tasks/get","params":{"taskId":"t","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}} [("MCP-Protocol-Version", "2026-07-28"), ("mcp-method", "tasks/get")]
+          → Header mismatch: the `Mcp-Name` header is missing
+        {"jsonrpc":"2.0","id":1,"method":"tasks/result","params":{"taskId":"t","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}} [("MCP-Protocol-Version", "2026-07-28"), ("mcp-method", "tasks/result")]
+          → ok
+        {"jsonrpc":"2.0","id":1,"method":"resources/subscribe","params":{"uri":"a:b","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}} [("MCP-Protocol-Version", "2026-07-28"), ("mcp-method", "resources/subscribe")]
+          → ok
+        {"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":7,"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}} [("MCP-Protocol-Version", "2026-07-28"), ("mcp-method", "tools/call")]
+          → ok
+        {"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}} []
+          → ok
+        {"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}} [("mcp-method", "notifications/cancelled")]
+          → ok
+        {"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}} [("mcp-method", "notifications/progress")]
+          → Header mismatch: the `Mcp-Method` header does not match the body
+        {"jsonrpc":"2.0","id":1,"result":{}} [("mcp-method", "tools/call")]
+          → ok
+    "#]].assert_eq(&shown);
+}
+
+/// Both zeros are written `0`; nothing is below what is no object.
+#[test]
+fn arguments_are_looked_up_in_objects_alone() {
+    let schema =
+        r#"{"properties":{"o":{"type":"object","properties":{"n":{"type":"integer","x-mcp-header":"N"}}}}}"#;
+    let mirrored = Mirrored::of(&raw(schema)).expect("valid declarations");
+    let zero = raw(r#"{"o":{"n":-0.0}}"#);
+    assert_eq!(mirrored.check(Some(&zero), &[("mcp-param-n", "0")]), Ok(()));
+    for arguments in [r#"{"o":"n"}"#, r#"{"o":["n"]}"#, r#"{"n":1}"#, "[]", "null"] {
+        assert_eq!(mirrored.check(Some(&raw(arguments)), &[]), Ok(()), "{arguments}");
+        assert!(mirrored.check(Some(&raw(arguments)), &[("mcp-param-n", "1")]).is_err(), "{arguments}");
+    }
+    assert_eq!(mirrored.check(None, &[]), Ok(()));
+}
