@@ -40,7 +40,11 @@ impl ProtocolVersion {
     /// The era it belongs to. Versions are dates, so an unknown one falls by its date; what is no date counts as the session
     /// era, whose servers answer it with their own error.
     pub fn era(&self) -> Era {
-        let is_date = self.0.len() == 10 && self.0.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+        let is_date = self.0.len() == 10
+            && self.0.bytes().enumerate().all(|(at, byte)| match at {
+                4 | 7 => byte == b'-',
+                _ => byte.is_ascii_digit(),
+            });
         if is_date && self.0.as_str() >= "2026-07-28" { Era::Stateless } else { Era::Session }
     }
 }
@@ -66,7 +70,8 @@ pub struct Class {
 impl Class {
     /// Whether a batch may come: in 2025-03-26, which a request without a version header may be of, and before.
     pub fn allows_batches(&self) -> bool {
-        self.version.as_ref().is_none_or(|version| version.as_str() <= "2025-03-26")
+        self.era == Era::Session
+            && self.version.as_ref().is_none_or(|version| version.as_str() <= "2025-03-26")
     }
 }
 
