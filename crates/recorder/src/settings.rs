@@ -98,7 +98,7 @@ impl Default for Limits {
             pack_bytes: 64 << 20,
             inline_bytes: 256 << 10,
             payload_bytes: 1 << 30,
-            publish_every: Duration::from_millis(200),
+            publish_every: Duration::from_millis(500),
             heartbeat_every: Duration::from_secs(10),
             warn_percent: 15,
             refuse_percent: 5,
