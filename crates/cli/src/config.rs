@@ -2,7 +2,6 @@
 //! together, each with its line.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -113,9 +112,10 @@ fn interpret(name: &str, text: &str, environment: &Environment) -> Result<Config
         let line = error.span().map_or(1, |span| line_of(text, span.start));
         ConfigError(format!("  {name}:{line}: {}\n", error.message()))
     })?;
-    let mut reading = Reading { name, text, environment, mistakes: String::new() };
+    let mut reading = Reading { name, text, environment, mistakes: Vec::new() };
     let config = reading.config(file);
-    if reading.mistakes.is_empty() { Ok(config) } else { Err(ConfigError(reading.mistakes)) }
+    reading.mistakes.sort();
+    if reading.mistakes.is_empty() { Ok(config) } else { Err(ConfigError(reading.report())) }
 }
 
 /// Collects mistakes while the file is read.
@@ -123,7 +123,8 @@ struct Reading<'a> {
     name: &'a str,
     text: &'a str,
     environment: &'a Environment,
-    mistakes: String,
+    /// Line and text.
+    mistakes: Vec<(usize, String)>,
 }
 
 impl Reading<'_> {
@@ -163,7 +164,8 @@ impl Reading<'_> {
     }
 
     fn host_of(&mut self, url: &Spanned<String>) -> Option<String> {
-        let host = url.get_ref().parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
+        let parsed = url.get_ref().parse::<Uri>().ok().filter(|uri| uri.scheme().is_some());
+        let host = parsed.and_then(|uri| uri.host().map(str::to_owned));
         if host.is_none() {
             self.mistake(url.span().start, "`public_url` is an address like `https://tollbook.example`");
         }
@@ -229,7 +231,7 @@ impl Reading<'_> {
                     headers.push((header, value));
                 }
                 Err(_) => {
-                    self.mistake(at, &format!("the value of header `{name}` holds bytes that no header may"))
+                    self.mistake(at, &format!("the value of header `{name}` holds bytes that no header may"));
                 }
             }
         }
@@ -301,8 +303,11 @@ impl Reading<'_> {
     }
 
     fn mistake(&mut self, at: usize, text: &str) {
-        // Writing to a String cannot fail.
-        let _ = writeln!(self.mistakes, "  {}:{}: {text}", self.name, line_of(self.text, at));
+        self.mistakes.push((line_of(self.text, at), text.to_owned()));
+    }
+
+    fn report(&self) -> String {
+        self.mistakes.iter().map(|(line, text)| format!("  {}:{line}: {text}\n", self.name)).collect()
     }
 }
 
@@ -322,4 +327,100 @@ fn user_ids(name: &str) -> Option<UserIds> {
         let gid = fields.next()?.parse().ok()?;
         Some(UserIds { uid, gid })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::interpret;
+    use crate::environment::Environment;
+
+    fn check(text: &str, expected: &Expect) {
+        let read = interpret("t.toml", text, &Environment::read());
+        expected.assert_eq(
+            &read.map_or_else(|error| error.to_string(), |config| format!("{:?}", config.servers.keys())),
+        );
+    }
+
+    #[test]
+    fn servers_of_each_kind() {
+        check(
+            r#"
+            [servers.a]
+            url = "https://mcp.example/mcp"
+            [servers.b]
+            url = "http://127.0.0.1:1/sse"
+            transport = "sse"
+            [servers.c]
+            command = ["npx", "server"]
+            [servers.d]
+            command = "npx"
+            args = ["server"]
+            "#,
+            &expect![[r#"["a", "b", "c", "d"]"#]],
+        );
+    }
+
+    #[test]
+    fn all_mistakes_at_once_each_with_its_line() {
+        check(
+            r#"listen = "0.0.0.0:7800"
+            public_url = "nonsense"
+            [servers.a]
+            url = "ftp://example"
+            headers = { Authorization = "env:NO_SUCH_VARIABLE_HERE" }
+            [servers.b]
+            [servers.c]
+            url = "http://x/"
+            command = ["y"]
+            [servers.d]
+            url = "http://x/"
+            transport = "carrier pigeon"
+            [servers.e]
+            command = []
+            user = "nobody-of-that-name"
+            [limits]
+            message_bytes = 0
+            "#,
+            &expect![[r#"
+                the configuration cannot be used:
+                  t.toml:1: `listen` beyond loopback needs authentication, which this version does not have; use 127.0.0.1
+                  t.toml:2: `public_url` is an address like `https://tollbook.example`
+                  t.toml:4: `url` is an address like `https://mcp.example/mcp`
+                  t.toml:5: the environment has no `NO_SUCH_VARIABLE_HERE`
+                  t.toml:6: server `b` needs `url` or `command`
+                  t.toml:7: server `c` has both `url` and `command`; keep one
+                  t.toml:12: `transport` is `streamable-http` (the default) or `sse`
+                  t.toml:14: `command` is a program and its arguments, like `["npx", "-y", "server"]`
+                  t.toml:15: there is no user `nobody-of-that-name`
+                  t.toml:16: limits are positive, and `header_bytes` at least 1024
+            "#]],
+        );
+    }
+
+    #[test]
+    fn unknown_keys_are_mistakes() {
+        check(
+            "listn = \"x\"",
+            &expect![[r#"
+            the configuration cannot be used:
+              t.toml:1: unknown field `listn`, expected one of `listen`, `public_url`, `data`, `receipts`, `tls`, `limits`, `servers`
+        "#]],
+        );
+        check(
+            "[servers.a]\nurl = \"http://x/\"\ncomand = \"y\"",
+            &expect![[r#"
+            the configuration cannot be used:
+              t.toml:3: unknown field `comand`, expected one of `url`, `transport`, `headers`, `http2`, `command`, `args`, `env`, `cwd`, `user`
+        "#]],
+        );
+        check(
+            "listen = 1",
+            &expect![[r#"
+            the configuration cannot be used:
+              t.toml:1: invalid type: integer `1`, expected a string
+        "#]],
+        );
+    }
 }
