@@ -40,7 +40,7 @@ fn a_member_is_put_where_it_belongs() {
         .iter()
         .map(|text| {
             let outcome = edited(text, KEY, "7").unwrap_or_else(|error| error.to_string());
-            format!("{text}\n  → {outcome}\n")
+            format!("{text}\n  → {outcome}\n").replace('\r', "␍")
         })
         .collect();
     expect![[r#"
@@ -72,11 +72,11 @@ fn a_member_is_put_where_it_belongs() {
           → {"jsonrpc":"2.0","method":"x","params":{"_meta":{"io.example/receipt":7},"a":"ü"}}
         {"jsonrpc":"2.0","method":"x"}
           → the message has no place for `_meta`
-        {
-         "jsonrpc":"2.0","id":1,"result":{
+        {␍
+         "jsonrpc":"2.0","id":1,"result":{␍
          }}
-          → {
-         "jsonrpc":"2.0","id":1,"result":{"_meta":{"io.example/receipt":7}
+          → {␍
+         "jsonrpc":"2.0","id":1,"result":{"_meta":{"io.example/receipt":7}␍
          }}
         {"jsonrpc":"2.0","id":1,"result":{"content":[],"_meta":{"io.example/receipt":1}}}
           → {"jsonrpc":"2.0","id":1,"result":{"content":[],"_meta":{"io.example/receipt":7}}}
