@@ -121,6 +121,8 @@ async fn a_missing_segment_is_damage() {
     settings.limits.publish_every = std::time::Duration::from_secs(3600);
     let gateway = run(settings.clone());
     let session = gateway.begin().await;
+    // From here on the publisher pauses, and no segment is retired.
+    gateway.wait_published().await;
     for _ in 0..100 {
         gateway.call(session, crate::support::noise(2048)).await;
     }
