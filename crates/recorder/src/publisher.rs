@@ -249,10 +249,8 @@ impl Course {
             // A slow disk is left to the committer nine tenths of the time.
             let pause = begun.elapsed().saturating_mul(9).clamp(every, every.max(LONGEST_PAUSE));
             self.set_stuck(None);
-            // Asked before anyone is told, so that who waits for a publication knows that a pause follows.
-            let behind = size < self.progress.durable().size;
             self.published.send_replace(size);
-            if behind {
+            if size < self.progress.durable().size {
                 continue;
             }
             match self.progress.ending() {
