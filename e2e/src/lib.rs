@@ -5,10 +5,12 @@
 
 #![expect(
     clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::panic,
     reason = "tests end by panicking, with a text that says what to do"
 )]
 
 pub mod gateway;
 pub mod peers;
+pub mod rust_client;
 pub mod upstream;

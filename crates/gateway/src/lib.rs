@@ -1,6 +1,6 @@
 //! The data path: stands between MCP clients and MCP servers and lets nothing cross that is not in the ledger.
 //!
-//! * [`Gateway::start`] binds the listeners; [`Gateway::serve`] carries messages until told to stop.
+//! * [`Gateway::start`] binds the listeners; [`Bound::serve`] carries messages until told to stop.
 //! * `pipeline.rs` is the life of a call in one function; transports (`listen`, `upstream`, `bridge`, `duplex`) bring
 //!   frames to it and can send on only what it gives back.
 //! * Knows MCP through `mcp`, durability through `recorder`; no SQL, no configuration files, no console.

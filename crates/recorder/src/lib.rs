@@ -1,6 +1,6 @@
 //! The durable side of the ledger: nothing goes on before its record is on the disk.
 //!
-//! [`start`] locks a data folder, settles what an earlier process left open, and gives a [`Recorder`]. Its
+//! [`start()`] locks a data folder, settles what an earlier process left open, and gives a [`Recorder`]. Its
 //! records are sealed, placed in order by one committer thread and durable when the call returns; behind
 //! it a publisher makes them a signed, verifiable log. [`Recorder`] can add to the record, never change it.
 //!

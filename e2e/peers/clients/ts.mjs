@@ -30,7 +30,9 @@ client.setRequestHandler('roots/list', () => ({ roots: [{ uri: 'file:///srv/proj
 await client.connect(transport(spec.transport));
 for (const [step, params] of spec.steps) {
   const progress = [];
-  const outcome = await run(step, params, (update) => progress.push(update)).then(
+  // The last report comes with the result, and whether the SDK still delivers it then depends on how both were read.
+  const report = (update) => update.progress === update.total || progress.push(update);
+  const outcome = await run(step, params, report).then(
     (result) => ({ result }),
     (error) => ({ error: { code: error.code, message: error.message } }),
   );
