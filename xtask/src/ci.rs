@@ -58,7 +58,13 @@ fn end_to_end(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<()> {
     // Building the tests builds the binary over; theirs is the one that was built alone.
     let binary = workspace.target.join("e2e-tollbook");
     std::fs::copy(workspace.binary(), &binary)?;
-    steps.tests("end to end", nextest.env("TOLLBOOK_BIN", binary))
+    steps.tests("end to end", nextest.env("TOLLBOOK_BIN", binary))?;
+    // Nextest has built the example with the tests.
+    let mut selftest = Command::new("sh");
+    selftest
+        .arg(workspace.root.join("e2e/foreign/selftest.sh"))
+        .arg(workspace.target.join("debug/examples/write_log"));
+    steps.quiet("foreign verifiers", &mut selftest)
 }
 
 fn command(workspace: &Workspace, arguments: &[&str]) -> Command {
