@@ -17,11 +17,15 @@ import {
 
 import { EventLog } from './conformance/event-log.mjs';
 import { build } from './conformance/features.mjs';
+import { announceTasks, isForTasks, taskServer } from './conformance/tasks.mjs';
 
 /** What an SSE client waits before it reconnects; short, so that the suite's polling scenario is too. */
 const RETRY_MS = 100;
 
-const modern = createMcpHandler(() => build(changes()), { legacy: 'reject' });
+const modern = createMcpHandler(
+  ({ requestInfo }) => (isForTasks(requestInfo) ? taskServer() : announceTasks(build(changes()))),
+  { legacy: 'reject' },
+);
 const sessions = new Map();
 
 /** Where the modern era's tools announce that a list changed. */

@@ -22,6 +22,8 @@ export function addContentTools(server) {
   server.registerTool('test_error_handling', { description: 'Always fails' }, () => {
     throw new Error('This tool intentionally returns an error for testing');
   });
+  const named = fromJsonSchema({ type: 'object', properties: { name: { type: 'string' } }, required: ['name'] });
+  server.registerTool('greet', { description: 'Greets', inputSchema: named }, ({ name }) => said(`Hello, ${name}!`));
   const inputSchema = fromJsonSchema(SCHEMA_2020_12);
   server.registerTool('json_schema_2020_12_tool', { description: 'Tool with JSON Schema 2020-12 features', inputSchema }, (args) =>
     said(JSON.stringify(args)),

@@ -10,10 +10,12 @@ import { addRounds } from './rounds.mjs';
 /** One process serves every round of a flow, and nothing secret hangs on it. */
 const states = createRequestStateCodec({ key: 'a fixture key, at least thirty-two bytes long' });
 
+export const IDENTITY = { name: 'tollbook-conformance-fixture', version: '1.0.0' };
+
 /** A server; `changed.tools()` and `changed.prompts()` tell its clients that a list changed. */
 export function build(changed) {
   const server = new McpServer(
-    { name: 'tollbook-conformance-fixture', version: '1.0.0' },
+    IDENTITY,
     {
       capabilities: {
         completions: {},

@@ -114,7 +114,8 @@ function elicited(responses, label) {
   return given.kind === 'elicit' ? `${label}action=${given.action}, content=${JSON.stringify(given.content ?? {})}` : undefined;
 }
 
-function capabilities(ctx) {
+/** What the request's client declares, in the stateless era. */
+export function capabilities(ctx) {
   return ctx.mcpReq.envelope?.['io.modelcontextprotocol/clientCapabilities'];
 }
 
@@ -122,16 +123,16 @@ function sample(text, maxTokens) {
   return inputRequired.createMessage({ messages: [{ role: 'user', content: { type: 'text', text } }], maxTokens });
 }
 
-function elicit(message, property) {
+export function elicit(message, property) {
   return inputRequired.elicit({ message, requestedSchema: object({ [property]: STRING }) });
 }
 
-function object(properties, required = Object.keys(properties)) {
+export function object(properties, required = Object.keys(properties)) {
   return { type: 'object', properties, required };
 }
 
-const STRING = { type: 'string' };
-const NAME = elicit('What is your name?', 'name');
+export const STRING = { type: 'string' };
+export const NAME = elicit('What is your name?', 'name');
 const CONFIRM = inputRequired.elicit({ message: 'Please confirm', requestedSchema: object({ ok: { type: 'boolean' } }) });
 
 const OPTIONS = ['option1', 'option2', 'option3'];
