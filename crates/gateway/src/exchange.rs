@@ -321,8 +321,8 @@ impl Exchange {
     async fn fail_bridge(&mut self, place: &Place, waiting: &[IdBuf]) {
         for id in waiting {
             let taken = place.scope.pending().take(Side::Client, id);
-            if let Some((opened, progress)) = taken {
-                self.pending.keep(Side::Client, id.clone(), opened, progress);
+            if let Some(call) = taken {
+                self.pending.keep(Side::Client, id.clone(), call);
             }
         }
         self.fail(&Reason::Answer("the server ended before it answered")).await;

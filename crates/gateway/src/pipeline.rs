@@ -7,17 +7,18 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use ledger::{CallId, Hash, Status};
-use mcp::fields::{Params, ResultView};
+use ledger::{CallId, Status};
+use mcp::fields::Params;
 use mcp::message::{Answer, Frame, IdBuf, Kind, Message};
-use recorder::{Account, Cleared, Clerk, Opened, Receipt, Recorder};
+use mcp::mrtr::Leg;
+use recorder::{Account, Cleared, Clerk, Receipt, Recorder};
 
 use crate::account::{self, Side};
 use crate::clock;
 use crate::decide::Decider;
 use crate::refusal::{Reason, Refused};
 use crate::rounds::Rounds;
-use crate::scope::{Pending, Scope};
+use crate::scope::{Pending, Scope, Waiting};
 use crate::settings::Receipts;
 
 /// Decides and records; knows no transport.
@@ -86,22 +87,22 @@ impl Pipeline {
         let side = sent.side;
         route.scope.observe(message);
         match message.kind() {
-            Kind::Request { id, .. } => {
+            Kind::Request { id, method, params } => {
                 let id = route.unused(side, id.to_buf())?;
                 let account = self.account(route, message, sent); // identify: who asks whom for what
                 let cleared = self.clear(account).await?; //               decide, hold
                 let opened = self.recorder.open(cleared).await?; //        open: durable from here on
                 let entered = Entered::of(opened.receipt(), opened.call());
-                route.keep(side, id, opened, message);
+                route.keep(side, id, Waiting::new(opened, method, *params));
                 Ok(entered) // forward: the transport does, with the `Released`
             }
             Kind::Notification { .. } => {
                 if side == Side::Server
-                    && let Some((id, opened, progress)) = route.take_spoken_of(message)
+                    && let Some((id, call)) = route.take_spoken_of(message)
                 {
-                    let noted =
-                        self.recorder.note(&opened, account::of_note(route.scope, message, &sent)).await;
-                    route.put_back(Side::Client, id, opened, progress);
+                    let note = account::of_note(route.scope, message, &sent);
+                    let noted = self.recorder.note(&call.opened, note).await;
+                    route.keep(Side::Client, id, call);
                     return Ok(noted.map(|()| Entered::default())?); // durable before the call's end is
                 }
                 let cleared = self.clear(self.account(route, message, sent)).await?;
@@ -110,10 +111,10 @@ impl Pipeline {
                 Ok(Entered::default())
             }
             Kind::Response { id, outcome } => {
-                let opened = route.take(side.other(), id.map(|id| id.to_buf())).ok_or(Reason::Unasked)?;
-                self.expect_round(route.scope, &opened, outcome);
-                let outcome = account::of_answer(message, outcome, &sent); // mask
-                let closed = self.recorder.close(opened, outcome).await?; // close: durable from here on
+                let call = route.take(side.other(), id.map(|id| id.to_buf())).ok_or(Reason::Unasked)?;
+                self.expect_round(route.scope, &call, outcome);
+                let outcome = account::of_answer(message, outcome, &sent); //     mask
+                let closed = self.recorder.close(call.opened, outcome).await?; // close: durable from here on
                 Ok(Entered::of(closed.receipt(), closed.call())) //          reply: the transport, with the `Released`
             }
         }
@@ -205,8 +206,9 @@ impl Pipeline {
 
     fn account(&self, route: &Route<'_>, message: &Message<'_>, sent: Sent<'_>) -> Account {
         let mut account = account::of_message(route.scope, message, &sent);
-        if let Kind::Request { .. } = message.kind() {
-            let resumed = round_key(message).and_then(|key| self.rounds.resume(route.scope.run, key));
+        if let Kind::Request { method, params, .. } = message.kind() {
+            let key = params.and_then(|params| Leg::of(method, params)?.continued(params));
+            let resumed = key.and_then(|key| self.rounds.resume(route.scope.run, &key));
             let (call, round) = resumed.unwrap_or_else(|| (clock::new_call(), 0));
             account.call = Some(call);
             account.round = round;
@@ -224,10 +226,10 @@ impl Pipeline {
             return;
         };
         match route.take(side, Some(id.clone())) {
-            Some(opened) => {
+            Some(call) => {
                 let outcome =
                     account::of_end(Status::Cancelled, "cancelled by who asked", None, Bytes::new());
-                if let Err(error) = self.recorder.close(opened, outcome).await {
+                if let Err(error) = self.recorder.close(call.opened, outcome).await {
                     tracing::error!(%error, "the end of a call was not recorded");
                 }
             }
@@ -249,10 +251,10 @@ impl Pipeline {
     async fn withdraw(&self, route: &mut Route<'_>, sent: Sent<'_>, entered: usize) {
         for message in sent.frame.messages().iter().take(entered) {
             let Kind::Request { id, .. } = message.kind() else { continue };
-            let Some(opened) = route.take(sent.side, Some(id.to_buf())) else { continue };
+            let Some(call) = route.take(sent.side, Some(id.to_buf())) else { continue };
             let reason = "another message of its batch was refused";
             let outcome = account::of_end(Status::Withheld, reason, None, Bytes::new());
-            if let Err(error) = self.recorder.close(opened, outcome).await {
+            if let Err(error) = self.recorder.close(call.opened, outcome).await {
                 tracing::error!(%error, "the end of a call was not recorded");
             }
         }
@@ -282,14 +284,10 @@ impl Pipeline {
         }
     }
 
-    fn expect_round(&self, scope: &Scope, opened: &Opened, answer: &Answer<'_>) {
-        let Answer::Result(result) = answer else { return };
-        let view = ResultView::of(result);
-        if view.is_input_required()
-            && let Some(state) = view.request_state()
-        {
-            let next = opened.round().saturating_add(1);
-            self.rounds.expect(scope.run, Hash::of(state.as_bytes()), opened.call(), next);
+    fn expect_round(&self, scope: &Scope, call: &Waiting, answer: &Answer<'_>) {
+        if let Some(key) = call.next_round(answer) {
+            let next = call.opened.round().saturating_add(1);
+            self.rounds.expect(scope.run, &key, call.opened.call(), next);
         }
     }
 
@@ -340,43 +338,35 @@ pub(crate) struct Route<'a> {
 impl Route<'_> {
     /// The id, if no open call of that side has it: ids are unique among what is open (MCP basic/index).
     fn unused(&self, side: Side, id: IdBuf) -> Result<IdBuf, Reason> {
-        let open = match (&self.exchange, side) {
-            (Some(exchange), Side::Client) => exchange.has(side, &id),
-            _ => self.scope.pending().has(side, &id),
-        };
-        if open { Err(Reason::IdInUse) } else { Ok(id) }
+        match (&self.exchange, side) {
+            (Some(exchange), Side::Client) => exchange.room_for(side, &id)?,
+            _ => self.scope.pending().room_for(side, &id)?,
+        }
+        Ok(id)
     }
 
-    fn keep(&mut self, side: Side, id: IdBuf, opened: Opened, message: &Message<'_>) {
-        let progress = match message.kind() {
-            Kind::Request { params: Some(params), .. } => Params::of(params).meta_progress_token(),
-            _ => None,
-        };
-        self.put_back(side, id, opened, progress);
-    }
-
-    fn put_back(&mut self, side: Side, id: IdBuf, opened: Opened, progress: Option<IdBuf>) {
+    fn keep(&mut self, side: Side, id: IdBuf, call: Waiting) {
         match (&mut self.exchange, side) {
-            (Some(exchange), Side::Client) => exchange.keep(side, id, opened, progress),
-            _ => self.scope.pending().keep(side, id, opened, progress),
+            (Some(exchange), Side::Client) => exchange.keep(side, id, call),
+            _ => self.scope.pending().keep(side, id, call),
         }
     }
 
-    fn take(&mut self, side: Side, id: Option<IdBuf>) -> Option<Opened> {
+    fn take(&mut self, side: Side, id: Option<IdBuf>) -> Option<Waiting> {
         let id = id?;
         let in_exchange = self.exchange.as_mut().and_then(|exchange| exchange.take(side, &id));
-        in_exchange.or_else(|| self.scope.pending().take(side, &id)).map(|(opened, _)| opened)
+        in_exchange.or_else(|| self.scope.pending().take(side, &id))
     }
 
     /// Takes out the client's call that a notification of the server speaks of.
-    fn take_spoken_of(&mut self, message: &Message<'_>) -> Option<(IdBuf, Opened, Option<IdBuf>)> {
+    fn take_spoken_of(&mut self, message: &Message<'_>) -> Option<(IdBuf, Waiting)> {
         let token = match message.kind() {
             Kind::Notification { params: Some(params), .. } => Params::of(params).progress_token(),
             _ => None,
         };
         let taken = |pending: &mut Pending| {
             let id = pending.spoken_of(token.as_ref())?;
-            pending.take(Side::Client, &id).map(|(opened, progress)| (id, opened, progress))
+            pending.take(Side::Client, &id).map(|call| (id, call))
         };
         match self.exchange.as_mut().and_then(|exchange| taken(exchange)) {
             Some(found) => Some(found),
@@ -388,12 +378,6 @@ impl Route<'_> {
         let in_exchange = self.exchange.as_ref().and_then(|exchange| exchange.only_call());
         in_exchange.or_else(|| self.scope.pending().only_call())
     }
-}
-
-/// What a later round of a call shares with the round before: the server's state.
-fn round_key(message: &Message<'_>) -> Option<Hash> {
-    let Kind::Request { params: Some(params), .. } = message.kind() else { return None };
-    Params::of(params).request_state().map(|state| Hash::of(state.as_bytes()))
 }
 
 /// Whether a frame is made of answers to what is open.

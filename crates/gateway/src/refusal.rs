@@ -21,6 +21,8 @@ pub(crate) enum Reason {
     Header(#[from] mcp::header::HeaderMismatch),
     #[error("a call with this id is still open; use a new id")]
     IdInUse,
+    #[error("too many calls of this session wait for an answer; let some end first")]
+    TooMany,
     #[error("no request with this id waits for an answer")]
     Unasked,
     #[error("the body is not plain JSON; send `Content-Type: application/json` and no `Content-Encoding`")]
@@ -117,7 +119,7 @@ impl Reason {
             Reason::Batch | Reason::IdInUse | Reason::Unasked | Reason::MediaType | Reason::Body(_) => {
                 ErrorCode::INVALID_REQUEST
             }
-            Reason::NoSession => ErrorCode::INVALID_REQUEST,
+            Reason::NoSession | Reason::TooMany => ErrorCode::INVALID_REQUEST,
             Reason::Denied => ErrorCode::DENIED,
             Reason::NotRecorded(_) => ErrorCode::NOT_RECORDED,
             Reason::Unreachable(_) | Reason::Link(_) | Reason::Answer(_) => ErrorCode::INTERNAL_ERROR,
@@ -129,6 +131,7 @@ impl Reason {
             Reason::Malformed(_) | Reason::Batch | Reason::Header(_) | Reason::IdInUse | Reason::Unasked => {
                 StatusCode::BAD_REQUEST
             }
+            Reason::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Reason::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Reason::Body(error) => match error {
                 crate::listen::body::BodyError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,

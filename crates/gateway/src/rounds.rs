@@ -1,14 +1,15 @@
 //! Which requests are rounds of one call (multi-round-trip requests of 2026-07-28).
 //!
-//! The protocol has no call id: a server answers `input_required`, the client asks again with a new JSON-RPC id and the
-//! server's `requestState` or with answers. The key is what both legs share. Bounded in number and age: a round that
-//! comes later is recorded as a call of its own, never refused.
+//! The protocol has no call id: `mcp::mrtr` says what an answer that asks back and the request that follows it share. Here
+//! that is remembered, bounded in number, size and age: a round that comes later is recorded as a call of its own, never
+//! refused.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use ledger::{CallId, Hash, RunId};
+use mcp::mrtr::RoundKey;
 use tokio::time::Instant;
 
 /// Calls that wait for their next round.
@@ -33,19 +34,30 @@ struct Waiting {
 
 impl Rounds {
     /// The call and round that a request continues, if any.
-    pub(crate) fn resume(&self, run: RunId, key: Hash) -> Option<(CallId, u32)> {
-        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&(run, key))?;
+    pub(crate) fn resume(&self, run: RunId, key: &RoundKey) -> Option<(CallId, u32)> {
+        let key = (run, digest(key));
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&key)?;
         (waiting.since.elapsed() < LONGEST).then_some((waiting.call, waiting.next))
     }
 
     /// Remembers that a call waits for its next round.
-    pub(crate) fn expect(&self, run: RunId, key: Hash, call: CallId, next: u32) {
+    pub(crate) fn expect(&self, run: RunId, key: &RoundKey, call: CallId, next: u32) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.len() >= MOST {
             waiting.retain(|_, entry| entry.since.elapsed() < LONGEST);
         }
         if waiting.len() < MOST {
-            waiting.insert((run, key), Waiting { call, next, since: Instant::now() });
+            waiting.insert((run, digest(key)), Waiting { call, next, since: Instant::now() });
+        }
+    }
+}
+
+/// A state may be megabytes long; that it is equal is all that matters.
+fn digest(key: &RoundKey) -> Hash {
+    match key {
+        RoundKey::State(state) => Hash::of(format!("state\0{state}").as_bytes()),
+        RoundKey::Asked { method, name, keys } => {
+            Hash::of(format!("asked\0{method}\0{name}\0{}", keys.join("\0")).as_bytes())
         }
     }
 }

@@ -8,10 +8,13 @@ use ledger::{CallId, RunId};
 use mcp::era::Era;
 use mcp::fields::{Params, ResultView};
 use mcp::message::{Answer, IdBuf, Kind, Message};
+use mcp::mrtr::{Leg, RoundKey};
 use recorder::Opened;
+use serde_json::value::RawValue;
 
 use crate::account::Side;
 use crate::peer::Peer;
+use crate::refusal::Reason;
 
 /// Shared by all messages that may answer one another.
 #[derive(Debug)]
@@ -31,6 +34,9 @@ pub(crate) struct Scope {
 
 /// Cancellations that are remembered; of more the oldest are forgotten, and their calls end as failed.
 const CANCELLED: usize = 256;
+
+/// Calls of one session, or of one stream of messages, that may be open at once: no answer need ever come.
+const OPEN: usize = 4096;
 
 /// How the client is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,11 +74,28 @@ pub(crate) struct Pending {
     calls: HashMap<(Side, IdBuf), Waiting>,
 }
 
+/// A call without an answer yet.
 #[derive(Debug)]
-struct Waiting {
-    opened: Opened,
+pub(crate) struct Waiting {
+    pub(crate) opened: Opened,
     /// The token that progress notifications will name.
     progress: Option<IdBuf>,
+    /// What its next round will be known by, where there may be one.
+    leg: Option<Leg>,
+}
+
+impl Waiting {
+    /// An opened call, with what its request says of what may come.
+    pub(crate) fn new(opened: Opened, method: &str, params: Option<&RawValue>) -> Waiting {
+        let progress = params.and_then(|params| Params::of(params).meta_progress_token());
+        Waiting { opened, progress, leg: params.and_then(|params| Leg::of(method, params)) }
+    }
+
+    /// What the next round will be known by, if the answer asks for one.
+    pub(crate) fn next_round(&self, answer: &Answer<'_>) -> Option<RoundKey> {
+        let Answer::Result(result) = answer else { return None };
+        self.leg.as_ref()?.awaited(result)
+    }
 }
 
 impl Scope {
@@ -145,8 +168,8 @@ impl Scope {
     pub(crate) fn take_cancelled(&self, exchange: &mut Pending) -> Pending {
         let mut taken = Pending::default();
         lock(&self.cancelled).retain(|id| match exchange.take(Side::Client, id) {
-            Some((opened, progress)) => {
-                taken.keep(Side::Client, id.clone(), opened, progress);
+            Some(call) => {
+                taken.keep(Side::Client, id.clone(), call);
                 false
             }
             None => true,
@@ -162,8 +185,8 @@ impl Scope {
 
 impl Pending {
     /// Keeps an open call until its answer comes.
-    pub(crate) fn keep(&mut self, asked_by: Side, id: IdBuf, opened: Opened, progress: Option<IdBuf>) {
-        self.calls.insert((asked_by, id), Waiting { opened, progress });
+    pub(crate) fn keep(&mut self, asked_by: Side, id: IdBuf, call: Waiting) {
+        self.calls.insert((asked_by, id), call);
     }
 
     /// Whether a call of that id is open.
@@ -171,9 +194,18 @@ impl Pending {
         self.calls.contains_key(&(asked_by, id.clone()))
     }
 
-    /// Takes a call out, with its progress token.
-    pub(crate) fn take(&mut self, asked_by: Side, id: &IdBuf) -> Option<(Opened, Option<IdBuf>)> {
-        self.calls.remove(&(asked_by, id.clone())).map(|waiting| (waiting.opened, waiting.progress))
+    /// Whether one more call may be kept, under that id.
+    pub(crate) fn room_for(&self, asked_by: Side, id: &IdBuf) -> Result<(), Reason> {
+        match (self.has(asked_by, id), self.calls.len() < OPEN) {
+            (true, _) => Err(Reason::IdInUse),
+            (false, false) => Err(Reason::TooMany),
+            (false, true) => Ok(()),
+        }
+    }
+
+    /// Takes a call out.
+    pub(crate) fn take(&mut self, asked_by: Side, id: &IdBuf) -> Option<Waiting> {
+        self.calls.remove(&(asked_by, id.clone()))
     }
 
     /// Moves all calls to another place.

@@ -38,8 +38,6 @@ struct RawParams<'a> {
     progress_token: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "requestId")]
     request_id: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "requestState")]
-    request_state: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "inputResponses")]
     input_responses: Option<&'a RawValue>,
 }
@@ -125,11 +123,6 @@ impl<'a> Params<'a> {
         self.members.request_id.map(|id| IdBuf::of_raw(id.get()))
     }
 
-    /// The server's opaque state in a later round (2026-07-28, patterns/mrtr).
-    pub fn request_state(&self) -> Option<&'a str> {
-        self.members.request_state.map(RawValue::get)
-    }
-
     /// Whether the request brings answers to what the server asked in an earlier round.
     pub fn has_input_responses(&self) -> bool {
         self.members.input_responses.is_some()
@@ -152,8 +145,6 @@ pub struct ResultView<'a> {
     is_error: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "resultType")]
     result_type: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "requestState")]
-    request_state: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "protocolVersion")]
     protocol_version: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -174,11 +165,6 @@ impl<'a> ResultView<'a> {
     /// Whether the server needs more before it can answer (2026-07-28).
     pub fn is_input_required(&self) -> bool {
         text(self.result_type).as_deref() == Some("input_required")
-    }
-
-    /// The server's opaque state for the next round.
-    pub fn request_state(&self) -> Option<&'a str> {
-        self.request_state.map(RawValue::get)
     }
 
     /// The version that the server chose in `initialize`.

@@ -27,29 +27,43 @@ pub enum RoundKey {
     },
 }
 
-impl RoundKey {
-    /// The key of the round that an answer to this request leads to; `None` if the answer asks nothing back, or may not.
-    pub fn awaited(method: &str, params: &RawValue, result: &RawValue) -> Option<RoundKey> {
-        let asked = InputRequired::of(result)?;
-        RoundKey::of(method, params, asked.state, asked.requests.into_iter().map(|request| request.key))
+/// What the keys of a call's rounds take from its request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leg {
+    method: String,
+    /// The tool, prompt or resource.
+    name: Option<String>,
+}
+
+impl Leg {
+    /// Reads a request; `None` if its method's answer may ask nothing back.
+    pub fn of(method: &str, params: &RawValue) -> Option<Leg> {
+        let known = Method::of(method).filter(|known| known.may_ask_back)?;
+        let named: Option<Named<'_>> = object(params);
+        let name = named.and_then(|named| match known.target {
+            Target::Tool | Target::Prompt => named.name,
+            Target::Resource => named.uri,
+            Target::Task | Target::None => None,
+        });
+        Some(Leg { method: method.to_owned(), name: name.and_then(text) })
     }
 
-    /// The key of the round that this request is; `None` for a first round.
-    pub fn continued(method: &str, params: &RawValue) -> Option<RoundKey> {
+    /// The key of the round that an answer to this request leads to; `None` if the answer asks nothing back.
+    pub fn awaited(&self, result: &RawValue) -> Option<RoundKey> {
+        let asked = InputRequired::of(result)?;
+        self.key(asked.state, asked.requests.into_iter().map(|request| request.key))
+    }
+
+    /// The key of the round that this request is, by its params; `None` for a first round.
+    pub fn continued(&self, params: &RawValue) -> Option<RoundKey> {
         let later: LaterRound<'_> = object(params)?;
         let state = later.request_state.and_then(text);
         let responses: BTreeMap<String, &RawValue> =
             later.input_responses.and_then(object).unwrap_or_default();
-        RoundKey::of(method, params, state, responses.into_keys())
+        self.key(state, responses.into_keys())
     }
 
-    fn of(
-        method: &str,
-        params: &RawValue,
-        state: Option<String>,
-        keys: impl Iterator<Item = String>,
-    ) -> Option<RoundKey> {
-        let known = Method::of(method).filter(|known| known.may_ask_back)?;
+    fn key(&self, state: Option<String>, keys: impl Iterator<Item = String>) -> Option<RoundKey> {
         if let Some(state) = state {
             return Some(RoundKey::State(state));
         }
@@ -58,13 +72,7 @@ impl RoundKey {
             return None;
         }
         keys.sort_unstable();
-        let named: Named<'_> = object(params)?;
-        let name = match known.target {
-            Target::Tool | Target::Prompt => named.name,
-            Target::Resource => named.uri,
-            Target::Task | Target::None => None,
-        };
-        Some(RoundKey::Asked { method: method.to_owned(), name: text(name?)?, keys })
+        Some(RoundKey::Asked { method: self.method.clone(), name: self.name.clone()?, keys })
     }
 }
 

@@ -6,3 +6,4 @@ mod conformance;
 mod foreign;
 mod kills;
 mod peers;
+mod receipts;

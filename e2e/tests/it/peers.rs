@@ -144,8 +144,21 @@ fn stateless_era(client: Client) {
     }
     gateway.stop();
     verifies(folder.path());
-    let calls = tollbook(folder.path(), &["calls", "era:stateless method:tools/call", "--json"]);
-    assert!(calls.status.success() && !calls.stdout.is_empty(), "the calls were of the stateless era");
+    rounds_are_one_call(folder.path());
+}
+
+/// Each call that a server asked back for has its next round under the same call id, with or without a server's state.
+fn rounds_are_one_call(data: &Path) {
+    let calls = tollbook(data, &["calls", "era:stateless method:tools/call", "--json"]);
+    let rows = String::from_utf8_lossy(&calls.stdout).into_owned();
+    let rows: Vec<Value> = rows.lines().map(|row| serde_json::from_str(row).expect("a row")).collect();
+    let asked: Vec<&Value> = rows.iter().filter(|row| row["status"] == "input_required").collect();
+    assert!(asked.len() >= 2 * 4, "two scripts with four such calls each: {rows:#?}");
+    for row in asked {
+        let next = row["round"].as_u64().expect("a round") + 1;
+        let follows = |other: &&Value| other["call"] == row["call"] && other["round"] == next;
+        assert_eq!(rows.iter().filter(follows).count(), 1, "{row:#}");
+    }
 }
 
 /// What the client delivers is the same both ways, and something for each step.

@@ -26,7 +26,6 @@ fn shown(text: &str) -> String {
         ("progress of", id(params.progress_token())),
         ("subscription", id(params.subscription_id())),
         ("cancelled", id(params.request_id())),
-        ("state", params.request_state().map(str::to_owned)),
         ("input responses", params.has_input_responses().then(|| "yes".to_owned())),
     ];
     lines.extend(params.trace().map(|(name, value)| (name, value.map(str::to_owned))));
@@ -78,7 +77,6 @@ fn params_are_read() {
           subscription: 7
         {"name":"a","requestState":"opaque\n","inputResponses":{}}
           name: a
-          state: "opaque\n"
           input responses: yes
         {"_meta":{"traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01","tracestate":"a=b","baggage":"k=v"}}
           traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -132,7 +130,6 @@ fn results_are_read() {
         let facts = [
             result.is_error().then(|| "is an error".to_owned()),
             result.is_input_required().then(|| "asks for input".to_owned()),
-            result.request_state().map(|state| format!("state {state}")),
             result.protocol_version().map(|version| format!("version {version}")),
             (!tools.is_empty()).then(|| format!("tools {tools:?}")),
         ];
@@ -147,7 +144,7 @@ fn results_are_read() {
         {"isError":"true"}
           []
         {"resultType":"input_required","inputRequests":{},"requestState":"s"}
-          [asks for input, state "s"]
+          [asks for input]
         {"resultType":"complete"}
           []
         {"protocolVersion":"2025-06-18"}

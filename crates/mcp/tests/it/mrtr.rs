@@ -1,7 +1,7 @@
 //! `mrtr`: which request continues which answer.
 
 use expect_test::expect;
-use mcp::mrtr::{InputRequired, RoundKey};
+use mcp::mrtr::{InputRequired, Leg};
 use serde_json::value::RawValue;
 
 fn raw(text: &str) -> Box<RawValue> {
@@ -89,8 +89,8 @@ fn rounds_are_linked_by_state_or_else_by_what_was_asked() {
     let shown: String = cases
         .iter()
         .map(|(method, params, result, next_method, next)| {
-            let awaited = RoundKey::awaited(method, &raw(params), &raw(result));
-            let continued = RoundKey::continued(next_method, &raw(next));
+            let awaited = Leg::of(method, &raw(params)).and_then(|leg| leg.awaited(&raw(result)));
+            let continued = Leg::of(next_method, &raw(next)).and_then(|leg| leg.continued(&raw(next)));
             let is_next = awaited.is_some() && awaited == continued;
             format!(
                 "{next_method} {next} → {}\n",
