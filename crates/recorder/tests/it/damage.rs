@@ -65,14 +65,17 @@ async fn a_flipped_byte_is_found_wherever_it_is() {
         flip(&pack, offset);
     }
 
-    let bundle = dir.join("log").join(TileId::bundle(seq.0, size).path());
-    let leaf = reader.leaf(seq).unwrap();
-    let at = find(&std::fs::read(&bundle).unwrap(), &leaf);
-    // In a digest, in the structure, in the length.
-    for offset in [at + 20, at, at - 1] {
-        flip(&bundle, offset);
-        first_fault(dir, seq);
-        flip(&bundle, offset);
+    // One in the partial bundle, one in the full one, whose hash is in the tile above.
+    for seq in [seq, Seq(100)] {
+        let bundle = dir.join("log").join(TileId::bundle(seq.0, size).path());
+        let leaf = reader.leaf(seq).unwrap();
+        let at = find(&std::fs::read(&bundle).unwrap(), &leaf);
+        // In a digest, in the structure, in the length.
+        for offset in [at + 20, at, at - 1] {
+            flip(&bundle, offset);
+            first_fault(dir, seq);
+            flip(&bundle, offset);
+        }
     }
 
     let hashes = dir.join("log").join(TileId::holding(0, seq.0, size).path());
