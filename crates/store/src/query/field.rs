@@ -112,6 +112,7 @@ pub(super) fn nearest_name(text: &str) -> Option<&'static str> {
 }
 
 impl Exact {
+    /// The field's word, which is its column's name too, but for `tool`.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Exact::Server => "server",

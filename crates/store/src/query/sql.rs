@@ -99,18 +99,8 @@ impl Condition {
 
     fn exact(&mut self, field: Exact, pattern: &Pattern) {
         let column = match field {
-            Exact::Server => "server",
             Exact::Tool | Exact::Name => "name",
-            Exact::Method => "method",
-            Exact::Verdict => "verdict",
-            Exact::Status => "status",
-            Exact::Principal => "principal",
-            Exact::Agent => "agent",
-            Exact::Era => "era",
-            Exact::Version => "version",
-            Exact::Direction => "direction",
-            Exact::Kind => "kind",
-            Exact::Trace => "trace",
+            other => other.as_str(),
         };
         let rare = match (field, pattern.literal()) {
             (Exact::Verdict, Some(text)) => text != "allow",
