@@ -65,10 +65,18 @@ pub(crate) async fn dial(url: &str, server: &str) -> anyhow::Result<TokioIo<Upgr
 /// Starts a gateway of the user's own in the background. Of several that start at once, the data folder's lock lets one
 /// live.
 fn start_gateway(data: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
     use std::os::unix::process::CommandExt as _;
     let program = std::env::current_exe().context("cannot find this program")?;
-    std::fs::create_dir_all(data).with_context(|| format!("cannot make `{}`", data.display()))?;
-    let log = std::fs::File::options().create(true).append(true).open(log_path(data))?;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data);
+    made.with_context(|| format!("cannot make `{}`", data.display()))?;
+    let log = log_path(data);
+    let log = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(&log)
+        .with_context(|| format!("cannot write `{}`", log.display()))?;
     std::process::Command::new(program)
         .args(["serve", "--socket-only", "--data"])
         .arg(data)

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use ledger::VerifierKey;
 use ledger::evidence::{Evidence, Exhibit, Scope};
@@ -12,6 +12,7 @@ use ledger::{CallId, Leaf, RunId, Seq};
 use recorder::Reader;
 
 use crate::environment::Environment;
+use crate::read::{index, runs};
 
 /// Answered with no: something does not verify.
 const NO: u8 = 1;
@@ -36,7 +37,7 @@ pub(crate) struct VerifyArgs {
 /// Write a document that proves a run, or single records, without the data folder.
 #[derive(Debug, Args)]
 pub(crate) struct EvidenceArgs {
-    /// What to prove: a run, a call, or a record's number.
+    /// What to prove: a run (its id, the beginning of it, or `last`), a call, or a record's number.
     what: String,
     /// File to write; standard output if not given.
     #[arg(long, short)]
@@ -92,8 +93,8 @@ pub(crate) fn run(args: &VerifyArgs, environment: &Environment, out: &mut dyn Wr
 
 /// Runs `evidence`.
 pub(crate) fn evidence(args: &EvidenceArgs, data: &Path, out: &mut dyn Write) -> anyhow::Result<u8> {
+    let subject = Subject::parse(&args.what, data)?;
     let reader = Reader::open(data)?;
-    let subject = Subject::parse(&args.what)?;
     let mut exhibits = Vec::new();
     for record in reader.leaves(Seq(0)) {
         let (seq, bytes) = record?;
@@ -139,17 +140,17 @@ enum Subject {
 }
 
 impl Subject {
-    fn parse(text: &str) -> anyhow::Result<Subject> {
-        if let Ok(run) = text.parse() {
-            return Ok(Subject::Run(run));
-        }
+    fn parse(text: &str, data: &Path) -> anyhow::Result<Subject> {
         if let Ok(call) = text.parse() {
             return Ok(Subject::Call(call));
         }
-        match text.parse() {
-            Ok(seq) => Ok(Subject::Record(Seq(seq))),
-            Err(_) => bail!("`{text}` is no run (run_…), no call (call_…) and no record's number"),
+        if let Ok(seq) = text.parse() {
+            return Ok(Subject::Record(Seq(seq)));
         }
+        if let Ok(run) = text.parse() {
+            return Ok(Subject::Run(run));
+        }
+        Ok(Subject::Run(runs::named(&index::open(data)?.index, text)?.run))
     }
 
     fn holds(&self, seq: Seq, leaf: &Leaf) -> bool {

@@ -29,6 +29,7 @@ mod upstream;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,7 +117,10 @@ impl Gateway {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(settings: Settings, recorder: Recorder, clerk: Clerk) -> Result<Bound, StartError> {
-        std::fs::create_dir_all(&settings.stderr_dir)
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&settings.stderr_dir)
             .map_err(|source| StartError::Folder { path: settings.stderr_dir.clone(), source })?;
         let mut servers = BTreeMap::new();
         for (name, server) in settings.servers {

@@ -18,6 +18,8 @@ use crate::keystore::{Keystore, KeystoreError};
 use crate::log::LogFolder;
 use crate::packs::Packs;
 use crate::seal::{self, BlobError};
+use crate::state::Snapshot;
+use crate::wal::tail;
 
 /// Why something cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +67,7 @@ pub enum ReadError {
 /// Reads a published log.
 #[derive(Debug)]
 pub struct Reader {
+    dir: PathBuf,
     log: LogFolder,
     keys: PathBuf,
     vkey: VerifierKey,
@@ -87,7 +90,16 @@ impl Reader {
         let log = LogFolder { path: dir.join("log") };
         let packs = Mutex::new(Packs::new(log.path.join("pack")));
         let keys = dir.join("keys");
-        let mut reader = Self { log, keys, vkey, note: None, size: 0, keystore: Mutex::new(None), packs };
+        let mut reader = Self {
+            dir: dir.to_owned(),
+            log,
+            keys,
+            vkey,
+            note: None,
+            size: 0,
+            keystore: Mutex::new(None),
+            packs,
+        };
         reader.poll()?;
         Ok(reader)
     }
@@ -106,6 +118,17 @@ impl Reader {
             self.note = Some(note);
         }
         Ok(self.size)
+    }
+
+    /// Number of leaves that are written at this moment, published or not: what a reader waits for who wants to see
+    /// what happened just now. Reads the newest segments of the write-ahead log; one frame may still be on its way to the disk.
+    ///
+    /// # Errors
+    /// When the write-ahead log cannot be read.
+    pub fn written(&self) -> Result<u64, ReadError> {
+        let io_error = |source| ReadError::Io { path: self.dir.clone(), source };
+        let anchor = Snapshot::load(&self.dir).map_err(io_error)?.map(|snapshot| snapshot.anchor());
+        tail::written(&self.dir.join("wal/0"), anchor.unwrap_or_default()).map_err(io_error)
     }
 
     /// Number of leaves under the checkpoint that this reader has seen; 0 before the first one.

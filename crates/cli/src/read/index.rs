@@ -3,7 +3,7 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
@@ -18,6 +18,9 @@ use super::text;
 const BATCH: usize = 2_000;
 /// Payload bytes held at once; a larger payload makes a batch of its own.
 const BATCH_BYTES: usize = 16 << 20;
+/// For a running gateway to index what it has written: it publishes twice a second.
+const LONGEST_WAIT: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// `tollbook index …`
 #[derive(Debug, Args)]
@@ -146,21 +149,41 @@ pub(crate) struct Opened {
 }
 
 /// Opens both. If no other process writes the index, it is first brought up to the ledger; it is not kept
-/// locked, so that a gateway that starts meanwhile can write it.
+/// locked, so that a gateway that starts meanwhile can write it. If one does, what has happened up to now is waited for.
 ///
 /// # Errors
 /// If either cannot be opened.
 pub(crate) fn open(data: &Path) -> anyhow::Result<Opened> {
-    let reader = reader(data)?;
-    match Index::open(data, Mode::ReadWrite) {
-        Ok(mut index) => drop(feed(&reader, &mut index, &mut |_, _| {})?),
-        // Somebody else brings it up to date, or nobody may write here.
-        Err(IndexError::Locked(_) | IndexError::File { .. } | IndexError::Failed { .. }) => {}
+    let mut reader = reader(data)?;
+    let index = match Index::open(data, Mode::ReadWrite) {
+        Ok(mut index) => {
+            feed(&reader, &mut index, &mut |_, _| {})?;
+            drop(index);
+            Index::open(data, Mode::ReadOnly)?
+        }
+        Err(IndexError::Locked(_)) => {
+            let index = Index::open(data, Mode::ReadOnly)?;
+            wait(&mut reader, &index)?;
+            index
+        }
+        // Nobody may write here.
+        Err(IndexError::File { .. } | IndexError::Failed { .. }) => Index::open(data, Mode::ReadOnly)?,
         Err(e) => return Err(e.into()),
-    }
-    let index = Index::open(data, Mode::ReadOnly)?;
+    };
     let behind = behind(&reader, &index)?;
     Ok(Opened { reader, index, behind })
+}
+
+/// Waits until the gateway has published and indexed what is written now: who asks just after a call wants to see it.
+fn wait(reader: &mut Reader, index: &Index) -> anyhow::Result<()> {
+    // Without the write-ahead log there is nothing to wait for, and what is published is shown all the same.
+    let Ok(written) = reader.written() else { return Ok(()) };
+    let begun = Instant::now();
+    while index.next(reader.origin())?.0 < written && begun.elapsed() < LONGEST_WAIT {
+        std::thread::sleep(PAUSE);
+    }
+    reader.poll()?;
+    Ok(())
 }
 
 fn reader(data: &Path) -> anyhow::Result<Reader> {

@@ -88,7 +88,7 @@ pub(crate) fn named(index: &Index, text: &str) -> anyhow::Result<RunRow> {
         _ => {
             let id = HexPrefix::new(text.strip_prefix("run_").unwrap_or(text));
             Some(id.ok_or_else(|| {
-                Mistake(format!("`{text}` is no run; give an id, the beginning of one, or `last`"))
+                Mistake(format!("`{text}` is no run; give an id (run_…), the beginning of one, or `last`"))
             })?)
         }
     };

@@ -41,7 +41,7 @@ pub enum WalError {
 }
 
 /// Where the records begin that a start must read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Anchor {
     pub(crate) segment: u64,
     pub(crate) first_seq: u64,

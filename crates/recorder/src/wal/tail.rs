@@ -3,12 +3,13 @@
 //! It reads nothing beyond the position it is given, so it never sees a frame that is being written.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Position;
 use super::layout::{FRAME_HEADER_BYTES, Found, Record, SEGMENT_HEADER_BYTES, read_frame};
+use super::scan::Anchor;
 use super::segments;
 use crate::input::Input;
 
@@ -94,6 +95,24 @@ impl Tail {
 
     fn damaged(&self, what: &str) -> io::Error {
         io::Error::other(format!("{what} in segment {} at offset {}", self.segment, self.offset))
+    }
+}
+
+/// Number of leaves that the log has now, beside a process that writes it.
+///
+/// # Errors
+/// When a segment cannot be read.
+pub(crate) fn written(folder: &Path, anchor: Anchor) -> io::Result<u64> {
+    let last = segments::list(folder)?.into_iter().next_back().unwrap_or_default();
+    let mut tail = Tail::new(folder.to_owned(), anchor.segment, anchor.first_seq);
+    let end = Position { segment: last, offset: u64::MAX, size: u64::MAX };
+    loop {
+        match tail.next_frame(end, |_, _| Ok(())) {
+            Ok(true) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(error),
+            // Where no whole frame is yet, the log ends.
+            Ok(false) | Err(_) => return Ok(tail.next_seq),
+        }
     }
 }
 
