@@ -43,11 +43,27 @@ impl Gateway {
     /// # Panics
     /// With its log, when it does not come up.
     pub fn start(data: &Path, servers: &str) -> Gateway {
+        Gateway::with_fault(data, servers, "")
+            .unwrap_or_else(|log| panic!("the gateway did not come up:\n{log}"))
+    }
+
+    /// Starts one with a fault plan (`recorder::faults`); without a plan if that is empty.
+    ///
+    /// # Errors
+    /// Its log, when it ends before it listens.
+    ///
+    /// # Panics
+    /// When it cannot be started at all.
+    pub fn with_fault(data: &Path, servers: &str, plan: &str) -> Result<Gateway, String> {
         std::fs::create_dir_all(data).expect("the data folder can be made");
         let config = data.join("tollbook.toml");
         std::fs::write(&config, format!("listen = \"127.0.0.1:0\"\n{servers}"))
             .expect("the configuration is written");
-        let mut child = Command::new(binary())
+        let mut command = Command::new(binary());
+        if !plan.is_empty() {
+            command.env("TOLLBOOK_FAULT", plan);
+        }
+        let mut child = command
             .args(["serve", "--config"])
             .arg(&config)
             .arg("--data")
@@ -70,8 +86,11 @@ impl Gateway {
         }
         let rest = Arc::clone(&log);
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| append(&rest, &line)));
-        let Some(url) = url else { panic!("the gateway did not come up:\n{}", read(&log)) };
-        Gateway { child, url, data: data.to_owned(), log }
+        let Some(url) = url else {
+            child.wait().expect("the gateway can be waited for");
+            return Err(read(&log));
+        };
+        Ok(Gateway { child, url, data: data.to_owned(), log })
     }
 
     /// What it has logged.
@@ -92,6 +111,15 @@ impl Gateway {
         signal(&self.child, Signal::TERM);
         let status = self.child.wait().expect("the gateway can be waited for");
         assert!(status.success(), "the gateway ended with {status}:\n{}", self.log());
+    }
+
+    /// Waits until it has ended by itself, or by a fault.
+    ///
+    /// # Panics
+    /// When it ended well, or cannot be waited for.
+    pub fn ended(mut self) {
+        let status = self.child.wait().expect("the gateway can be waited for");
+        assert!(!status.success(), "the gateway ended with {status}:\n{}", self.log());
     }
 
     /// Kills it without warning.

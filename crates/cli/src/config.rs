@@ -8,10 +8,14 @@ use std::time::Duration;
 
 use gateway::settings::{HttpServer, HttpVersion, Limits, Receipts, ServerSettings, StdioServer, UserIds};
 use http::{HeaderName, HeaderValue, Uri};
+use ledger::Hash;
 use serde::Deserialize;
 use toml::Spanned;
 
 use crate::environment::Environment;
+
+/// The recorder takes no smaller segments.
+const SEGMENT_BYTES: u64 = 64 << 10;
 
 /// `tollbook.toml` as written.
 #[derive(Debug, Default, Deserialize)]
@@ -24,6 +28,7 @@ struct ConfigFile {
     receipts: bool,
     tls: Option<TlsFile>,
     limits: Option<Spanned<LimitsFile>>,
+    ledger: Option<Spanned<LedgerFile>>,
     #[serde(default)]
     servers: BTreeMap<String, Spanned<ServerFile>>,
 }
@@ -47,6 +52,15 @@ struct LimitsFile {
     silence_seconds: Option<u64>,
     idle_seconds: Option<u64>,
     drain_seconds: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LedgerFile {
+    reserve_bytes: Option<u64>,
+    reserve_percent: Option<u8>,
+    segment_bytes: Option<u64>,
+    pack_bytes: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -83,6 +97,9 @@ pub(crate) struct Config {
     pub(crate) receipts: Receipts,
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) limits: Limits,
+    pub(crate) ledger: recorder::Limits,
+    /// Digest of the file's text.
+    pub(crate) digest: Hash,
     pub(crate) servers: BTreeMap<String, ServerSettings>,
 }
 
@@ -141,6 +158,7 @@ impl Reading<'_> {
         }
         let allowed_hosts = file.public_url.iter().filter_map(|url| self.host_of(url)).collect();
         let limits = file.limits.map(|limits| self.limits(&limits)).unwrap_or_default();
+        let ledger = file.ledger.map(|ledger| self.ledger(&ledger)).unwrap_or_default();
         let mut servers = BTreeMap::new();
         for (server, written) in file.servers {
             if let Some(settings) = self.server(&server, &written) {
@@ -159,6 +177,8 @@ impl Reading<'_> {
                 key: self.environment.resolve(tls.key.get_ref()),
             }),
             limits,
+            ledger,
+            digest: Hash::of(self.text.as_bytes()),
             servers,
         }
     }
@@ -188,6 +208,22 @@ impl Reading<'_> {
         };
         if limits.request_bytes == 0 || limits.message_bytes == 0 || limits.header_bytes < 1024 {
             self.mistake(written.span().start, "limits are positive, and `header_bytes` at least 1024");
+        }
+        limits
+    }
+
+    fn ledger(&mut self, written: &Spanned<LedgerFile>) -> recorder::Limits {
+        let (file, default) = (written.get_ref(), recorder::Limits::default());
+        let limits = recorder::Limits {
+            refuse_bytes: file.reserve_bytes.unwrap_or(default.refuse_bytes),
+            refuse_percent: file.reserve_percent.unwrap_or(default.refuse_percent),
+            segment_bytes: file.segment_bytes.unwrap_or(default.segment_bytes),
+            pack_bytes: file.pack_bytes.unwrap_or(default.pack_bytes),
+            ..default
+        };
+        if limits.refuse_percent > 90 || limits.segment_bytes < SEGMENT_BYTES {
+            let text = "`reserve_percent` is at most 90, and `segment_bytes` at least 65536";
+            self.mistake(written.span().start, text);
         }
         limits
     }
@@ -404,9 +440,9 @@ mod tests {
         check(
             "listn = \"x\"",
             &expect![[r#"
-            the configuration cannot be used:
-              t.toml:1: unknown field `listn`, expected one of `listen`, `public_url`, `data`, `receipts`, `tls`, `limits`, `servers`
-        "#]],
+                the configuration cannot be used:
+                  t.toml:1: unknown field `listn`, expected one of `listen`, `public_url`, `data`, `receipts`, `tls`, `limits`, `ledger`, `servers`
+            "#]],
         );
         check(
             "[servers.a]\nurl = \"http://x/\"\ncomand = \"y\"",

@@ -33,10 +33,17 @@ pub(crate) struct ServeArgs {
 
 /// Runs until SIGTERM or SIGINT.
 pub(crate) async fn run(args: ServeArgs, environment: &Environment) -> anyhow::Result<()> {
+    if let Some(plan) = environment.variable("TOLLBOOK_FAULT") {
+        recorder::faults::arm(&plan)?;
+    }
     let config = read_config(&args, environment)?;
     let stop = stop_signal()?;
-    let started =
-        recorder::start(recorder::Settings::at(&config.data)).context("the ledger cannot be opened")?;
+    let ledger = recorder::Settings {
+        config: Some(config.digest),
+        limits: config.ledger.clone(),
+        ..recorder::Settings::at(&config.data)
+    };
+    let started = recorder::start(ledger).context("the ledger cannot be opened")?;
     tell_recovery(&started.recovered);
     let follower = Follower::start(&config.data, &started.recorder)?;
     let settings = settings(&config, args.socket_only)?;

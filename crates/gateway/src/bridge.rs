@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use crate::account::Side;
 use crate::duplex::{Arrival, End, QUEUE};
 use crate::pipeline::{Pipeline, Released, Route};
+use crate::refusal::Refused;
 use crate::scope::Scope;
 
 /// Messages for a session's own stream that are kept while no client listens; beyond it the oldest go. They are in the
@@ -77,6 +78,9 @@ impl Bridge {
                                     reason,
                                     "a server's message was withheld"
                                 );
+                                if let Some(bridge) = weak.upgrade() {
+                                    bridge.answer_instead(refused).await;
+                                }
                             }
                         }
                     }
@@ -145,6 +149,16 @@ impl Bridge {
         };
         if let Err(mpsc::error::SendError(released)) = destination.send(released).await {
             self.routes().keep(released);
+        }
+    }
+
+    /// Tells who waits for what was withheld.
+    async fn answer_instead(&self, refused: Refused) {
+        match refused.owed {
+            Some(Side::Client) => self.deliver(Released::refusal(refused)).await,
+            // Not waited for: a server that does not read would keep its own messages from being read.
+            Some(Side::Server) => drop(self.to_server.try_send(Released::refusal(refused))),
+            None => {}
         }
     }
 

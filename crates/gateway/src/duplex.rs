@@ -38,13 +38,14 @@ pub(crate) enum Arrival {
 pub(crate) async fn relay(pipeline: &Pipeline, scope: &Arc<Scope>, client: End, server: End) -> String {
     let End { to: to_client, from: mut from_client } = client;
     let End { to: to_server, from: mut from_server } = server;
+    let back = to_server.downgrade();
     let up = async {
         let reason = carry_up(pipeline, scope, &mut from_client, &to_server, &to_client).await;
         // Dropping the sender closes the server's input; its last answers still come down.
         drop(to_server);
         reason
     };
-    let down = carry_down(pipeline, scope, &mut from_server, &to_client);
+    let down = carry_down(pipeline, scope, &mut from_server, (&to_client, &back));
     tokio::pin!(up, down);
     tokio::select! {
         _client_left = &mut up => down.await,
@@ -64,8 +65,11 @@ async fn carry_up(
             Arrival::Message(message) => {
                 match pipeline.carry_bytes(Route { scope, exchange: None }, Side::Client, &message).await {
                     Ok(released) => to_server.send(released).await,
-                    Err(refused) if refused.is_owed => to_client.send(Released::refusal(refused)).await,
-                    Err(_) => Ok(()),
+                    Err(refused) => match refused.owed {
+                        Some(Side::Client) => to_client.send(Released::refusal(refused)).await,
+                        Some(Side::Server) => to_server.send(Released::refusal(refused)).await,
+                        None => Ok(()),
+                    },
                 }
             }
             Arrival::Junk(reason) => {
@@ -85,7 +89,7 @@ async fn carry_down(
     pipeline: &Pipeline,
     scope: &Scope,
     from_server: &mut mpsc::Receiver<Arrival>,
-    to_client: &mpsc::Sender<Released>,
+    (to_client, to_server): (&mpsc::Sender<Released>, &mpsc::WeakSender<Released>),
 ) -> String {
     while let Some(arrival) = from_server.recv().await {
         match arrival {
@@ -99,6 +103,18 @@ async fn carry_down(
                             reason = refused.reason(),
                             "a server's message was withheld"
                         );
+                        // Who has left is owed nothing more.
+                        match refused.owed {
+                            Some(Side::Client) => drop(to_client.send(Released::refusal(refused)).await),
+                            Some(Side::Server) => {
+                                // Not waited for: a server that does not read would keep its own messages from
+                                // being read.
+                                let told =
+                                    to_server.upgrade().map(|to| to.try_send(Released::refusal(refused)));
+                                drop(told);
+                            }
+                            None => {}
+                        }
                     }
                 }
             }

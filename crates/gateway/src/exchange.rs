@@ -225,7 +225,7 @@ impl Exchange {
                     reason = refused.reason(),
                     "a server's message was withheld"
                 );
-                None
+                (refused.owed == Some(Side::Client)).then(|| item.reframe(&refused.body))
             }
         }
     }

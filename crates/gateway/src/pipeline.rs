@@ -11,7 +11,7 @@ use ledger::{CallId, Status};
 use mcp::fields::Params;
 use mcp::message::{Answer, Frame, IdBuf, Kind, Message};
 use mcp::mrtr::Leg;
-use recorder::{Account, Cleared, Clerk, Receipt, Recorder};
+use recorder::{Account, Cleared, Clerk, Receipt, Recorder, faults};
 
 use crate::account::{self, Side};
 use crate::clock;
@@ -91,7 +91,9 @@ impl Pipeline {
                 let id = route.unused(side, id.to_buf())?;
                 let account = self.account(route, message, sent); // identify: who asks whom for what
                 let cleared = self.clear(account).await?; //               decide, hold
+                faults::reach("call.decided");
                 let opened = self.recorder.open(cleared).await?; //        open: durable from here on
+                faults::reach("call.opened");
                 let entered = Entered::of(opened.receipt(), opened.call());
                 route.keep(side, id, Waiting::new(opened, method, *params));
                 Ok(entered) // forward: the transport does, with the `Released`
@@ -112,9 +114,12 @@ impl Pipeline {
             }
             Kind::Response { id, outcome } => {
                 let call = route.take(side.other(), id.map(|id| id.to_buf())).ok_or(Reason::Unasked)?;
+                faults::reach("call.answered");
                 self.expect_round(route.scope, &call, outcome);
                 let outcome = account::of_answer(message, outcome, &sent); //     mask
-                let closed = self.recorder.close(call.opened, outcome).await?; // close: durable from here on
+                let closed = self.recorder.close(call.opened, outcome).await; //  close: durable from here on
+                let closed = closed.map_err(Reason::NotClosed)?;
+                faults::reach("call.closed");
                 Ok(Entered::of(closed.receipt(), closed.call())) //          reply: the transport, with the `Released`
             }
         }
@@ -131,7 +136,30 @@ impl Pipeline {
     ) -> Result<Released, Refused> {
         match mcp::message::parse(bytes) {
             Ok(frame) => self.carry(route, Sent { side, bytes, frame: &frame, headers: None }).await,
-            Err(error) => Err(self.refuse_bytes(route.scope, side, bytes, Reason::Malformed(error)).await),
+            Err(error) => {
+                let refused =
+                    self.refuse_bytes(route.scope, side, bytes, Reason::Malformed(error.clone())).await;
+                match side {
+                    Side::Client => Err(refused),
+                    Side::Server => Err(self.answer_instead(route, bytes, refused).await),
+                }
+            }
+        }
+    }
+
+    /// What a server sent is withheld. If it may have been the answer to an open call, that call ends here, and who waits for
+    /// it is told.
+    async fn answer_instead(&self, mut route: Route<'_>, bytes: &Bytes, refused: Refused) -> Refused {
+        let id = mcp::message::id_of_refused(bytes);
+        match id.and_then(|id| route.take(Side::Client, Some(id))) {
+            Some(call) => {
+                let end = account::of_end(Status::Withheld, refused.reason(), None, Bytes::new());
+                if let Err(error) = self.recorder.close(call.opened, end).await {
+                    tracing::error!(%error, "the end of a call was not recorded");
+                }
+                refused
+            }
+            None => refused.unowed(),
         }
     }
 
@@ -175,7 +203,7 @@ impl Pipeline {
         for (_, _, opened) in pending.drain() {
             let outcome = account::of_end(Status::Error, "HTTP error", Some(status), bytes.clone());
             if let Err(error) = self.recorder.close(opened, outcome).await {
-                return Err(Refused::unparsed(None, &Reason::NotRecorded(error)));
+                return Err(Refused::unparsed(None, &Reason::NotClosed(error)));
             }
         }
         Ok(Released { frame: bytes.clone() })
@@ -269,12 +297,12 @@ impl Pipeline {
         reason: Reason,
     ) -> Refused {
         // A denial is recorded already; what could not be recorded cannot be recorded as refused either.
-        if !matches!(reason, Reason::Denied | Reason::NotRecorded(_))
+        if !matches!(reason, Reason::Denied | Reason::NotRecorded(_) | Reason::NotClosed(_))
             && let Some(message) = sent.frame.messages().get(at)
         {
             self.record_refusal(account::of_message(scope, message, &sent), &reason).await;
         }
-        Refused::frame(sent.frame, &reason)
+        Refused::frame(sent.frame, sent.side, &reason)
     }
 
     async fn record_refusal(&self, account: Account, reason: &Reason) {

@@ -7,6 +7,7 @@ use mcp::error::{self, ErrorCode};
 use mcp::message::{Frame, IdBuf, Kind, ParseError};
 use recorder::RecordError;
 
+use crate::account::Side;
 use crate::upstream::LinkError;
 use crate::upstream::http::Unreachable;
 
@@ -33,6 +34,8 @@ pub(crate) enum Reason {
     Denied,
     #[error("the call was not recorded and therefore not made: {0}")]
     NotRecorded(#[from] RecordError),
+    #[error("the call was made, but its result could not be recorded and is withheld: {0}")]
+    NotClosed(#[source] RecordError),
     #[error(transparent)]
     Unreachable(#[from] Unreachable),
     #[error(transparent)]
@@ -49,35 +52,43 @@ pub(crate) struct Refused {
     pub(crate) status: StatusCode,
     pub(crate) body: Bytes,
     reason: String,
-    /// Whether somebody waits for the body; what is sent for notifications is for HTTP alone.
-    pub(crate) is_owed: bool,
+    /// Who waits for the body; what is said of notifications is for HTTP alone.
+    pub(crate) owed: Option<Side>,
 }
 
 impl Refused {
-    /// Refuses every request of a frame.
-    pub(crate) fn frame(frame: &Frame<'_>, reason: &Reason) -> Refused {
-        let mut answers: Vec<String> = Vec::new();
+    /// Refuses every request of a frame; whoever waits for a response in it that is withheld gets an error instead.
+    pub(crate) fn frame(frame: &Frame<'_>, from: Side, reason: &Reason) -> Refused {
+        let (mut answers, mut instead) = (Vec::new(), Vec::new());
         for message in frame.messages() {
-            if let Kind::Request { id, .. } = message.kind() {
-                answers.push(reason.answer(Some(id.raw())));
+            match message.kind() {
+                Kind::Request { id, .. } => answers.push(reason.answer(Some(id.raw()))),
+                Kind::Response { id: Some(id), .. } if matches!(reason, Reason::NotClosed(_)) => {
+                    instead.push(reason.answer(Some(id.raw())));
+                }
+                _ => {}
             }
         }
-        let is_owed = !answers.is_empty();
+        let (answers, owed) = match (answers.is_empty(), instead.is_empty()) {
+            (false, _) => (answers, Some(from)),
+            (true, false) => (instead, Some(from.other())),
+            (true, true) => (answers, None),
+        };
         let body = match (frame, answers.as_slice()) {
             (Frame::Batch(_), [_, ..]) => format!("[{}]", answers.join(",")),
             (_, [answer]) => answer.clone(),
             _ => reason.answer(None),
         };
-        Refused { status: reason.status(), body: body.into(), reason: reason.to_string(), is_owed }
+        Refused { status: reason.status(), body: body.into(), reason: reason.to_string(), owed }
     }
 
-    /// Refuses what could not be parsed: `id` is known where the parser could still read it.
+    /// Refuses what a client sent and could not be parsed: `id` is known where the parser could still read it.
     pub(crate) fn unparsed(id: Option<&str>, reason: &Reason) -> Refused {
         Refused {
             status: reason.status(),
             body: reason.answer(id).into(),
             reason: reason.to_string(),
-            is_owed: true,
+            owed: Some(Side::Client),
         }
     }
 
@@ -89,7 +100,17 @@ impl Refused {
             [answer] => answer.clone(),
             _ => format!("[{}]", answers.join(",")),
         };
-        Refused { status: reason.status(), body: body.into(), reason: reason.to_string(), is_owed: true }
+        Refused {
+            status: reason.status(),
+            body: body.into(),
+            reason: reason.to_string(),
+            owed: Some(Side::Client),
+        }
+    }
+
+    /// The same, where nobody waits for it.
+    pub(crate) fn unowed(self) -> Refused {
+        Refused { owed: None, ..self }
     }
 
     /// Why, in words.
@@ -121,7 +142,7 @@ impl Reason {
             }
             Reason::NoSession | Reason::TooMany => ErrorCode::INVALID_REQUEST,
             Reason::Denied => ErrorCode::DENIED,
-            Reason::NotRecorded(_) => ErrorCode::NOT_RECORDED,
+            Reason::NotRecorded(_) | Reason::NotClosed(_) => ErrorCode::NOT_RECORDED,
             Reason::Unreachable(_) | Reason::Link(_) | Reason::Answer(_) => ErrorCode::INTERNAL_ERROR,
         }
     }
@@ -139,7 +160,7 @@ impl Reason {
                 crate::listen::body::BodyError::Broken => StatusCode::BAD_REQUEST,
             },
             Reason::Denied => StatusCode::OK,
-            Reason::NotRecorded(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Reason::NotRecorded(_) | Reason::NotClosed(_) => StatusCode::SERVICE_UNAVAILABLE,
             Reason::Unreachable(Unreachable::Timeout) => StatusCode::GATEWAY_TIMEOUT,
             Reason::Unreachable(_) | Reason::Link(_) | Reason::Answer(_) => StatusCode::BAD_GATEWAY,
             Reason::NoSession => StatusCode::NOT_FOUND,

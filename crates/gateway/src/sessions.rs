@@ -119,7 +119,7 @@ impl Gateway {
             Reason::NotRecorded(_) => None,
             _ => self.runs.of_process(&server.name, peer).await.ok(),
         };
-        let Some(session) = recorded else { return Refused::frame(frame, &reason) };
+        let Some(session) = recorded else { return Refused::frame(frame, Side::Client, &reason) };
         let sent = Sent { side: Side::Client, bytes, frame, headers: Some(headers) };
         self.pipeline.turn_back(&session.scope, sent, 0, reason).await
     }

@@ -72,6 +72,8 @@ pub(crate) struct Committer {
     waiting: Vec<Waiting>,
     /// Notes whose call had ended before they came.
     dropped: u64,
+    /// Whether the last segment could not be had for want of space: said once, not per call.
+    is_full: bool,
     _closing: CloseQueue,
 }
 
@@ -91,6 +93,7 @@ impl Committer {
             queue: Arc::clone(&parts.shared.queue),
             clock: HybridClock::after(parts.book.time),
             ending: HashMap::new(),
+            is_full: false,
             waiting: Vec::new(),
             dropped: 0,
             _closing: CloseQueue(Arc::clone(&parts.shared.queue)),
@@ -383,7 +386,9 @@ impl Committer {
     }
 
     fn rotate(&mut self) -> Result<(), RecordError> {
-        self.parts.writer.rotate().map_err(|error| match error.kind() {
+        let rotated = self.parts.writer.rotate();
+        self.tell_full(rotated.as_ref().err());
+        rotated.map_err(|error| match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => RecordError::NoSpace,
             _ => RecordError::failed(error),
         })?;
@@ -391,6 +396,17 @@ impl Committer {
         let anchor = Anchor { segment: position.segment, first_seq: position.size };
         self.parts.progress.keep_book(anchor, self.parts.book.clone());
         Ok(())
+    }
+
+    fn tell_full(&mut self, error: Option<&io::Error>) {
+        match (error, self.is_full) {
+            (Some(error), false) => {
+                tracing::error!(%error, "calls are refused until there is space for the record");
+            }
+            (None, true) => tracing::info!("there is space for the record again"),
+            _ => {}
+        }
+        self.is_full = error.is_some();
     }
 
     /// Makes the frame durable and tells everybody.

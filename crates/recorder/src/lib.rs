@@ -12,6 +12,7 @@ mod clock;
 mod committer;
 mod disk;
 mod error;
+pub mod faults;
 mod input;
 mod keystore;
 mod log;

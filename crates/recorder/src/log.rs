@@ -14,7 +14,7 @@ use ledger::tile::{TileId, WIDTH};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Day;
-use crate::disk;
+use crate::{disk, faults};
 
 /// What is read of a day's checkpoints to find the last one; a line has a few hundred bytes.
 const DAY_TAIL: u64 = 64 << 10;
@@ -90,8 +90,10 @@ impl LogFolder {
                 disk::create_folder(folder)?;
                 folders.insert(folder.to_owned());
             }
+            faults::at("tile.write")?;
             disk::replace(&path, &file.bytes)?;
         }
+        faults::at("tile.sync")?;
         folders.iter().try_for_each(|folder| disk::sync_folder(folder))
     }
 
@@ -103,6 +105,7 @@ impl LogFolder {
         let is_new = !path.exists();
         let mut line = serde_json::to_string(&Line { note: note.to_owned(), t: time })?;
         line.push('\n');
+        faults::at("checkpoint.list")?;
         let mut file = std::fs::OpenOptions::new().append(true).create(true).open(&path)?;
         file.write_all(line.as_bytes())?;
         file.sync_data()?;
@@ -110,11 +113,14 @@ impl LogFolder {
             disk::restrict(&file)?;
             disk::sync_folder(&days)?;
         }
-        disk::replace_durably(&self.path.join("checkpoint"), note.as_bytes())
+        faults::at("checkpoint.replace")?;
+        disk::replace_durably(&self.path.join("checkpoint"), note.as_bytes())?;
+        faults::at("checkpoint.replaced")
     }
 
     /// Removes the partial tiles that `written` has replaced, but for those in `keep`.
     pub(crate) fn remove_partials(&self, written: &[TileId], keep: &BTreeSet<PathBuf>) -> io::Result<()> {
+        faults::at("partial.remove")?;
         for id in written {
             let full = self.path.join(TileId { width: WIDTH, ..*id }.path());
             let partials = append(&full, ".p");

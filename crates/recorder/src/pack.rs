@@ -12,8 +12,8 @@ use aws_lc_rs::digest::{Context, SHA256};
 use ledger::Hash;
 
 use crate::clock::Day;
-use crate::disk;
 use crate::input::Input;
+use crate::{disk, faults};
 
 const MAGIC: [u8; 8] = *b"TBPACK01";
 const ENTRY_MARK: u32 = u32::from_le_bytes(*b"TBPE");
@@ -243,6 +243,7 @@ impl PackWriter {
     /// Gives the open pack its index and closes it.
     pub(crate) fn finish(&mut self) -> io::Result<()> {
         let Some(mut open) = self.open.take() else { return Ok(()) };
+        faults::at("pack.finish")?;
         let index = encode_index(&open.entries)?;
         open.waiting.extend_from_slice(&index);
         open.sync()
@@ -271,6 +272,7 @@ impl OpenPack {
     fn create(folder: &Path, day: Day, first: u64) -> io::Result<Self> {
         let folder = folder.join(day.folder());
         disk::create_folder(&folder)?;
+        faults::at("pack.create")?;
         let file = disk::create(&folder.join(format!("{first:020}.pack")))?;
         disk::sync_folder(&folder)?;
         let waiting = [MAGIC.as_slice(), &first.to_le_bytes()].concat();
@@ -311,6 +313,7 @@ impl OpenPack {
 
     fn write(&mut self) -> io::Result<()> {
         self.unsynced |= !self.waiting.is_empty();
+        faults::at("pack.write")?;
         self.file.write_all(&self.waiting)?;
         self.waiting.clear();
         Ok(())
@@ -319,6 +322,7 @@ impl OpenPack {
     fn sync(&mut self) -> io::Result<()> {
         self.write()?;
         if self.unsynced {
+            faults::at("pack.sync")?;
             self.file.sync_data()?;
             self.unsynced = false;
         }

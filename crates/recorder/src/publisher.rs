@@ -16,7 +16,6 @@ use ledger::{Checkpoint, Hash, LogKey};
 use tokio::sync::watch;
 
 use crate::clock::{Day, now_micros};
-use crate::disk;
 use crate::log::LogFolder;
 use crate::pack::{PackWriter, Source};
 use crate::progress::{End, Progress};
@@ -27,6 +26,7 @@ use crate::wal::layout::{Blob, Record, sha256};
 use crate::wal::scan::Anchor;
 use crate::wal::segments;
 use crate::wal::tail::Tail;
+use crate::{disk, faults};
 
 /// Leaves under one checkpoint at most, so that a backlog is worked off in bounded memory.
 const BATCH: u64 = 16_384;
@@ -148,6 +148,7 @@ impl Publisher {
         let Some((anchor, book)) = progress.take_book(size) else { return Ok(()) };
         Snapshot::new(&self.place.key.verifier().name, anchor, &book).save(&self.place.dir)?;
         for number in segments::list(&self.place.wal)?.into_iter().filter(|number| *number < anchor.segment) {
+            faults::at("segment.remove")?;
             disk::remove_if_present(&segments::path_of(&self.place.wal, number))?;
         }
         Ok(())

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::digest::{Context, SHA256};
 use ledger::Hash;
 
-use crate::disk;
 use crate::pack::finish_hash;
+use crate::{disk, faults};
 
 /// A durable spool file; removed on drop unless a durable record names it.
 #[derive(Debug)]
@@ -55,18 +55,22 @@ impl SpoolWriter {
     /// Starts one under a random name.
     pub(crate) fn create(folder: &Path, random: [u8; 16]) -> io::Result<Self> {
         let staged = folder.join(format!(".{:032x}.tmp", u128::from_be_bytes(random)));
+        faults::at("spool.create")?;
         let file = disk::create(&staged)?;
         Ok(Self { folder: folder.to_owned(), staged, file, context: Context::new(&SHA256), size: 0 })
     }
 
     /// Makes it durable under its digest.
     pub(crate) fn finish(self) -> io::Result<(SpoolFile, Hash, u64)> {
+        faults::at("spool.sync")?;
         self.file.sync_all()?;
         let digest = finish_hash(self.context.clone());
         let path = path_of(&self.folder, &digest.0);
+        faults::at("spool.name")?;
         std::fs::rename(&self.staged, &path)?;
         let spooled = SpoolFile { path, kept: false };
         disk::sync_folder(&self.folder)?;
+        faults::at("spool.named")?;
         Ok((spooled, digest, self.size))
     }
 }

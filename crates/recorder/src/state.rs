@@ -6,8 +6,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::book::{Book, StoredBook};
-use crate::disk;
 use crate::wal::scan::Anchor;
+use crate::{disk, faults};
 
 /// A snapshot that a start begins from.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -35,6 +35,7 @@ impl Snapshot {
 
     /// Replaces the snapshot of a data folder; durable on return.
     pub(crate) fn save(&self, dir: &Path) -> io::Result<()> {
+        faults::at("state.save")?;
         let text = serde_json::to_string(self)?;
         disk::replace_durably(&dir.join("state.json"), text.as_bytes())
     }

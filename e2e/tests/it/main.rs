@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests end by panicking")]
 
 mod conformance;
+mod faults;
 mod foreign;
 mod kills;
 mod peers;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use crate::disk;
+use crate::{disk, faults};
 
 /// Segments kept ready beside the one that the thread has in its hands.
 const READY: usize = 1;
@@ -94,6 +94,7 @@ fn prepare_all(folder: &Path, bytes: u64, first: u64, made: &SyncSender<io::Resu
 }
 
 fn prepare(folder: &Path, bytes: u64, number: u64) -> io::Result<Prepared> {
+    faults::at("wal.prepare")?;
     let mut file = disk::create(&path_of(folder, number))?;
     let mut left = bytes;
     while left > 0 {
@@ -103,5 +104,6 @@ fn prepare(folder: &Path, bytes: u64, number: u64) -> io::Result<Prepared> {
     }
     file.sync_all()?;
     disk::sync_folder(folder)?;
+    faults::at("wal.prepared")?;
     Ok(Prepared { number, file })
 }

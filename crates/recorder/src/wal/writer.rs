@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use super::Position;
 use super::layout::{Blob, FrameBuilder, FramePlace, Lineage, SegmentHeader, record_bytes};
 use super::segments::Preparer;
+use crate::faults;
 
 /// A frame that has grown this big is written even if more is waiting, to bound its latency.
 const FRAME_BYTES: usize = 4 << 20;
@@ -102,6 +103,7 @@ impl Writer {
     /// When no segment could be prepared, e.g. for want of space; nothing has changed then.
     pub(crate) fn rotate(&mut self) -> io::Result<()> {
         let prepared = self.preparer.next()?;
+        faults::at("wal.rotate")?;
         let bytes = prepared.file.metadata()?.len();
         self.position.segment = prepared.number;
         self.position.offset = 0;
@@ -126,8 +128,11 @@ impl Writer {
         };
         let count = self.frame.count();
         let (bytes, hash) = self.frame.finish(&place);
+        faults::at("wal.write")?;
         segment.file.write_all_at(bytes, self.position.offset)?;
+        faults::at("wal.sync")?;
         segment.file.sync_data()?;
+        faults::at("wal.synced")?;
         self.position.offset += u64::try_from(bytes.len()).map_err(io::Error::other)?;
         self.position.size += u64::from(count);
         self.previous_frame = hash;
