@@ -14,4 +14,5 @@ pub mod gateway;
 pub mod load;
 pub mod peers;
 pub mod rust_client;
+pub mod scripted;
 pub mod upstream;

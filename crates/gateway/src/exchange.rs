@@ -27,7 +27,7 @@ use crate::pipeline::{Released, Route, Sent};
 use crate::refusal::{Reason, Refused};
 use crate::runs::{Rule, Session};
 use crate::scope::{Pending, Scope, Transport};
-use crate::upstream::http::HttpUpstream;
+use crate::upstream::http::{HttpUpstream, Unreachable};
 use crate::upstream::{Link, Server};
 
 /// One exchange and its open calls.
@@ -212,7 +212,14 @@ impl Exchange {
 
     /// What goes to the client for one item of a stream; `None`: nothing.
     async fn carry_item(&mut self, place: &Place, item: Item) -> Option<Bytes> {
-        let Item::Message { data, raw, .. } = &item else { return Some(item.into_raw()) };
+        let (data, raw) = match &item {
+            Item::Message { data, raw, .. } => (data, raw),
+            Item::Other(raw) => return Some(raw.clone()),
+            Item::Stray => {
+                tracing::warn!(server = &*self.server.name, "an event that is no message was withheld");
+                return None;
+            }
+        };
         let route = Route { scope: &place.scope, exchange: Some(&mut self.pending) };
         match self.gateway.pipeline.carry_bytes(route, Side::Server, data).await {
             Ok(released) => {
@@ -272,11 +279,12 @@ impl Exchange {
     /// Over a stream of messages: what answers this exchange comes as events.
     async fn over_bridge(&mut self, place: &Place, released: Released, requests: bridge::Requests) {
         let Some(bridge) = place.session.bridge.get().cloned() else {
-            return self.fail(&Reason::Answer("the server has ended")).await;
+            return self.fail(&Reason::ServerEnded).await;
         };
         let mut waiting: Vec<_> = requests.iter().map(|(id, _)| id.clone()).collect();
+        let ended = Reason::ServerEnded;
         let Ok(mut answers) = bridge.exchange(released, requests).await else {
-            return self.fail_bridge(place, &waiting).await;
+            return self.fail_bridge(place, &waiting, &ended).await;
         };
         if waiting.is_empty() {
             return self.reply.whole(StatusCode::ACCEPTED, HeaderMap::new(), Bytes::new());
@@ -287,12 +295,22 @@ impl Exchange {
         }
         self.reply.start(StatusCode::OK, headers);
         let cancels = place.intake.era == Era::Stateless;
+        let limits = &self.gateway.limits;
+        let longest = if place.intake.listens { limits.silence } else { limits.answer_wait };
         while !waiting.is_empty() {
             let answer = tokio::select! {
-                answer = answers.recv() => answer,
+                answer = tokio::time::timeout(longest, answers.recv()) => answer,
                 () = self.reply.gone(), if cancels => return self.cancel_at(place, &bridge, &waiting).await,
             };
-            let Some(released) = answer else { return self.fail_bridge(place, &waiting).await };
+            let released = match answer {
+                Ok(Some(released)) => released,
+                Ok(None) => return self.fail_bridge(place, &waiting, &ended).await,
+                Err(_) => {
+                    waiting.iter().for_each(|id| bridge.forget(id));
+                    let reason = Reason::Unreachable(Unreachable::Timeout);
+                    return self.fail_bridge(place, &waiting, &reason).await;
+                }
+            };
             bridge::strike_off(&mut waiting, &released);
             let event = mcp::framing::sse::encode_event(None, Some("message"), released.frame());
             // In the session era the answers are recorded whether or not somebody takes them.
@@ -317,15 +335,16 @@ impl Exchange {
         }
     }
 
-    /// The server has ended with requests unanswered.
-    async fn fail_bridge(&mut self, place: &Place, waiting: &[IdBuf]) {
+    /// The server leaves requests unanswered. Their calls may have been ended with the server.
+    async fn fail_bridge(&mut self, place: &Place, waiting: &[IdBuf], reason: &Reason) {
         for id in waiting {
             let taken = place.scope.pending().take(Side::Client, id);
             if let Some(call) = taken {
                 self.pending.keep(Side::Client, id.clone(), call);
             }
         }
-        self.fail(&Reason::Answer("the server ended before it answered")).await;
+        self.gateway.pipeline.fail_all(&mut self.pending, reason, &Bytes::new()).await;
+        self.tell(&Refused::requests(waiting, reason)).await;
     }
 
     async fn stream_of_bridge(&mut self, place: &Place) {
@@ -378,10 +397,15 @@ impl Exchange {
     /// Closes what is open as failed and tells the client.
     async fn fail(&mut self, reason: &Reason) {
         let failed = self.gateway.pipeline.fail_all(&mut self.pending, reason, &Bytes::new()).await;
+        self.tell(&failed).await;
+    }
+
+    /// Answers with an error, in whatever form the reply has begun.
+    async fn tell(&mut self, refused: &Refused) {
         match &self.reply {
-            Reply::Head(_) => self.refuse(&failed),
+            Reply::Head(_) => self.refuse(refused),
             Reply::Stream(_) => {
-                let event = mcp::framing::sse::encode_event(None, Some("message"), &failed.body);
+                let event = mcp::framing::sse::encode_event(None, Some("message"), &refused.body);
                 self.reply.part(event).await;
             }
             Reply::Done => {}

@@ -18,6 +18,8 @@ pub(crate) enum Item {
     Message { data: Bytes, raw: Bytes, frame: Frame },
     /// A comment, a priming event, a retry time.
     Other(Bytes),
+    /// An event with data that is no message of MCP: what it carries would cross without a record.
+    Stray,
 }
 
 /// How to write a message that was changed on the way.
@@ -54,11 +56,13 @@ impl Decoder {
                 Ok(SseItem::Event(event)) => {
                     *resumable |= event.id.is_some();
                     let is_message = event.event.as_deref().is_none_or(|kind| kind == "message");
-                    Ok(if event.data.is_empty() || !is_message {
-                        Item::Other(event.raw)
-                    } else {
-                        let frame = Frame::Event { id: event.id, kind: event.event };
-                        Item::Message { data: event.data, raw: event.raw, frame }
+                    Ok(match (event.data.is_empty(), is_message) {
+                        (true, _) => Item::Other(event.raw),
+                        (false, false) => Item::Stray,
+                        (false, true) => {
+                            let frame = Frame::Event { id: event.id, kind: event.event };
+                            Item::Message { data: event.data, raw: event.raw, frame }
+                        }
                     })
                 }
                 Ok(SseItem::Comment(raw)) => Ok(Item::Other(raw)),
@@ -84,13 +88,6 @@ impl Decoder {
 }
 
 impl Item {
-    /// The bytes as they came.
-    pub(crate) fn into_raw(self) -> Bytes {
-        match self {
-            Item::Message { raw, .. } | Item::Other(raw) => raw,
-        }
-    }
-
     /// The same item around a changed message.
     pub(crate) fn reframe(&self, message: &[u8]) -> Bytes {
         match self {
@@ -98,7 +95,7 @@ impl Item {
                 encode_event(id.as_deref(), kind.as_deref(), message)
             }
             Item::Message { frame: Frame::Line, .. } => [message, b"\n"].concat().into(),
-            Item::Other(raw) => raw.clone(),
+            Item::Other(_) | Item::Stray => Bytes::new(),
         }
     }
 }

@@ -5,6 +5,8 @@
 //! story; nothing leaves the gateway without the `Released` that it returns, and it has none to return before the
 //! recorder has said that each message of the frame is durable.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use ledger::{CallId, Status};
@@ -408,10 +410,14 @@ impl Route<'_> {
     }
 }
 
-/// Whether a frame is made of answers to what is open.
+/// Whether a frame is made of answers to what is open, one for each.
 fn answers(frame: &Frame<'_>, pending: &Pending) -> bool {
+    let mut answered = HashSet::new();
     frame.messages().iter().all(|message| match message.kind() {
-        Kind::Response { id: Some(id), .. } => pending.has(Side::Client, &id.to_buf()),
+        Kind::Response { id: Some(id), .. } => {
+            let id = id.to_buf();
+            pending.has(Side::Client, &id) && answered.insert(id)
+        }
         _ => false,
     })
 }

@@ -42,6 +42,9 @@ pub(crate) enum Reason {
     Link(#[from] LinkError),
     #[error("the server's answer cannot be passed on: {0}")]
     Answer(&'static str),
+    /// Said of its calls and of its run, whichever comes first.
+    #[error("the server has ended")]
+    ServerEnded,
     #[error("this session is unknown or has ended; initialize again")]
     NoSession,
 }
@@ -129,6 +132,7 @@ impl Reason {
     pub(crate) fn end(&self) -> Status {
         match self {
             Reason::Unreachable(Unreachable::Timeout) => Status::Timeout,
+            Reason::ServerEnded => Status::Disconnected,
             _ => Status::UpstreamFailed,
         }
     }
@@ -143,7 +147,9 @@ impl Reason {
             Reason::NoSession | Reason::TooMany => ErrorCode::INVALID_REQUEST,
             Reason::Denied => ErrorCode::DENIED,
             Reason::NotRecorded(_) | Reason::NotClosed(_) => ErrorCode::NOT_RECORDED,
-            Reason::Unreachable(_) | Reason::Link(_) | Reason::Answer(_) => ErrorCode::INTERNAL_ERROR,
+            Reason::Unreachable(_) | Reason::Link(_) | Reason::Answer(_) | Reason::ServerEnded => {
+                ErrorCode::INTERNAL_ERROR
+            }
         }
     }
 
@@ -162,7 +168,9 @@ impl Reason {
             Reason::Denied => StatusCode::OK,
             Reason::NotRecorded(_) | Reason::NotClosed(_) => StatusCode::SERVICE_UNAVAILABLE,
             Reason::Unreachable(Unreachable::Timeout) => StatusCode::GATEWAY_TIMEOUT,
-            Reason::Unreachable(_) | Reason::Link(_) | Reason::Answer(_) => StatusCode::BAD_GATEWAY,
+            Reason::Unreachable(_) | Reason::Link(_) | Reason::Answer(_) | Reason::ServerEnded => {
+                StatusCode::BAD_GATEWAY
+            }
             Reason::NoSession => StatusCode::NOT_FOUND,
         }
     }

@@ -8,3 +8,4 @@ mod foreign;
 mod kills;
 mod peers;
 mod receipts;
+mod upstreams;

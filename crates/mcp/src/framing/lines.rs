@@ -36,14 +36,18 @@ impl LineDecoder {
     /// The next whole line; empty lines are passed over.
     ///
     /// # Errors
-    /// [`TooLarge`] in the place of a line beyond the limit.
+    /// [`TooLarge`] in the place of a line beyond the limit, as soon as it is: it may never end.
     pub fn next_line(&mut self) -> Option<Result<Bytes, TooLarge>> {
         self.ready.pop_front()
     }
 
     fn extend(&mut self, bytes: &[u8]) {
-        if self.skipping || self.line.len().saturating_add(bytes.len()) > self.limit.saturating_add(1) {
+        if self.skipping {
+            return;
+        }
+        if self.line.len().saturating_add(bytes.len()) > self.limit.saturating_add(1) {
             self.skipping = true;
+            self.ready.push_back(Err(TooLarge));
             self.line.clear();
         } else {
             self.line.extend_from_slice(bytes);
@@ -55,8 +59,10 @@ impl LineDecoder {
         if line.last() == Some(&b'\r') {
             line.truncate(line.len() - 1);
         }
-        let too_large = std::mem::take(&mut self.skipping) || line.len() > self.limit;
-        if too_large {
+        if std::mem::take(&mut self.skipping) {
+            return;
+        }
+        if line.len() > self.limit {
             self.ready.push_back(Err(TooLarge));
         } else if !line.is_empty() {
             self.ready.push_back(Ok(line.freeze()));

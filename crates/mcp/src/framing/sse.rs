@@ -50,6 +50,8 @@ pub struct SseDecoder {
     /// The event under way has a line already.
     started: bool,
     skipping: bool,
+    /// The event before was skipped.
+    skipped: bool,
     fields: Fields,
     ready: VecDeque<Result<SseItem, TooLarge>>,
 }
@@ -75,6 +77,7 @@ impl SseDecoder {
             after_cr: false,
             started: false,
             skipping: false,
+            skipped: false,
             fields: Fields::default(),
             ready: VecDeque::new(),
         }
@@ -105,7 +108,7 @@ impl SseDecoder {
     /// The next whole item.
     ///
     /// # Errors
-    /// [`TooLarge`] in the place of an event beyond the limit.
+    /// [`TooLarge`] in the place of an event beyond the limit, as soon as it is: it may never end.
     pub fn next_item(&mut self) -> Option<Result<SseItem, TooLarge>> {
         self.ready.pop_front()
     }
@@ -120,8 +123,8 @@ impl SseDecoder {
         }
         let closed = match self.ready.back_mut() {
             Some(Ok(SseItem::Event(SseEvent { raw, .. }) | SseItem::Comment(raw))) => raw,
-            Some(Err(TooLarge)) => return,
-            None => {
+            _ if self.skipped => return,
+            Some(Err(TooLarge)) | None => {
                 // The item was taken already: the byte goes with the next one, of whose size it is no part.
                 self.raw.put_u8(b'\n');
                 self.line_start = 1;
@@ -137,7 +140,9 @@ impl SseDecoder {
     fn extend(&mut self, bytes: &[u8]) {
         self.size = self.size.saturating_add(bytes.len());
         if self.size > self.limit.saturating_add(FRAMING) {
-            self.skipping = true;
+            if !std::mem::replace(&mut self.skipping, true) {
+                self.ready.push_back(Err(TooLarge));
+            }
             self.raw.clear();
             self.fields = Fields::default();
         } else {
@@ -167,9 +172,11 @@ impl SseDecoder {
         self.line_start = 0;
         self.started = false;
         let fields = std::mem::take(&mut self.fields);
-        if std::mem::take(&mut self.skipping) {
-            self.ready.push_back(Err(TooLarge));
-        } else if fields.any {
+        self.skipped = std::mem::take(&mut self.skipping);
+        if self.skipped {
+            return;
+        }
+        if fields.any {
             self.ready.push_back(Ok(SseItem::Event(SseEvent {
                 id: fields.id,
                 event: fields.event,
