@@ -40,7 +40,7 @@ pub enum KeystoreError {
         source: io::Error,
     },
     /// `keystore.json` is not what this version writes.
-    #[error("cannot read `{}`", path.display())]
+    #[error("`{}` is damaged; restore it from a copy of the data folder", path.display())]
     Format {
         /// The file.
         path: PathBuf,
@@ -51,6 +51,12 @@ pub enum KeystoreError {
     #[error("the keys in `{}` do not open with its `root.key`; restore both from the same copy", path.display())]
     WrongRoot {
         /// The folder of keys.
+        path: PathBuf,
+    },
+    /// A file of keys is gone, and what they open is not.
+    #[error("`{}` is missing; restore it from a copy of the data folder, or payloads cannot be opened", path.display())]
+    Missing {
+        /// The file.
         path: PathBuf,
     },
     /// The system's random source failed.
@@ -147,14 +153,19 @@ impl std::fmt::Debug for Keystore {
 }
 
 impl Keystore {
-    /// Opens the keystore in `folder`, or makes one if the folder holds neither file.
+    /// Opens the keystore in `folder`, or makes one if the folder has not been recorded with yet.
     ///
     /// # Errors
-    /// When only one of the files is there, they do not match, or the file system fails.
+    /// When a file of a folder in use is missing, they do not match, or the file system fails.
     pub(crate) fn open_or_create(folder: &Path) -> Result<Self, KeystoreError> {
         let root_path = folder.join("root.key");
         let stored_path = folder.join("keystore.json");
         let random = SystemRandom::new();
+        // The list of logs is made after the keys.
+        let is_used = folder.join("origins.json").exists();
+        if let Some(path) = [&root_path, &stored_path].into_iter().find(|path| is_used && !path.exists()) {
+            return Err(KeystoreError::Missing { path: path.clone() });
+        }
         if !stored_path.exists() {
             let root = match load_root(&root_path)? {
                 Some(root) => root,

@@ -83,7 +83,18 @@ pub(crate) fn load_or_create(keys: &Path, fresh: Fresh<'_>, seed: [u8; 32]) -> i
             stored
         }
     };
-    current(&stored, &seed)
+    let origin = current(&stored, &seed)?;
+    write_vkey(keys, &origin.key.verifier().to_string())?;
+    Ok(origin)
+}
+
+/// Puts the key for people and tools beside the list, if it is not there. The list decides.
+fn write_vkey(keys: &Path, vkey: &str) -> io::Result<()> {
+    let (path, text) = (keys.join("log.vkey"), format!("{vkey}\n"));
+    if disk::read_if_present(&path)?.is_some_and(|found| found == text.as_bytes()) {
+        return Ok(());
+    }
+    disk::replace_durably(&path, text.as_bytes())
 }
 
 /// Starts a new log in place of one that cannot be continued.
@@ -130,14 +141,14 @@ fn log_key(origin: &str, seed: &[u8; 32]) -> io::Result<LogKey> {
 
 fn read(keys: &Path) -> io::Result<Option<StoredOrigins>> {
     let Some(bytes) = disk::read_if_present(&keys.join("origins.json"))? else { return Ok(None) };
-    Ok(Some(serde_json::from_slice(&bytes)?))
+    let damaged = |error| {
+        let text = format!("`origins.json` is damaged ({error}); restore it from a copy of the data folder");
+        io::Error::other(text)
+    };
+    serde_json::from_slice(&bytes).map(Some).map_err(damaged)
 }
 
 fn write(keys: &Path, stored: &StoredOrigins) -> io::Result<()> {
     let text = serde_json::to_string_pretty(stored)?;
-    if let Some(newest) = stored.origins.last() {
-        // The list decides; this copy is for people and tools.
-        disk::replace(&keys.join("log.vkey"), format!("{}\n", newest.vkey).as_bytes())?;
-    }
     disk::replace_durably(&keys.join("origins.json"), text.as_bytes())
 }

@@ -38,7 +38,19 @@ pub enum ReadError {
         /// The data folder.
         path: PathBuf,
     },
-    /// The checkpoint, or the key, is not what it should be.
+    /// There is no checkpoint to check the log against.
+    #[error("there is no `{}`; a gateway that starts on this folder puts the last one back", path.display())]
+    NoCheckpoint {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// The key that the folder has is none.
+    #[error("`{}` holds no key of a log; give one with `--vkey`", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The checkpoint is not what it should be.
     #[error("the log's checkpoint does not hold")]
     Checkpoint(#[from] NoteError),
     /// A tile is missing or cut off.
@@ -216,8 +228,10 @@ impl Reader {
 /// The key in a data folder, if there is one.
 pub(crate) fn stored_key(dir: &Path) -> Result<Option<VerifierKey>, ReadError> {
     let path = dir.join("keys").join("log.vkey");
-    let bytes = disk::read_if_present(&path).map_err(|source| ReadError::Io { path, source })?;
-    bytes.map(|bytes| Ok(String::from_utf8_lossy(&bytes).trim().parse()?)).transpose()
+    let read = disk::read_if_present(&path);
+    let bytes = read.map_err(|source| ReadError::Io { path: path.clone(), source })?;
+    let key = bytes.map(|bytes| String::from_utf8_lossy(&bytes).trim().parse());
+    key.transpose().map_err(|_| ReadError::Key { path })
 }
 
 /// Leaves in order. After an error it ends.

@@ -218,6 +218,10 @@ impl Folders {
     fn find(&self, settings: &Settings) -> Result<Found, StartError> {
         let keys_error = |source| io_error(&self.keys, source);
         let log_error = |source| io_error(&self.log.path, source);
+        if !self.keys.join("origins.json").exists() && self.log.newest_note().map_err(log_error)?.is_some() {
+            let text = "`origins.json` is missing; restore it from a copy of the data folder";
+            return Err(keys_error(io::Error::other(text)));
+        }
         loop {
             let fresh = Fresh { name: &settings.origin_name, suffix: random()?, now: now_micros() };
             let origin = origins::load_or_create(&self.keys, fresh, random()?).map_err(keys_error)?;

@@ -29,7 +29,9 @@ impl Snapshot {
     /// Reads the snapshot of a data folder, if it has one.
     pub(crate) fn load(dir: &Path) -> io::Result<Option<Self>> {
         let Some(bytes) = disk::read_if_present(&dir.join("state.json"))? else { return Ok(None) };
-        let snapshot: Self = serde_json::from_slice(&bytes)?;
+        let damaged =
+            |error| io::Error::other(format!("it is damaged ({error}); restore the data folder from a copy"));
+        let snapshot: Self = serde_json::from_slice(&bytes).map_err(damaged)?;
         if snapshot.v == 1 { Ok(Some(snapshot)) } else { Err(io::Error::other("unknown version")) }
     }
 

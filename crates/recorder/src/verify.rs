@@ -31,7 +31,7 @@ pub fn verify_folder(dir: impl AsRef<Path>, vkey: Option<VerifierKey>) -> Result
     let log = LogFolder { path: dir.join("log") };
     let io_error = |source| ReadError::Io { path: log.path.clone(), source };
     let note = log.checkpoint().map_err(io_error)?;
-    let note = note.ok_or_else(|| io_error(io::Error::from(io::ErrorKind::NotFound)))?;
+    let note = note.ok_or_else(|| ReadError::NoCheckpoint { path: log.path.join("checkpoint") })?;
     let size = Checkpoint::verify(&note, &key).map_or(0, |checkpoint| checkpoint.size);
     let earlier = log.last_notes().map_err(io_error)?;
     let packs = Packs::new(log.path.join("pack"));

@@ -4,6 +4,7 @@
 
 mod conformance;
 mod faults;
+mod folders;
 mod foreign;
 mod kills;
 mod peers;
