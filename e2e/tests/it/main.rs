@@ -1,11 +1,18 @@
 //! End to end, through the binary.
 
-#![expect(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests end by panicking")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    reason = "tests end by panicking"
+)]
 
 mod conformance;
 mod faults;
 mod folders;
 mod foreign;
+mod hostile;
 mod kills;
 mod peers;
 mod receipts;

@@ -17,6 +17,11 @@ pub(crate) enum BodyError {
     Broken,
 }
 
+/// Reads a client's body: all of it within `wait`, however it drips.
+pub(crate) async fn read_within(body: Incoming, limit: usize, wait: Duration) -> Result<Bytes, BodyError> {
+    tokio::time::timeout(wait, read(body, limit, wait)).await.unwrap_or(Err(BodyError::Slow))
+}
+
 /// Reads a whole body of at most `limit` bytes; `silence` bounds the wait for each part.
 pub(crate) async fn read(mut body: Incoming, limit: usize, silence: Duration) -> Result<Bytes, BodyError> {
     if body.size_hint().lower() > limit as u64 {

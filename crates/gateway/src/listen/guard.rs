@@ -27,13 +27,16 @@ impl Hosts {
         Hosts { allowed: allowed.iter().map(|host| host.to_ascii_lowercase()).collect() }
     }
 
-    /// Checks `Host` (or HTTP/2's `:authority`) and `Origin`.
+    /// Checks every `Host`, the authority of the address (HTTP/2's `:authority`) and every `Origin`: which one a reader would
+    /// take does not matter then.
     pub(crate) fn check(&self, uri: &http::Uri, headers: &HeaderMap) -> Result<(), Intrusion> {
-        let host = match headers.get(header::HOST) {
-            Some(value) => value.to_str().ok().and_then(|text| text.parse::<Authority>().ok()),
-            None => uri.authority().cloned(),
-        };
-        if !host.is_some_and(|authority| self.serves(authority.host())) {
+        let hosts = headers.get_all(header::HOST).iter();
+        let named: Vec<Option<Authority>> = hosts
+            .map(|value| value.to_str().ok().and_then(|text| text.parse().ok()))
+            .chain(uri.authority().cloned().map(Some))
+            .collect();
+        let serves = |host: &Option<Authority>| host.as_ref().is_some_and(|host| self.serves(host.host()));
+        if named.is_empty() || !named.iter().all(serves) {
             return Err(Intrusion::Host);
         }
         for origin in headers.get_all(header::ORIGIN) {
@@ -149,7 +152,11 @@ mod tests {
     use http::HeaderValue;
 
     fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
-        lines.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect()
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        headers
     }
 
     #[test]
@@ -164,6 +171,7 @@ mod tests {
             (vec![("host", "evil.example")], Err(Intrusion::Host)),
             (vec![("host", "localhost.evil.example")], Err(Intrusion::Host)),
             (vec![("host", "a b")], Err(Intrusion::Host)),
+            (vec![("host", "localhost"), ("host", "evil.example")], Err(Intrusion::Host)),
             (vec![], Err(Intrusion::Host)),
             (vec![("host", "localhost"), ("origin", "http://localhost:3000")], Ok(())),
             (vec![("host", "localhost"), ("origin", "https://evil.example")], Err(Intrusion::Origin)),

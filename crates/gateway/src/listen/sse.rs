@@ -101,7 +101,7 @@ pub(crate) async fn post(
     let peer = connection.peer().await;
     let Some(arrivals) = gateway.streams.find(&id, &peer) else { return refuse(Reason::NoSession) };
     let limits = &gateway.limits;
-    match body::read(request.into_body(), limits.request_bytes, limits.request_wait).await {
+    match body::read_within(request.into_body(), limits.request_bytes, limits.request_wait).await {
         Ok(message) => match arrivals.send(Arrival::Message(message)).await {
             Ok(()) => reply::text(StatusCode::ACCEPTED, "accepted"),
             Err(_) => refuse(Reason::NoSession),

@@ -56,10 +56,11 @@ async fn post(
     if compressed || !has_media_type(&parts.headers, "application/json") {
         return refuse(&Refused::unparsed(None, &Reason::MediaType));
     }
-    let frame = match body::read(incoming, gateway.limits.request_bytes, gateway.limits.request_wait).await {
-        Ok(frame) => frame,
-        Err(error) => return refuse(&Refused::unparsed(None, &Reason::Body(error))),
-    };
+    let frame =
+        match body::read_within(incoming, gateway.limits.request_bytes, gateway.limits.request_wait).await {
+            Ok(frame) => frame,
+            Err(error) => return refuse(&Refused::unparsed(None, &Reason::Body(error))),
+        };
     let peer = connection.peer().await;
     in_exchange(|reply| {
         let exchange = Exchange::new(Arc::clone(gateway), Arc::clone(server), peer, reply);
