@@ -7,6 +7,7 @@ mod follow;
 mod gateway_link;
 mod read;
 mod serve;
+mod setup;
 mod tls;
 mod verify;
 mod wrap;
@@ -39,6 +40,7 @@ struct Cli {
 enum Command {
     Serve(serve::ServeArgs),
     Wrap(wrap::WrapArgs),
+    Init(setup::InitArgs),
     /// Search what was recorded, and follow what is being recorded.
     Calls(read::calls::CallsArgs),
     /// Print a run step by step.
@@ -85,6 +87,7 @@ fn reading(command: Command, environment: &Environment) -> u8 {
     let mut out = BufWriter::new(std::io::stdout().lock());
     let data = &environment.data;
     let outcome = match command {
+        Command::Init(args) => setup::run(&args, environment, &mut out),
         Command::Calls(args) => read::calls::run(&args, data, clock::now(), &mut out),
         Command::Replay(args) => read::replay::run(&args, data, &mut out),
         Command::Run(args) => read::runs::run(&args, data, &mut out),

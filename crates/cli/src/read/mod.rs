@@ -10,7 +10,7 @@ pub(crate) mod replay;
 pub(crate) mod runs;
 #[cfg(test)]
 mod tests;
-mod text;
+pub(crate) mod text;
 
 /// A mistake in what the user typed; `main` exits with 2 for it, as clap does.
 #[derive(Debug)]
