@@ -2,6 +2,7 @@
 
 mod clock;
 mod config;
+mod doctor;
 mod environment;
 mod follow;
 mod gateway_link;
@@ -41,6 +42,7 @@ enum Command {
     Serve(serve::ServeArgs),
     Wrap(wrap::WrapArgs),
     Init(setup::InitArgs),
+    Doctor(doctor::DoctorArgs),
     /// Search what was recorded, and follow what is being recorded.
     Calls(read::calls::CallsArgs),
     /// Print a run step by step.
@@ -88,6 +90,7 @@ fn reading(command: Command, environment: &Environment) -> u8 {
     let data = &environment.data;
     let outcome = match command {
         Command::Init(args) => setup::run(&args, environment, &mut out),
+        Command::Doctor(args) => doctor::run(&args, environment, clock::now(), &mut out),
         Command::Calls(args) => read::calls::run(&args, data, clock::now(), &mut out),
         Command::Replay(args) => read::replay::run(&args, data, &mut out),
         Command::Run(args) => read::runs::run(&args, data, &mut out),

@@ -15,7 +15,7 @@ mod register;
 mod show;
 mod survey;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tomls;
 mod tree;
 mod undo;
@@ -29,7 +29,7 @@ pub(crate) use self::entry::Entry;
 use self::journal::{Journal, Owner, Step};
 use self::plan::{Change, Plan, Wanted};
 use self::register::Register;
-pub(crate) use self::survey::{Survey, short};
+pub(crate) use self::survey::{Found, Source, Survey, short};
 use crate::environment::Environment;
 use crate::read::Mistake;
 
@@ -97,7 +97,10 @@ pub(crate) fn run(args: &InitArgs, environment: &Environment, out: &mut dyn Writ
     let failed = write(&plan.changes, environment)?;
     writeln!(out, "\nDone. Restart your clients; `tollbook init --undo` takes it back.")?;
     if plan.needs_listener() {
-        writeln!(out, "Remote servers are reached through the gateway: keep `tollbook serve` running.")?;
+        writeln!(
+            out,
+            "Remote servers are reached through the gateway: start `tollbook serve`, again if it runs."
+        )?;
     }
     Ok(code(blocked + failed))
 }

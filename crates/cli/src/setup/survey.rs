@@ -30,6 +30,13 @@ pub(crate) struct Found<'a> {
     pub(crate) entry: Entry,
 }
 
+impl Found<'_> {
+    /// What the client starts.
+    pub(crate) fn command(&self) -> Option<&str> {
+        self.node.at("command")?.text()
+    }
+}
+
 /// A configuration that could not be read, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unreadable {

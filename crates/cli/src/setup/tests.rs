@@ -12,13 +12,13 @@ use super::{InitArgs, run};
 use crate::environment::Environment;
 
 /// A home folder with a project in it, as a user has them.
-struct Home {
+pub(crate) struct Home {
     dir: tempfile::TempDir,
     variables: BTreeMap<String, String>,
 }
 
 impl Home {
-    fn new() -> Home {
+    pub(crate) fn new() -> Home {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap();
         std::fs::create_dir_all(root.join("project")).unwrap();
@@ -30,15 +30,15 @@ impl Home {
         Home { dir, variables }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().canonicalize().unwrap().join(name)
     }
 
-    fn environment(&self) -> Environment {
+    pub(crate) fn environment(&self) -> Environment {
         Environment::of(self.variables.clone(), self.path("project"))
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
@@ -53,7 +53,7 @@ impl Home {
     }
 
     /// Runs `init` with these options, never asking; gives the exit code and what it printed, without the folder's name.
-    fn init(&self, options: &[&str]) -> (u8, String) {
+    pub(crate) fn init(&self, options: &[&str]) -> (u8, String) {
         let mut out = Vec::new();
         let args = arguments(options);
         let code = run(&args, &self.environment(), &mut out);
@@ -63,7 +63,7 @@ impl Home {
     }
 
     /// Every file below the home folder, with its content.
-    fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+    pub(crate) fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let mut files = BTreeMap::new();
         collect(&self.path(""), &mut files);
         files
