@@ -1,6 +1,7 @@
 //! What an entry of a client's configuration means: a program, an address, or Tollbook already.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::Path;
 
 use super::clients::{Client, Untyped};
@@ -62,11 +63,23 @@ pub(super) fn read(node: &Node, client: &Client, gateway: &str) -> Entry {
     let Some((url_key, url)) = URLS.iter().find_map(|key| Some((*key, node.at(key)?.text()?))) else {
         return Entry::Nothing;
     };
-    if let Some(rest) = url.strip_prefix(gateway) {
-        let name = rest.split(['/', '?']).next().unwrap_or_default();
-        return Entry::AtGateway { name: name.to_owned() };
+    if let Some(name) = name_at(url).filter(|_| port_of(url) == port_of(gateway)) {
+        return Entry::AtGateway { name };
     }
     remote(node, url_key, url, client)
+}
+
+/// The name in an address that could be a gateway's on this machine: `http://localhost:7800/mcp/NAME`.
+pub(super) fn name_at(url: &str) -> Option<String> {
+    let uri: http::Uri = url.parse().ok()?;
+    let host = uri.host()?.trim_start_matches('[').trim_end_matches(']');
+    let is_loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    let name = uri.path().strip_prefix("/mcp/")?.split('/').next()?;
+    (is_loopback && !name.is_empty()).then(|| name.to_owned())
+}
+
+fn port_of(url: &str) -> Option<u16> {
+    url.parse::<http::Uri>().ok()?.port_u16()
 }
 
 fn program(node: &Node, command: &Node) -> Entry {

@@ -61,7 +61,8 @@ impl Journal {
         }
         files::replace(&folder.join("after"), &step.after)?;
         // Last: without it the folder is no step.
-        files::replace(&folder.join("path"), step.path.as_os_str().as_bytes())
+        files::replace(&folder.join("path"), step.path.as_os_str().as_bytes())?;
+        std::fs::File::open(&self.folder)?.sync_all()
     }
 
     /// All steps, the newest first.

@@ -229,6 +229,15 @@ mod tests {
         check("\"half \\ud83d pair\"", &expect![[r#"Text("half � pair")"#]]);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "[\\[\\]{}:,\"/*\\\\u0-9a-fé\\n -]{0,40}") {
+            let read = parse(&text);
+            let is_json = serde_json::from_str::<serde_json::Value>(&text).is_ok();
+            proptest::prop_assert!(read.is_ok() || !is_json, "{:?}", read);
+        }
+    }
+
     #[test]
     fn faults_have_their_place() {
         check("{\n  \"é\": 1\n  \"b\": 2\n}", &expect!["3:3: `,` or `}` is expected"]);

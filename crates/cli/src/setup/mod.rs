@@ -12,6 +12,7 @@ mod jsonc;
 mod names;
 mod plan;
 mod register;
+mod revert;
 mod show;
 mod survey;
 #[cfg(test)]
@@ -77,6 +78,7 @@ pub(crate) fn run(args: &InitArgs, environment: &Environment, out: &mut dyn Writ
         show::diff(change, home, out)?;
     }
     let blocked = survey.unreadable.len() + plan.blocked.len();
+    out.flush()?;
     for text in survey.unreadable.iter().map(|unreadable| &unreadable.text).chain(&plan.blocked) {
         tell(&format!("{text}; left as it is"));
     }
@@ -91,7 +93,7 @@ pub(crate) fn run(args: &InitArgs, environment: &Environment, out: &mut dyn Writ
     if plan.changes.is_empty() || args.dry_run {
         return Ok(code(blocked));
     }
-    if !args.yes && !confirm(&format!("Write these {} files?", plan.changes.len()), out)? {
+    if !args.yes && !confirm(&format!("Write {}?", count_of_files(plan.changes.len())), out)? {
         return Ok(NO);
     }
     let failed = write(&plan.changes, environment)?;
@@ -103,6 +105,10 @@ pub(crate) fn run(args: &InitArgs, environment: &Environment, out: &mut dyn Writ
         )?;
     }
     Ok(code(blocked + failed))
+}
+
+fn count_of_files(count: usize) -> String {
+    if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
 }
 
 fn code(failed: usize) -> u8 {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::clients::{self, Syntax};
 use super::edit::{self, Edit};
-use super::entry::{Entry, Target};
+use super::entry::{self, Entry, Target};
 use super::files;
 use super::journal::Owner;
 use super::names::Names;
@@ -191,7 +191,12 @@ impl Planner<'_> {
         if let Some(fault) = &self.register.fault {
             return Fate::Left(format!("the gateway's configuration cannot be added to: {fault}"));
         }
-        let Target::Address { sse, .. } = target else { return Fate::Left("no address".to_owned()) };
+        let Target::Address { url, sse, .. } = target else { return Fate::Left("no address".to_owned()) };
+        // Taking it for a server of its own, the gateway would call itself.
+        if entry::name_at(url).is_some_and(|name| self.register.servers.contains_key(&name)) {
+            let why = format!("it points at a gateway, but not at {}", self.wanted.gateway);
+            return Fate::Left(why);
+        }
         let name = self.names.choose(found.name, self.source.client.slug, target);
         // A client that was told to speak SSE, or speaks nothing else here, goes on doing so.
         let end = if *sse { "/sse" } else { "" };

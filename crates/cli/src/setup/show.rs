@@ -99,6 +99,6 @@ fn masked(text: &str, syntax: Syntax) -> String {
 
 fn hide(value: &Node) -> Option<Edit> {
     let text = value.text()?;
-    let is_reference = ["file:", "env:", "${", "$"].iter().any(|start| text.starts_with(start));
+    let is_reference = ["file:", "env:", "${"].iter().any(|start| text.starts_with(start));
     (!is_reference && !text.is_empty()).then(|| Edit { span: value.span.clone(), text: HIDDEN.to_owned() })
 }

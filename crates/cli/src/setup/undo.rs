@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use super::clients::{self, Syntax};
-use super::edit::{self, Edit};
+use super::clients::Syntax;
+use super::entry::Entry;
 use super::journal::{Owner, Step, Written};
-use super::tree::Node;
-use super::{InitArgs, NO, files, journal, show, tell};
+use super::register::Register;
+use super::survey::Survey;
+use super::{
+    InitArgs, NO, confirm, count_of_files, files, gateway_address, journal, revert, show, tell, tomls,
+};
 use crate::environment::Environment;
 
 /// Runs `init --undo`.
@@ -21,18 +24,18 @@ pub(super) fn run(args: &InitArgs, environment: &Environment, out: &mut dyn Writ
         writeln!(out, "There is nothing to undo.")?;
         return Ok(0);
     }
-    let undoing = Undoing::of(&steps, args.force)?;
+    let undoing = Undoing::of(&steps, args.force, environment)?;
     for restore in &undoing.restores {
         show::restore(restore, environment.home(), out)?;
     }
     let refused = undoing.refused.len();
     let code = if refused == 0 { 0 } else { crate::FAILED };
     if undoing.restores.is_empty() || args.dry_run {
-        undoing.refused.iter().for_each(|text| tell(text));
+        undoing.tell_refused(out)?;
         return Ok(code);
     }
     let count = undoing.restores.len();
-    if !args.yes && !super::confirm(&format!("Take back the changes of these {count} files?"), out)? {
+    if !args.yes && !confirm(&format!("Take back the changes of {}?", count_of_files(count)), out)? {
         return Ok(NO);
     }
     for restore in &undoing.restores {
@@ -89,17 +92,50 @@ struct Undoing<'a> {
 }
 
 impl<'a> Undoing<'a> {
-    fn of(steps: &'a [Written], force: bool) -> anyhow::Result<Undoing<'a>> {
+    fn of(steps: &'a [Written], force: bool, environment: &Environment) -> anyhow::Result<Undoing<'a>> {
         let mut undoing = Undoing { restores: Vec::new(), refused: Vec::new() };
         undoing.all(steps, Owner::Client, force)?;
-        if undoing.refused.is_empty() {
-            undoing.all(steps, Owner::Gateway, force)?;
-        } else if steps.iter().any(|written| written.step.owner == Owner::Gateway) {
-            undoing
-                .refused
-                .push("`tollbook.toml` keeps its servers as long as a client may need them".to_owned());
+        let has_gateway = steps.iter().any(|written| written.step.owner == Owner::Gateway);
+        if !has_gateway {
+            return Ok(undoing);
+        }
+        let needed = match undoing.refused.is_empty() {
+            true => undoing.still_pointing(steps, environment),
+            false => Some("a client that is left as it is".to_owned()),
+        };
+        match needed {
+            Some(who) => {
+                undoing.refused.push(format!("`tollbook.toml` keeps its servers: {who} may need them"));
+            }
+            None => undoing.all(steps, Owner::Gateway, force)?,
         }
         Ok(undoing)
+    }
+
+    /// A configuration that will still point at a server that `init` registered.
+    fn still_pointing(&self, steps: &[Written], environment: &Environment) -> Option<String> {
+        let registered = registered(steps);
+        let gateway = match Register::read(environment) {
+            Ok(register) => gateway_address(&register.listen, register.scheme),
+            Err(_) => gateway_address("127.0.0.1:7800", "http"),
+        };
+        Survey::of(environment).sources.into_iter().find_map(|mut source| {
+            if let Some(restore) = self.restores.iter().find(|restore| restore.path == source.target) {
+                source.text = String::from_utf8(restore.back.to.clone()?).ok()?;
+                source.tree = source.syntax.parse(&source.text).ok()?;
+            }
+            let points =
+                |entry: &Entry| matches!(entry, Entry::AtGateway { name } if registered.contains(name));
+            let found = source.servers(&gateway).into_iter().find(|found| points(&found.entry))?;
+            Some(format!("`{}` in `{}`", found.name, source.path.display()))
+        })
+    }
+
+    /// Says what stays, after what was said before it.
+    fn tell_refused(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        out.flush()?;
+        self.refused.iter().for_each(|text| tell(text));
+        Ok(())
     }
 
     /// Each file with its steps, the newest first. Credentials stay as long as `tollbook.toml` may name them.
@@ -119,6 +155,17 @@ impl<'a> Undoing<'a> {
         }
         Ok(())
     }
+}
+
+/// The servers that `init` wrote into `tollbook.toml`.
+fn registered(steps: &[Written]) -> BTreeSet<String> {
+    let names = |text: Option<&[u8]>| -> BTreeSet<String> {
+        let tree = text.and_then(|text| tomls::parse(std::str::from_utf8(text).ok()?).ok());
+        let servers = tree.as_ref().and_then(|tree| tree.at("servers"));
+        servers.into_iter().flat_map(|servers| servers.members()).map(|m| m.key.clone()).collect()
+    };
+    let steps = steps.iter().map(|written| &written.step).filter(|step| step.owner == Owner::Gateway);
+    steps.flat_map(|step| &names(Some(&step.after)) - &names(step.before.as_deref())).collect()
 }
 
 fn refusal(path: &Path, step: &Written) -> String {
@@ -174,7 +221,7 @@ fn over_changes(step: &Step, current: Vec<u8>, notes: &mut Vec<String>) -> Vec<u
         return current;
     };
     let made = match step.owner {
-        Owner::Client => values(&step.path, before, after, now, notes),
+        Owner::Client => revert::values(Syntax::of(&step.path), [before, after, now], notes),
         Owner::Gateway => addition(before, after, now),
     };
     match made {
@@ -191,64 +238,4 @@ fn addition(before: &str, after: &str, now: &str) -> Option<String> {
     let added = after.strip_prefix(before)?;
     let (head, tail) = now.split_once(added)?;
     Some(format!("{head}{tail}"))
-}
-
-/// With the values of each server that `init` wrote as they were before.
-pub(super) fn values(
-    path: &Path,
-    before: &str,
-    after: &str,
-    now: &str,
-    notes: &mut Vec<String>,
-) -> Option<String> {
-    let syntax = Syntax::of(path);
-    let trees = (syntax.parse(before).ok()?, syntax.parse(after).ok()?, syntax.parse(now).ok()?);
-    let container = |tree, path: &Vec<String>| {
-        clients::containers(tree).into_iter().find(|(found, _)| found == path).map(|(_, node)| node)
-    };
-    let mut edits = Vec::new();
-    for (path, written) in clients::containers(&trees.1) {
-        let (Some(was), Some(is)) = (container(&trees.0, &path), container(&trees.2, &path)) else {
-            continue;
-        };
-        for server in written.members() {
-            let (Some(was), Some(is)) = (was.at(&server.key), is.at(&server.key)) else { continue };
-            let of = Server { syntax, was: (before, was), written: (after, &server.value), is: (now, is) };
-            match of.edits() {
-                Some(made) => edits.extend(made),
-                None => notes.push(format!("`{}` was changed since and stays as it is", server.key)),
-            }
-        }
-    }
-    edit::apply(now, &edits)
-}
-
-/// A server at three times, each with the text it is in.
-struct Server<'a> {
-    syntax: Syntax,
-    was: (&'a str, &'a Node),
-    written: (&'a str, &'a Node),
-    is: (&'a str, &'a Node),
-}
-
-impl Server<'_> {
-    /// The edits that bring back what `init` replaced; `None` if one of its values is another now.
-    fn edits(&self) -> Option<Vec<Edit>> {
-        let mut edits = Vec::new();
-        for member in self.written.1.members() {
-            let was = self.was.1.at(&member.key);
-            if was.is_some_and(|was| was.same(self.was.0, &member.value, self.written.0)) {
-                continue;
-            }
-            let is = self.is.1.at(&member.key)?;
-            if !is.same(self.is.0, &member.value, self.written.0) {
-                return None;
-            }
-            edits.push(match was {
-                Some(was) => Edit { span: is.span.clone(), text: was.raw(self.was.0).to_owned() },
-                None => edit::remove(self.is.0, self.syntax, self.is.1, &member.key)?,
-            });
-        }
-        Some(edits)
-    }
 }

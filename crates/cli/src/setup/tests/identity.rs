@@ -1,7 +1,7 @@
 //! For any configuration: undo after init is the identity, and init changes nothing but the values it is about.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use proptest::prelude::*;
 
@@ -12,9 +12,9 @@ use crate::setup::edit::{self, Edit};
 use crate::setup::jsonc;
 use crate::setup::plan::{Plan, Wanted};
 use crate::setup::register::Register;
+use crate::setup::revert::values;
 use crate::setup::survey::{Source, Survey};
 use crate::setup::tree::Node;
-use crate::setup::undo::values;
 
 /// Whitespace and comments, as people leave them.
 fn blank() -> impl Strategy<Value = String> {
@@ -112,7 +112,7 @@ proptest! {
         prop_assert_eq!(planned(&after), after.clone(), "twice is once");
         // Taking back single values makes the same bytes as the backup has.
         let mut notes = Vec::new();
-        let back = values(Path::new("mcp.json"), &source, &after, &after, &mut notes);
+        let back = values(Syntax::Json, [&source, &after, &after], &mut notes);
         if notes.is_empty() && !has_twins(&source) {
             prop_assert_eq!(back, Some(source));
         }

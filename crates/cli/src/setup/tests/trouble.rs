@@ -164,6 +164,24 @@ fn a_server_that_was_changed_since_stays_even_if_forced() {
 }
 
 #[test]
+fn a_client_that_still_points_at_the_gateway_keeps_its_server() {
+    let home = Home::new();
+    home.write(".cursor/mcp.json", REMOTE);
+    assert_eq!(home.init(&["--yes"]).0, 0);
+    let changed = home.read(".cursor/mcp.json").replace("\"headers\": {}", "\"headers\": {\"x\": \"y\"}");
+    home.write(".cursor/mcp.json", &changed);
+    for _ in 0..2 {
+        assert_eq!(home.init(&["--undo", "--yes", "--force"]).0, crate::FAILED);
+        assert_eq!(home.read(".cursor/mcp.json"), changed);
+        assert_eq!(home.read(".config/tollbook/search.authorization"), "Bearer x\n");
+        assert!(home.read(".config/tollbook/tollbook.toml").contains("[servers.search]"));
+    }
+    home.write(".cursor/mcp.json", "{}");
+    assert_eq!(home.init(&["--undo", "--yes"]).0, 0);
+    assert!(!home.path(".config/tollbook/tollbook.toml").exists());
+}
+
+#[test]
 fn additions_to_the_configuration_stay() {
     let home = Home::new();
     home.write(".cursor/mcp.json", REMOTE);
@@ -231,4 +249,50 @@ fn what_the_gateway_could_not_use_is_left_alone() {
         assert_eq!((code, home.read(".cursor/mcp.json")), (0, text));
         assert!(told.contains(why), "{told}");
     }
+}
+
+#[test]
+fn the_gateway_never_becomes_a_server_of_its_own() {
+    let home = Home::new();
+    home.write(".config/tollbook/tollbook.toml", "[servers.a]\nurl = \"https://a.example/\"\n");
+    for (url, fate) in [
+        ("http://localhost:7800/mcp/a", "✓ x: goes through Tollbook already"),
+        ("http://[::1]:7800/mcp/a/sse", "✓ x: goes through Tollbook already"),
+        (
+            "http://127.0.0.1:9000/mcp/a",
+            "! x: left as it is: it points at a gateway, but not at http://127.0.0.1:7800/mcp/",
+        ),
+        ("http://127.0.0.1:9000/mcp/other", "+ x: through the gateway"),
+        ("http://10.0.0.1:7800/mcp/a", "+ x: through the gateway"),
+    ] {
+        home.write(".cursor/mcp.json", &format!("{{\"mcpServers\": {{\"x\": {{\"url\": \"{url}\"}}}}}}"));
+        let (_, text) = home.init(&["--dry-run"]);
+        assert!(text.contains(fate), "{url}: {text}");
+    }
+}
+
+#[test]
+fn headers_in_a_table_of_their_own() {
+    let home = Home::new();
+    let before = "[mcp_servers.x]\nurl = 'https://x.example/mcp'\n\n[mcp_servers.x.http_headers]\nX-Key = 'k' # mine\n";
+    home.write(".codex/config.toml", before);
+    assert_eq!(home.init(&["--yes"]).0, 0);
+    expect![[r#"
+        [mcp_servers.x]
+        url = "http://127.0.0.1:7800/mcp/x"
+
+        [mcp_servers.x.http_headers]
+        X-Key = "" # mine
+    "#]]
+    .assert_eq(&home.read(".codex/config.toml"));
+    assert_eq!(home.read(".config/tollbook/x.x-key"), "k\n");
+    assert!(home.init(&["--yes"]).1.ends_with("Nothing to change.\n"));
+    let changed =
+        home.read(".codex/config.toml").replace("[mcp_servers.x]\n", "model = 'm'\n[mcp_servers.x]\n");
+    home.write(".codex/config.toml", &changed);
+    assert_eq!(home.init(&["--undo", "--yes", "--force"]).0, 0);
+    assert_eq!(
+        home.read(".codex/config.toml"),
+        before.replace("[mcp_servers.x]\n", "model = 'm'\n[mcp_servers.x]\n")
+    );
 }
