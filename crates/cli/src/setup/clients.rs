@@ -47,7 +47,7 @@ pub(crate) struct Client {
     pub(super) untyped: Untyped,
     /// Keys that lead to its servers; `*` is any key.
     servers: &'static [&'static [&'static str]],
-    /// Below the home folder.
+    /// Below the home folder; a folder `*` is any.
     user: &'static [&'static str],
     /// Below a project's folder.
     project: &'static [&'static str],
@@ -104,11 +104,13 @@ pub(super) static CLIENTS: [Client; 7] = [
         user: &[
             ".config/Code/User/mcp.json",
             ".config/Code/User/settings.json",
+            ".config/Code/User/profiles/*/mcp.json",
             ".config/Code - Insiders/User/mcp.json",
             ".config/Code - Insiders/User/settings.json",
             ".vscode-server/data/User/mcp.json",
             "Library/Application Support/Code/User/mcp.json",
             "Library/Application Support/Code/User/settings.json",
+            "Library/Application Support/Code/User/profiles/*/mcp.json",
         ],
         project: &[".vscode/mcp.json", ".vscode/settings.json"],
         moved: None,
@@ -151,7 +153,7 @@ impl Client {
         variable: impl Fn(&str) -> Option<String>,
     ) -> Vec<PathBuf> {
         let moved = self.moved.and_then(|(name, file)| Some(Path::new(&variable(name)?).join(file)));
-        let user = self.user.iter().map(|path| home.join(path));
+        let user = self.user.iter().flat_map(|path| expanded(home, path));
         moved.into_iter().chain(user).chain(self.project.iter().map(|path| project.join(path))).collect()
     }
 
@@ -159,6 +161,16 @@ impl Client {
     pub(super) fn containers<'a>(&self, tree: &'a Node) -> Vec<&'a Node> {
         found(tree, self.servers).into_iter().map(|(_, node)| node).collect()
     }
+}
+
+/// A path below a folder, once for each folder that `*` stands for.
+fn expanded(home: &Path, path: &str) -> Vec<PathBuf> {
+    let Some((folder, file)) = path.split_once("/*/") else { return vec![home.join(path)] };
+    // Without the folder there are no files in it.
+    let entries = std::fs::read_dir(home.join(folder)).into_iter().flatten();
+    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path().join(file))).collect();
+    paths.sort();
+    paths
 }
 
 /// The objects of servers in any client's configuration, with the keys that lead to each.

@@ -36,6 +36,36 @@ fn malformed_files_are_named_and_left_alone() {
 }
 
 #[test]
+fn other_places_of_clients() {
+    let mut home = Home::new();
+    let folder = home.path("moved").display().to_string();
+    home.variables.insert("CODEX_HOME".to_owned(), folder.clone());
+    home.variables.insert("CLAUDE_CONFIG_DIR".to_owned(), folder);
+    let server = r#"{"command": "npx", "args": ["files"]}"#;
+    home.write("moved/config.toml", "[mcp_servers.files]\ncommand = \"npx\"\nargs = [\"files\"]\n");
+    home.write("moved/.claude.json", FILES);
+    home.write(
+        ".config/Code/User/profiles/-1a/mcp.json",
+        &format!(r#"{{"servers": {{"files": {server}}}}}"#),
+    );
+    home.write(
+        ".config/Code/User/settings.json",
+        &format!(r#"{{"mcp": {{"servers": {{"files": {server}}}}}}}"#),
+    );
+    home.write(
+        "project/.codex/config.toml",
+        "mcp_servers.files = { command = \"npx\", args = [\"files\"] }\n",
+    );
+    home.write("project/.cursor/mcp.json", FILES);
+    home.write("project/.gemini/settings.json", FILES);
+    home.write("project/.mcp.json", FILES);
+    let (code, text) = home.init(&["--yes"]);
+    assert_eq!((code, text.matches("+ files: through `tollbook wrap`\n").count()), (0, 8), "{text}");
+    assert_eq!(home.init(&["--undo", "--yes"]).0, 0);
+    assert_eq!(home.read("project/.mcp.json"), FILES);
+}
+
+#[test]
 fn empty_files_have_no_servers() {
     let home = Home::new();
     home.write(".cursor/mcp.json", "\n");
