@@ -8,6 +8,7 @@ mod follow;
 mod gateway_link;
 mod read;
 mod serve;
+mod serve_recorded;
 mod setup;
 mod tls;
 mod verify;
@@ -45,7 +46,7 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Search what was recorded, and follow what is being recorded.
     Calls(read::calls::CallsArgs),
-    /// Print a run step by step.
+    /// Print a run step by step, or serve it as the MCP server that it recorded.
     Replay(read::replay::ReplayArgs),
     /// List runs, or show one.
     Run(read::runs::RunArgs),
@@ -75,6 +76,11 @@ fn main() -> ExitCode {
             // Its standard input may still be read by a thread that nothing can stop.
             std::process::exit(code.into());
         }
+        Command::Replay(args) if args.server.as_server => {
+            let code = in_runtime(replaying(args, &environment));
+            // As above.
+            std::process::exit(code.into());
+        }
         other => reading(other, &environment),
     }
     .into()
@@ -83,6 +89,11 @@ fn main() -> ExitCode {
 async fn serving(args: serve::ServeArgs, environment: &Environment) -> u8 {
     log_to_stderr(environment);
     told(serve::run(args, environment).await.map(|()| 0))
+}
+
+async fn replaying(args: read::replay::ReplayArgs, environment: &Environment) -> u8 {
+    log_to_stderr(environment);
+    told(serve_recorded::run(&args.server, &args.run, &environment.data).await)
 }
 
 fn reading(command: Command, environment: &Environment) -> u8 {

@@ -23,6 +23,8 @@ impl ErrorCode {
     pub const DENIED: ErrorCode = ErrorCode(-31001);
     /// Tollbook: could not be recorded, therefore not made.
     pub const NOT_RECORDED: ErrorCode = ErrorCode(-31010);
+    /// Tollbook: a replayed run has no answer to this request.
+    pub const UNRECORDED: ErrorCode = ErrorCode(-31020);
 }
 
 /// An error response. `id` is the request's id as it was written; without one it is `null`.

@@ -17,3 +17,4 @@ mod kills;
 mod peers;
 mod receipts;
 mod upstreams;
+mod replayed;

@@ -10,7 +10,7 @@ use e2e::rust_client;
 use serde_json::{Value, json};
 
 /// A task for the reference server: lists, calls, an error, progress, an image, a prompt, sampling.
-fn everything_steps() -> Value {
+pub(crate) fn everything_steps() -> Value {
     json!([
         ["tools/list", {}],
         ["tools/call", {"name": "echo", "arguments": {"message": "a \u{202e} b \" \\ ü"}}],
@@ -39,7 +39,7 @@ fn files_steps(project: &Path) -> Value {
 }
 
 /// A task for the conformance fixture, in the stateless era: among it calls of two rounds and a mirrored argument.
-fn modern_steps() -> Value {
+pub(crate) fn modern_steps() -> Value {
     json!([
         ["tools/list", {}],
         ["tools/call", {"name": "test_tool_with_progress", "arguments": {}}],
@@ -56,7 +56,7 @@ fn modern_steps() -> Value {
 }
 
 /// Gives what a client delivered for each step of a script.
-type Client = fn(&Value) -> String;
+pub(crate) type Client = fn(&Value) -> String;
 
 #[test]
 fn typescript_client_over_every_transport() {
@@ -275,15 +275,15 @@ fn reference_server(transport: &str, port: u16) -> Peer {
     Peer::start(command, &port.to_string())
 }
 
-fn typescript(spec: &Value) -> String {
+pub(crate) fn typescript(spec: &Value) -> String {
     run(&node(), "ts.mjs", spec)
 }
 
-fn python_sdk(spec: &Value) -> String {
+pub(crate) fn python_sdk(spec: &Value) -> String {
     run(&python(), "py.py", spec)
 }
 
-fn rust(spec: &Value) -> String {
+pub(crate) fn rust(spec: &Value) -> String {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(rust_client::follow(spec))
 }

@@ -15,6 +15,7 @@ use store::{CallRow, RowKind, RunRow};
 
 use super::render::{JsonLine, outcome};
 use super::{index, runs, text};
+use crate::serve_recorded::ServerArgs;
 
 /// A pause longer than this (microseconds) is shown as one.
 const PAUSE: i64 = 2_000_000;
@@ -27,10 +28,12 @@ const JSON_TEXT: usize = 64 << 10;
 #[derive(Debug, Args)]
 pub(crate) struct ReplayArgs {
     /// The run's id, the beginning of it, or `last`.
-    run: String,
+    pub(crate) run: String,
     /// One JSON object a line: the run, then its steps, answers and notes in order.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "as_server")]
     json: bool,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
 }
 
 /// Prints the run; the exit code is 0.
@@ -63,7 +66,8 @@ pub(crate) enum Sealed {
     Open(Box<Payload>),
 }
 
-fn read(reader: &Reader, seq: Seq) -> Sealed {
+/// Opens a record's payload.
+pub(crate) fn read(reader: &Reader, seq: Seq) -> Sealed {
     let leaf = match reader.leaf(seq).map(|bytes| Leaf::decode(&bytes)) {
         Ok(Ok(leaf)) => leaf,
         Ok(Err(e)) => return Sealed::Unreadable(e.to_string()),
@@ -269,7 +273,8 @@ impl Event<'_> {
     }
 }
 
-fn missing(sealed: &Sealed) -> Option<String> {
+/// Why a payload cannot be shown, if that needs saying.
+pub(crate) fn missing(sealed: &Sealed) -> Option<String> {
     match sealed {
         Sealed::Nothing | Sealed::Open(_) => None,
         Sealed::Erased => Some("the key to this payload was destroyed".to_owned()),
