@@ -9,7 +9,7 @@ pub(crate) mod render;
 pub(crate) mod replay;
 pub(crate) mod runs;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub(crate) mod text;
 
 /// A mistake in what the user typed; `main` exits with 2 for it, as clap does.

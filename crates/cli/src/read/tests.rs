@@ -12,7 +12,7 @@ use super::replay::{Sealed, Story};
 use super::text;
 
 #[path = "../../../store/tests/it/made.rs"]
-mod made;
+pub(crate) mod made;
 
 use made::{Ask, DAY, Log, ORIGIN, SECOND, payload, run};
 
