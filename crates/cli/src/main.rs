@@ -7,6 +7,7 @@ mod environment;
 mod follow;
 mod gateway_link;
 mod read;
+mod screen;
 mod serve;
 mod serve_recorded;
 mod setup;
@@ -46,7 +47,7 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Search what was recorded, and follow what is being recorded.
     Calls(read::calls::CallsArgs),
-    /// Print a run step by step, or serve it as the MCP server that it recorded.
+    /// Show a run step by step, or serve it as the MCP server that it recorded.
     Replay(read::replay::ReplayArgs),
     /// List runs, or show one.
     Run(read::runs::RunArgs),
@@ -103,7 +104,7 @@ fn reading(command: Command, environment: &Environment) -> u8 {
         Command::Init(args) => setup::run(&args, environment, &mut out),
         Command::Doctor(args) => doctor::run(&args, environment, clock::now(), &mut out),
         Command::Calls(args) => read::calls::run(&args, data, clock::now(), &mut out),
-        Command::Replay(args) => read::replay::run(&args, data, &mut out),
+        Command::Replay(args) => read::replay::run(&args, environment, &mut out),
         Command::Run(args) => read::runs::run(&args, data, &mut out),
         Command::Index(args) => read::index::run(&args, data, &mut out),
         Command::Verify(args) => verify::run(&args, environment, &mut out),

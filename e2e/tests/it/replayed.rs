@@ -1,7 +1,9 @@
 //! A recorded run as a server: what a client gets from the replay is what it got when the run was recorded.
 
+use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use e2e::gateway::{Gateway, binary, tollbook};
 use e2e::peers::{Peer, everything, free_port, node, repository};
@@ -91,7 +93,8 @@ fn stateless_era(client: Client) {
 /// The same script gives the same lines: from standard streams, from HTTP, and there again in a second session.
 fn replays(client: Client, data: &Path, (server, version): (&str, &str), steps: &Value, recorded: &str) {
     let run = run_of(data, server);
-    let stdio = json!({"stdio": [binary(), "--data", data, "replay", run, "--as-server", "--strict", "--timing"]});
+    let stdio =
+        json!({"stdio": [binary(), "--data", data, "replay", run, "--as-server", "--strict", "--timing"]});
     same(recorded, &client(&spec(&stdio, version, steps)), &format!("{server}, stdio"));
     // The clients tell of progress only if it came some time before the result.
     let replay = Replay::start(data, &run, &["--timing"]);
@@ -141,4 +144,52 @@ impl Replay {
         command.arg(format!("127.0.0.1:{port}")).args(flags);
         Replay { _peer: Peer::start(command, "listening on"), url: format!("http://127.0.0.1:{port}/mcp") }
     }
+}
+
+#[test]
+fn what_was_not_recorded_is_said_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let everything = json!([node(), everything(), "stdio"]);
+    let gateway = Gateway::start(folder.path(), &format!("[servers.all]\ncommand = {everything}\n"));
+    let sum = json!({"name": "get-sum", "arguments": {"a": 1, "b": 2}});
+    rust(&spec(&at(&gateway, "all"), "legacy", &json!([["tools/call", sum]])));
+    gateway.stop();
+    let call = |id: u32, b: u32| json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"arguments": {"b": b, "a": 1}, "name": "get-sum"}});
+    let answers = lines(folder.path(), &[call(1, 2), call(2, 3), call(3, 2)]);
+    let sum = json!([{"type": "text", "text": "The sum of 1 and 2 is 3."}]);
+    assert_eq!(answers[&1]["result"]["content"], sum);
+    assert_eq!(answers[&3]["result"]["content"], sum);
+    let error =
+        json!({"code": -31020, "message": "`tools/call` `get-sum` was not recorded with these parameters"});
+    assert_eq!(answers[&2]["error"], error);
+    for (flags, expected) in [
+        (["--server", "other"], "the run did not call a server `other`; it called `all`"),
+        (["--listen", "0.0.0.0:0"], "`--listen 0.0.0.0:0` is beyond loopback"),
+    ] {
+        let refused = tollbook(folder.path(), &[&["replay", "last", "--as-server"], &flags[..]].concat());
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(2), "{said}");
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
+/// Sends lines and closes the input at once; gives the answers by id.
+fn lines(data: &Path, messages: &[Value]) -> BTreeMap<u64, Value> {
+    let mut child = Command::new(binary())
+        .arg("--data")
+        .arg(data)
+        .args(["replay", "last", "--as-server"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("tollbook starts");
+    let mut stdin = child.stdin.take().expect("its input");
+    messages.iter().for_each(|message| writeln!(stdin, "{message}").expect("it reads"));
+    drop(stdin);
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "{}", output.status);
+    let answers = output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let answers = answers.map(|line| serde_json::from_slice::<Value>(line).expect("a message"));
+    answers.map(|answer| (answer["id"].as_u64().expect("an id"), answer)).collect()
 }

@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
-use std::path::Path;
 
 use clap::Args;
 use ledger::{CallId, Hash, Leaf, Payload, Seq};
@@ -15,6 +14,8 @@ use store::{CallRow, RowKind, RunRow};
 
 use super::render::{JsonLine, outcome};
 use super::{index, runs, text};
+use crate::environment::Environment;
+use crate::screen::{self, Shown};
 use crate::serve_recorded::ServerArgs;
 
 /// A pause longer than this (microseconds) is shown as one.
@@ -32,12 +33,24 @@ pub(crate) struct ReplayArgs {
     /// One JSON object a line: the run, then its steps, answers and notes in order.
     #[arg(long, conflicts_with = "as_server")]
     json: bool,
+    /// Print it, also on a terminal.
+    #[arg(long, conflicts_with = "as_server")]
+    plain: bool,
+    /// On a terminal: begin at the call of this record.
+    #[arg(long, value_name = "RECORD", conflicts_with = "as_server")]
+    at: Option<u64>,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
 }
 
-/// Prints the run; the exit code is 0.
-pub(crate) fn run(args: &ReplayArgs, data: &Path, out: &mut dyn Write) -> anyhow::Result<u8> {
+/// Shows the run on a terminal, prints it elsewhere; the exit code is 0.
+pub(crate) fn run(args: &ReplayArgs, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<u8> {
+    let data = &environment.data;
+    if !args.plain && !args.json && is_on_terminal() {
+        // https://no-color.org
+        let is_coloured = environment.variable("NO_COLOR").is_none_or(|value| value.is_empty());
+        return screen::run(&Shown { run: &args.run, at: args.at, is_coloured }, data);
+    }
     let opened = index::open(data)?;
     let run = runs::named(&opened.index, &args.run)?;
     let rows = opened.index.of_run(run.run)?;
@@ -52,6 +65,10 @@ pub(crate) fn run(args: &ReplayArgs, data: &Path, out: &mut dyn Write) -> anyhow
         story.write(&sealed, out)?;
     }
     Ok(0)
+}
+
+fn is_on_terminal() -> bool {
+    rustix::termios::isatty(std::io::stdout()) && rustix::termios::isatty(std::io::stdin())
 }
 
 /// What a record's payload turned out to be.

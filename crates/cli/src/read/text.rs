@@ -9,14 +9,22 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-/// Lines of one block of JSON or text.
-const MAX_LINES: usize = 24;
-/// Characters of one such line.
-const MAX_WIDTH: usize = 160;
-/// JSON up to this width stays on one line.
-const ONE_LINE: usize = 100;
+/// How much of a text is shown.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Lines of one block of JSON or text.
+    pub(crate) lines: usize,
+    /// Characters of one such line.
+    pub(crate) width: usize,
+    /// JSON up to this width stays on one line.
+    pub(crate) one_line: usize,
+}
+
+/// What is shown among other things.
+const BRIEF: Limits = Limits { lines: 24, width: 160, one_line: 100 };
+
 /// How much of a text is looked at.
-const LOOKED_AT: usize = 64 << 10;
+pub(crate) const LOOKED_AT: usize = 64 << 10;
 
 /// Writes each character that would act on the terminal or hide as `‹U+XXXX›`.
 pub(crate) fn visible(text: &str) -> String {
@@ -154,28 +162,57 @@ pub(crate) fn offset(us: i64) -> String {
 
 /// The safe lines of a recorded text, JSON re-indented, and whether that is all of it.
 pub(crate) fn block(raw: &[u8]) -> (Vec<String>, bool) {
+    block_of(raw, BRIEF)
+}
+
+/// [`block`] within other limits.
+pub(crate) fn block_of(raw: &[u8], limits: Limits) -> (Vec<String>, bool) {
     let looked_at = raw.get(..LOOKED_AT).unwrap_or(raw);
     let text = String::from_utf8_lossy(looked_at);
     let mut whole = looked_at.len() == raw.len();
     let is_json = text.trim_start().starts_with(['{', '['])
         && (!whole || serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok());
-    let lines = if is_json { json(&text) } else { text.lines().map(str::to_owned).collect() };
-    whole &= lines.len() <= MAX_LINES;
+    let lines = if is_json { json(&text, limits) } else { text.lines().map(str::to_owned).collect() };
+    whole &= lines.len() <= limits.lines;
     let mut shown = Vec::new();
-    for line in lines.iter().take(MAX_LINES) {
-        let safe = cut(line, MAX_WIDTH);
+    for line in lines.iter().take(limits.lines) {
+        let safe = cut(line, limits.width);
         whole &= !safe.ends_with('…') || line.ends_with('…');
         shown.push(safe);
     }
     (shown, whole)
 }
 
+/// The safe lines of a recorded text as they crossed, and whether that is all of it.
+pub(crate) fn plain(raw: &[u8], most: usize) -> (Vec<String>, bool) {
+    let looked_at = raw.get(..LOOKED_AT).unwrap_or(raw);
+    let text = String::from_utf8_lossy(looked_at);
+    let lines: Vec<String> = text.lines().take(most).map(visible).collect();
+    (lines, looked_at.len() == raw.len() && text.lines().count() <= most)
+}
+
+/// A safe line broken into lines of at most `limit` columns; what was indented stays so.
+pub(crate) fn broken(safe: &str, limit: usize) -> Vec<String> {
+    let indent: String = safe.chars().take_while(|c| *c == ' ').take(limit / 2).collect();
+    let (mut lines, mut line, mut used) = (Vec::new(), String::new(), 0);
+    for c in safe.chars() {
+        if used + columns(c) > limit.max(2) {
+            lines.push(std::mem::replace(&mut line, indent.clone()));
+            used = indent.len();
+        }
+        used += columns(c);
+        line.push(c);
+    }
+    lines.push(line);
+    lines
+}
+
 /// Moves white space only, so that numbers, key order and repeated keys stay as they were sent.
-fn json(text: &str) -> Vec<String> {
-    let one_line = Layout::Line.apply(text);
+fn json(text: &str, limits: Limits) -> Vec<String> {
+    let one_line = Layout::Line.apply(text, limits.lines);
     match one_line.first() {
-        Some(line) if one_line.len() == 1 && line.chars().count() <= ONE_LINE => one_line,
-        _ => Layout::Indented.apply(text),
+        Some(line) if one_line.len() == 1 && line.chars().count() <= limits.one_line => one_line,
+        _ => Layout::Indented.apply(text, limits.lines),
     }
 }
 
@@ -186,12 +223,12 @@ enum Layout {
 }
 
 impl Layout {
-    fn apply(self, text: &str) -> Vec<String> {
+    fn apply(self, text: &str, most: usize) -> Vec<String> {
         let (mut lines, mut line, mut depth) = (Vec::new(), String::new(), 0usize);
         let (mut quoted, mut escaped) = (false, false);
         let mut rest = text.chars().peekable();
         while let Some(c) = rest.next() {
-            if lines.len() > MAX_LINES || line.len() > LOOKED_AT {
+            if lines.len() > most || line.len() > LOOKED_AT {
                 break;
             }
             if quoted {

@@ -38,8 +38,7 @@ const QUEUE: usize = 16;
 
 /// Serves until SIGTERM or SIGINT.
 pub(super) async fn serve(play: Arc<Play>, address: SocketAddr) -> anyhow::Result<()> {
-    let listener =
-        TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot receive signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot receive signals")?;
     announce(listener.local_addr()?)?;
@@ -141,7 +140,8 @@ async fn post(sessions: &Sessions, request: Request<Incoming>) -> Response<Body>
         }
         return answer(sessions.stateless(), &frame, &parts.headers).await;
     }
-    let initializes = |kind: &Kind<'_>| matches!(kind, Kind::Request { method, .. } if method == "initialize");
+    let initializes =
+        |kind: &Kind<'_>| matches!(kind, Kind::Request { method, .. } if method == "initialize");
     if !sessions.are_offered() {
         // Whoever asks learns from the answer that this run is of the other era.
         return answer(sessions.stateless(), &frame, &parts.headers).await;

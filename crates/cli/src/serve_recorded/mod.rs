@@ -104,12 +104,7 @@ fn chosen_server(run: &RunRow, named: Option<&str>) -> anyhow::Result<Option<Str
 }
 
 /// On standard error: standard output is the client's.
-fn tell(
-    behind: Option<&str>,
-    run: &RunRow,
-    server: Option<&str>,
-    rows: &[CallRow],
-) -> std::io::Result<()> {
+fn tell(behind: Option<&str>, run: &RunRow, server: Option<&str>, rows: &[CallRow]) -> std::io::Result<()> {
     let mut out = std::io::stderr().lock();
     if let Some(behind) = behind {
         writeln!(out, "{behind}")?;

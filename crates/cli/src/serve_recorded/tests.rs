@@ -181,7 +181,8 @@ async fn repeats_come_in_recorded_order_and_the_last_one_stays() {
 
 #[tokio::test]
 async fn what_happened_inside_a_call_happens_again() {
-    let progress = r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":1,"progress":5}}"#;
+    let progress =
+        r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":1,"progress":5}}"#;
     let sampling = r#"{"jsonrpc":"2.0","id":77,"method":"sampling/createMessage","params":{"maxTokens":1}}"#;
     let log = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"data":"late"}}"#;
     let ask = call("1", "slow", r#","_meta":{"progressToken":1}"#);
@@ -270,11 +271,7 @@ async fn what_was_not_recorded_is_an_error_that_says_so() {
     for (text, code, expected) in [
         (call("1", "read", ""), -31020, "`tools/call` `read` was not recorded with these parameters"),
         (call("1", "other", ""), -31020, "`tools/call` `other` was not recorded: the run never asked for it"),
-        (
-            list.to_owned(),
-            -32601,
-            "`resources/list` was not recorded: the run has no request of this method",
-        ),
+        (list.to_owned(), -32601, "`resources/list` was not recorded: the run has no request of this method"),
         (
             call("1", "hang", ""),
             -31020,
@@ -288,10 +285,7 @@ async fn what_was_not_recorded_is_an_error_that_says_so() {
 
     let (client, _) = run().erase(2).client(Order::Any);
     let answer = error(&client, &call("1", "read", r#","arguments":{"a":1}"#)).await;
-    assert_eq!(
-        answer.1,
-        "the answer of record #2 cannot be shown: the key to this payload was destroyed"
-    );
+    assert_eq!(answer.1, "the answer of record #2 cannot be shown: the key to this payload was destroyed");
     let (client, _) = run().erase(1).client(Order::Any);
     let answer = error(&client, &call("1", "read", r#","arguments":{"a":1}"#)).await;
     let expected = "`tools/call` `read` was not recorded readably: the request of record #1 cannot be shown, the key to this payload was destroyed";
@@ -300,7 +294,8 @@ async fn what_was_not_recorded_is_an_error_that_says_so() {
 
 #[tokio::test]
 async fn strict_demands_the_recorded_order() {
-    let greeting = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}"#;
+    let greeting =
+        r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}"#;
     let greeted = r#"{"jsonrpc":"2.0","id":0,"result":{"protocolVersion":"2025-11-25"}}"#;
     let (a, b) = (call("1", "a", ""), call("1", "b", ""));
     let run = made(&[
@@ -313,7 +308,10 @@ async fn strict_demands_the_recorded_order() {
     ]);
     let (client, _) = run.client(Order::Recorded);
     let early = error(&client, &b).await.1;
-    assert_eq!(early, "`tools/call` `b` was not recorded here: the run goes on with `tools/call` `a` (record #3)");
+    assert_eq!(
+        early,
+        "`tools/call` `b` was not recorded here: the run goes on with `tools/call` `a` (record #3)"
+    );
     assert_eq!(send(&client, greeting).await, [greeted]);
     assert_eq!(send(&client, &a).await, [result("1", "a")]);
     assert_eq!(send(&client, greeting).await, [greeted], "who connects again does not disturb the order");
