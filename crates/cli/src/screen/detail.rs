@@ -103,23 +103,26 @@ impl Page {
             return;
         }
         let shown = match &held.part {
-            Some(part) if !state.shows_raw => part.as_slice(),
-            _ => held.raw.as_slice(),
+            Some(part) if !state.shows_raw => part,
+            _ => &held.raw,
         };
-        if shown.is_empty() {
+        if shown.bytes == 0 {
             self.lines.push(Line::styled("(nothing was recorded)", self.faint));
             return;
         }
         let (lines, is_whole) = if state.shows_raw {
-            text::plain(shown, LINES)
+            text::plain(&shown.beginning, LINES)
         } else {
-            text::block_of(shown, text::Limits { lines: LINES, width: text::LOOKED_AT, one_line: self.width })
+            text::block_of(
+                &shown.beginning,
+                text::Limits { lines: LINES, width: text::LOOKED_AT, one_line: self.width },
+            )
         };
         for line in lines {
             self.text(&line);
         }
         if !is_whole {
-            let bytes = u64::try_from(shown.len()).unwrap_or(u64::MAX);
+            let bytes = u64::try_from(shown.bytes).unwrap_or(u64::MAX);
             self.lines.push(Line::styled(format!("… of {}", text::size(bytes)), self.faint));
         }
     }
@@ -129,9 +132,9 @@ impl Page {
         let Some((before, index)) = before.and_then(|index| Some((state.detail(index)?, index))) else {
             return;
         };
-        let was = before.rounds.first().and_then(|round| round.asked.part.as_deref());
-        let (Some(was), Some(now)) = (was, round.asked.part.as_deref()) else { return };
-        let Some(changes) = diff::changes(was, now) else { return };
+        let was = before.rounds.first().and_then(|round| round.asked.part.as_ref());
+        let (Some(was), Some(now)) = (was, round.asked.part.as_ref()) else { return };
+        let Some(changes) = diff::changes(&was.beginning, &now.beginning) else { return };
         let seq =
             state.film.scenes.get(index).map(|scene| format!(" (#{})", scene.seq())).unwrap_or_default();
         self.lines.push(Line::raw(""));

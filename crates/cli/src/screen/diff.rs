@@ -16,11 +16,12 @@ pub(super) enum Change {
 pub(super) fn changes(was: &[u8], now: &[u8]) -> Option<Vec<Change>> {
     let (was, now) = (leaves(was)?, leaves(now)?);
     let mut changes: Vec<Change> = Vec::new();
-    for (path, value) in &was {
-        match now.get(path) {
-            None => changes.push(Change::Removed { path: path.clone(), was: value.clone() }),
-            Some(other) if other != value => {
-                changes.push(Change::Changed { path: path.clone(), was: value.clone(), now: other.clone() })
+    for (path, was) in &was {
+        let path = path.clone();
+        match now.get(&path) {
+            None => changes.push(Change::Removed { path, was: was.clone() }),
+            Some(now) if now != was => {
+                changes.push(Change::Changed { path, was: was.clone(), now: now.clone() });
             }
             Some(_) => {}
         }

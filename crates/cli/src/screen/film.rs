@@ -18,6 +18,9 @@ const MAX_DEPTH: usize = 4;
 /// Columns of a scene's name that may ever be shown.
 const TITLE: usize = 80;
 
+/// How much of a message is kept to be shown and compared.
+const KEPT: usize = 1 << 20;
+
 /// What a scene is marked with: a shape, a colour and a word, since none of them reaches everybody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mark {
@@ -280,13 +283,26 @@ pub(super) struct RoundDetail {
     pub(super) answered: Option<Held>,
 }
 
+/// The beginning of a text, and how long it is.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Excerpt {
+    pub(super) beginning: Vec<u8>,
+    pub(super) bytes: usize,
+}
+
+impl Excerpt {
+    fn of(text: &[u8]) -> Excerpt {
+        Excerpt { beginning: text.get(..KEPT).unwrap_or(text).to_vec(), bytes: text.len() }
+    }
+}
+
 /// One message.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Held {
     /// Arguments or params of a request; result or error of an answer.
-    pub(super) part: Option<Vec<u8>>,
-    /// The whole message.
-    pub(super) raw: Vec<u8>,
+    pub(super) part: Option<Excerpt>,
+    /// The message.
+    pub(super) raw: Excerpt,
     /// Why there is nothing to show.
     pub(super) missing: Option<String>,
 }
@@ -312,7 +328,7 @@ impl Held {
             return Held { missing: missing(sealed), ..Held::default() };
         };
         let span = names.iter().find_map(|name| payload.spans.get(*name));
-        let part = span.and_then(|span| payload.body.get(span.clone())).map(<[u8]>::to_vec);
-        Held { part, raw: payload.body.to_vec(), missing: None }
+        let part = span.and_then(|span| payload.body.get(span.clone())).map(Excerpt::of);
+        Held { part, raw: Excerpt::of(&payload.body), missing: None }
     }
 }

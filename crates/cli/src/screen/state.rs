@@ -106,7 +106,8 @@ impl State {
             Event::Reloaded(film) => self.reload(*film),
             Event::Opened(index, detail) => {
                 if self.details.len() >= DETAILS {
-                    self.details.retain(|kept, _| kept.abs_diff(index) < DETAILS / 2);
+                    let shown = [Some(self.selected), self.scene().and_then(|scene| scene.before)];
+                    self.details.retain(|kept, _| shown.contains(&Some(*kept)));
                 }
                 self.details.insert(index, detail);
             }

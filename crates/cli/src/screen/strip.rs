@@ -117,8 +117,8 @@ fn share(part: i64, whole: i64, columns: usize) -> usize {
 
 /// The column of a moment among placed pieces.
 pub(super) fn column_of(placed: &[Placed], at: i64) -> usize {
-    let holds = |each: &&Placed| at <= each.piece.time.end;
-    let Some(Placed { piece, columns }) = placed.iter().find(holds).or(placed.last()) else { return 0 };
+    let after = placed.partition_point(|each| each.piece.time.end < at);
+    let Some(Placed { piece, columns }) = placed.get(after).or(placed.last()) else { return 0 };
     let length = piece.time.end - piece.time.start;
     let inside = share(at - piece.time.start, length, columns.len().saturating_sub(1));
     (columns.start + inside).min(columns.end.saturating_sub(1).max(columns.start))

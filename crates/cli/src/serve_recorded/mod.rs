@@ -67,7 +67,7 @@ pub(crate) async fn run(args: &ServerArgs, named: &str, data: &Path) -> anyhow::
     }
     let opened = index::open(data)?;
     let run = runs::named(&opened.index, named)?;
-    let server = chosen_server(&run, args.server.as_deref())?;
+    let server = chosen_server(&run.servers, args.server.as_deref())?;
     let mut rows = opened.index.of_run(run.run)?;
     rows.retain(|row| row.server.is_none() || row.server == server);
     tell(opened.behind.as_deref(), &run, server.as_deref(), &rows)?;
@@ -86,19 +86,17 @@ pub(crate) async fn run(args: &ServerArgs, named: &str, data: &Path) -> anyhow::
     Ok(0)
 }
 
-fn chosen_server(run: &RunRow, named: Option<&str>) -> anyhow::Result<Option<String>> {
-    let all = || run.servers.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    match (named, run.servers.as_slice()) {
-        (Some(name), servers) if servers.iter().any(|server| server == name) => Ok(Some(name.to_owned())),
+fn chosen_server(called: &[String], named: Option<&str>) -> Result<Option<String>, Mistake> {
+    let all = || called.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    match (named, called) {
+        (Some(name), called) if called.iter().any(|server| server == name) => Ok(Some(name.to_owned())),
         (Some(name), _) => {
-            let text = format!("the run did not call a server `{name}`; it called {}", all());
-            Err(Mistake(text).into())
+            Err(Mistake(format!("the run did not call a server `{name}`; it called {}", all())))
         }
         (None, []) => Ok(None),
         (None, [only]) => Ok(Some(only.clone())),
         (None, _) => {
-            let text = format!("the run called several servers: choose one with `--server`: {}", all());
-            Err(Mistake(text).into())
+            Err(Mistake(format!("the run called several servers; choose one with `--server`: {}", all())))
         }
     }
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 use store::{CallRow, Index, Mode};
 use tokio::sync::mpsc;
 
+use super::chosen_server;
 use super::client::{Client, Ending, Pace, Play};
 use super::place::Order;
 use super::tape::{Tape, single};
@@ -318,4 +319,70 @@ async fn strict_demands_the_recorded_order() {
     assert_eq!(send(&client, &b).await, [result("1", "b")]);
     let late = error(&client, &b).await.1;
     assert_eq!(late, "`tools/call` `b` was not recorded here: the run has ended");
+}
+
+#[tokio::test]
+async fn a_subscription_lasts_until_the_client_leaves() {
+    let meta = |id: &str| format!(r#""_meta":{{"io.modelcontextprotocol/subscriptionId":{id}}}"#);
+    let acknowledged = |id: &str| {
+        format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{{{}}}}}"#,
+            meta(id)
+        )
+    };
+    let listen = r#"{"jsonrpc":"2.0","id":"old","method":"subscriptions/listen","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#;
+    let run = made(&[(Asks(1), listen), (Tells(1), &acknowledged(r#""old""#))]);
+    let (client, _) = run.client(Order::Any);
+    let asked = listen.replace(r#""old""#, "5");
+    let turn = client.take(&single(asked.as_bytes()).unwrap()).unwrap();
+    assert!(client.is_streamed(&turn));
+    let (out, mut messages) = mpsc::channel(16);
+    let playing = tokio::spawn(async move { client.play(&turn, &out).await });
+    assert_eq!(messages.recv().await.as_deref(), Some(acknowledged("5").as_bytes()));
+    assert!(!playing.is_finished());
+    drop(messages);
+    assert!(matches!(playing.await.unwrap(), Ending::Silence));
+}
+
+#[tokio::test]
+async fn an_answer_that_was_http_alone_stays_so() {
+    let mut run = made(&[(Asks(1), &call("1", "read", "")), (Answers(1, Status::Error), "{}")]);
+    run.rows[0].http_status = Some(502);
+    run.payloads.insert(Seq(2), payload(&[], "Bad Gateway", &[]));
+    let (client, _) = run.client(Order::Any);
+    let asked = call("3", "read", "");
+    let turn = client.take(&single(asked.as_bytes()).unwrap()).unwrap();
+    let (out, _messages) = mpsc::channel(16);
+    let Ending::Http { status, body, message } = client.play(&turn, &out).await else { panic!("no HTTP") };
+    assert_eq!((status, body.as_ref()), (502, b"Bad Gateway".as_slice()));
+    assert!(message.starts_with(br#"{"jsonrpc":"2.0","id":3,"error":{"code":-32603,"#), "{message:?}");
+}
+
+#[tokio::test]
+async fn a_cancelled_request_has_no_answer() {
+    let sampling = r#"{"jsonrpc":"2.0","id":77,"method":"sampling/createMessage","params":{}}"#;
+    let ask = call("1", "slow", "");
+    let run = made(&[(Asks(1), &ask), (AsksBack(1), sampling), (Answers(1, OK), &result("1", "done"))]);
+    let (client, _) = run.client(Order::Any);
+    let turn = client.take(&single(ask.as_bytes()).unwrap()).unwrap();
+    let (out, mut messages) = mpsc::channel(16);
+    let (playing, id) = (Arc::clone(&client), turn.id().to_owned());
+    let task = tokio::spawn(async move { playing.play(&turn, &out).await });
+    client.keep(&id, task.abort_handle());
+    assert!(messages.recv().await.is_some(), "it waits for the answer to this");
+    let cancel = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#;
+    assert!(client.take(&single(cancel.as_bytes()).unwrap()).is_none());
+    assert!(task.await.unwrap_err().is_cancelled());
+}
+
+#[test]
+fn one_server_of_several_is_to_be_chosen() {
+    let servers = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let chosen = |called: &[&str], named| chosen_server(&servers(called), named).map_err(|mistake| mistake.0);
+    assert_eq!(chosen(&["a"], None), Ok(Some("a".to_owned())));
+    assert_eq!(chosen(&["a", "b"], Some("b")), Ok(Some("b".to_owned())));
+    let several = "the run called several servers; choose one with `--server`: `a`, `b`";
+    assert_eq!(chosen(&["a", "b"], None), Err(several.to_owned()));
+    let other = "the run did not call a server `c`; it called `a`, `b`";
+    assert_eq!(chosen(&["a", "b"], Some("c")), Err(other.to_owned()));
 }
