@@ -98,8 +98,19 @@ pub(super) struct Turn {
     /// Its id as it was written.
     id: String,
     progress: Option<String>,
-    step: Result<usize, Unrecorded>,
+    step: Step,
     era: Era,
+}
+
+/// What is played for a request.
+#[derive(Debug)]
+enum Step {
+    /// The exchange of this number.
+    Exchange(usize),
+    /// The answer to a `ping` that was not recorded: it asks whether this process lives, not what the server did.
+    Pong,
+    /// An error.
+    Unrecorded(Unrecorded),
 }
 
 /// How a turn ends.
@@ -155,7 +166,7 @@ impl Client {
             Kind::Request { id, .. } => {
                 let stateless = splice::is_stateless(message);
                 let step = self.step(message, stateless);
-                if let Err(unrecorded) = &step {
+                if let Step::Unrecorded(unrecorded) = &step {
                     tracing::warn!(reason = text::visible(&unrecorded.text), "a request has no answer here");
                 }
                 Some(Turn {
@@ -168,22 +179,28 @@ impl Client {
         }
     }
 
-    fn step(&self, message: &Message<'_>, stateless: bool) -> Result<usize, Unrecorded> {
+    fn step(&self, message: &Message<'_>, stateless: bool) -> Step {
         let tape = &self.play.tape;
-        let unknown = |text: String| Unrecorded { code: ErrorCode::METHOD_NOT_FOUND, text };
-        let Some(key) = Key::of(message) else { return Err(unknown("this is no request".to_owned())) };
+        let unknown = |text: String| Step::Unrecorded(Unrecorded { code: ErrorCode::METHOD_NOT_FOUND, text });
+        let Some(key) = Key::of(message) else { return unknown("this is no request".to_owned()) };
+        if key.method == "ping" && !stateless && tape.fitting(&key).is_empty() {
+            return Step::Pong;
+        }
         if !tape.is_of_era(stateless) {
             let (here, there) = if stateless { ("session", "stateless") } else { ("stateless", "session") };
             let asked = key.describe();
-            return Err(unknown(format!(
+            return unknown(format!(
                 "{asked} was not recorded: the run is of the {here} era, this request of the {there} era"
-            )));
+            ));
         }
         let version = match message.kind() {
             Kind::Request { params: Some(params), .. } => Params::of(params).protocol_version(),
             _ => None,
         };
-        lock(&self.place).advance(tape, &key, version.as_deref(), self.play.order)
+        match lock(&self.place).advance(tape, &key, version.as_deref(), self.play.order) {
+            Ok(index) => Step::Exchange(index),
+            Err(unrecorded) => Step::Unrecorded(unrecorded),
+        }
     }
 
     /// Whether the server says something before it answers.
@@ -193,7 +210,10 @@ impl Client {
     }
 
     fn exchange(&self, turn: &Turn) -> Option<&Exchange> {
-        self.play.tape.exchange(*turn.step.as_ref().ok()?)
+        match turn.step {
+            Step::Exchange(index) => self.play.tape.exchange(index),
+            Step::Pong | Step::Unrecorded(_) => None,
+        }
     }
 
     /// Remembers the task that plays a turn, so that the client can cancel it.
@@ -208,8 +228,12 @@ impl Client {
     pub(super) async fn play(&self, turn: &Turn, out: &mpsc::Sender<Bytes>) -> Ending {
         let mut beat = Beat::new(self.play.pace, Instant::now());
         let exchange = match &turn.step {
-            Ok(index) => self.play.tape.exchange(*index),
-            Err(unrecorded) => return turn.error(unrecorded.code, &unrecorded.text),
+            Step::Exchange(index) => self.play.tape.exchange(*index),
+            Step::Pong => {
+                let pong = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{}}}}"#, turn.id);
+                return Ending::Message(pong.into());
+            }
+            Step::Unrecorded(unrecorded) => return turn.error(unrecorded.code, &unrecorded.text),
         };
         let Some(exchange) = exchange else { return Ending::Silence };
         for said in &exchange.inside {

@@ -281,6 +281,8 @@ async fn what_was_not_recorded_is_an_error_that_says_so() {
     ] {
         assert_eq!(error(&client, &text).await, (code, expected.to_owned()));
     }
+    let ping = r#"{"jsonrpc":"2.0","id":"p","method":"ping"}"#;
+    assert_eq!(send(&client, ping).await, [r#"{"jsonrpc":"2.0","id":"p","result":{}}"#]);
     let denied = send(&client, &call("7", "refund", "")).await;
     assert!(denied[0].contains(r#""text":"no refunds for agents"}],"isError":true"#), "{denied:?}");
 
