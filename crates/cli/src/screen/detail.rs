@@ -5,7 +5,8 @@ use ratatui::text::{Line, Span};
 
 use super::diff::{self, Change};
 use super::draw::{faint, mark_style};
-use super::film::{Held, RoundDetail, Scene};
+use super::film::Scene;
+use super::held::{Held, RoundDetail};
 use super::state::State;
 use crate::read::text;
 

@@ -1,7 +1,7 @@
 //! A run as it is shown: its head, and one scene for each call, refusal and one-way message. Pure.
 //!
-//! Invariant: every text here is safe for a terminal; only [`Detail`] holds recorded bytes, which pass through `text`
-//! when they are drawn.
+//! Invariant: every text here is safe for a terminal; recorded bytes are in `held`, and pass through
+//! `text` when they are drawn.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,6 @@ use ledger::{CallId, Seq};
 use store::{CallRow, RowKind, RunRow};
 
 use crate::read::render::outcome;
-use crate::read::replay::{Sealed, missing};
 use crate::read::text;
 
 /// How deep requests inside of requests are indented.
@@ -17,9 +16,6 @@ const MAX_DEPTH: usize = 4;
 
 /// Columns of a scene's name that may ever be shown.
 const TITLE: usize = 80;
-
-/// How much of a message is kept to be shown and compared.
-const KEPT: usize = 1 << 20;
 
 /// What a scene is marked with: a shape, a colour and a word, since none of them reaches everybody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -268,67 +264,4 @@ fn haystack(row: &CallRow) -> String {
     let parts = [&row.server, &row.method, &row.name, &row.args, &row.result, &row.error, &row.reason];
     let texts: Vec<&str> = parts.into_iter().filter_map(|part| part.as_deref()).collect();
     texts.join("\n").to_lowercase()
-}
-
-/// What the records of a scene hold.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Detail {
-    pub(super) rounds: Vec<RoundDetail>,
-}
-
-/// What one round holds, as it crossed.
-#[derive(Debug, Clone, Default)]
-pub(super) struct RoundDetail {
-    pub(super) asked: Held,
-    pub(super) answered: Option<Held>,
-}
-
-/// The beginning of a text, and how long it is.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Excerpt {
-    pub(super) beginning: Vec<u8>,
-    pub(super) bytes: usize,
-}
-
-impl Excerpt {
-    fn of(text: &[u8]) -> Excerpt {
-        Excerpt { beginning: text.get(..KEPT).unwrap_or(text).to_vec(), bytes: text.len() }
-    }
-}
-
-/// One message.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Held {
-    /// Arguments or params of a request; result or error of an answer.
-    pub(super) part: Option<Excerpt>,
-    /// The message.
-    pub(super) raw: Excerpt,
-    /// Why there is nothing to show.
-    pub(super) missing: Option<String>,
-}
-
-impl Detail {
-    /// Opens the payloads of a scene.
-    pub(super) fn of(scene: &Scene, sealed: &dyn Fn(Seq) -> Sealed) -> Detail {
-        let rounds = scene.rounds.iter().map(|round| RoundDetail {
-            asked: Held::of(&sealed(round.asked), &["arguments", "params"]),
-            // A refusal ends with the record that it is.
-            answered: round
-                .answered
-                .filter(|seq| *seq != round.asked)
-                .map(|seq| Held::of(&sealed(seq), &["error", "result"])),
-        });
-        Detail { rounds: rounds.collect() }
-    }
-}
-
-impl Held {
-    fn of(sealed: &Sealed, names: &[&str]) -> Held {
-        let Sealed::Open(payload) = sealed else {
-            return Held { missing: missing(sealed), ..Held::default() };
-        };
-        let span = names.iter().find_map(|name| payload.spans.get(*name));
-        let part = span.and_then(|span| payload.body.get(span.clone())).map(Excerpt::of);
-        Held { part, raw: Excerpt::of(&payload.body), missing: None }
-    }
 }

@@ -8,6 +8,7 @@ mod detail;
 mod diff;
 mod draw;
 mod film;
+mod held;
 mod keys;
 mod state;
 mod strip;
@@ -28,7 +29,8 @@ use ratatui::crossterm::event::{self, Event as Input, KeyEventKind};
 use recorder::Reader;
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::film::{Detail, Film};
+use self::film::Film;
+use self::held::Detail;
 use self::state::{Effect, Event, State};
 use crate::read::{index, replay, runs};
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::film::{Detail, Film, Scene};
+use super::film::{Film, Scene};
+use super::held::Detail;
 use super::keys::{self, Action};
 use super::strip::Strip;
 use crate::read::text;

@@ -11,7 +11,8 @@ use ratatui::style::Color;
 use store::{Index, Mode, RunFilter};
 
 use super::draw::draw;
-use super::film::{Detail, Film};
+use super::film::Film;
+use super::held::Detail;
 use super::state::{Effect, Event, State};
 use crate::read::replay::Sealed;
 use crate::read::tests::made::{Ask, DAY, Log, ORIGIN, SECOND};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ledger::Seq;
 use mcp::era::Era;
-use mcp::error::{ErrorCode, error_response, tool_error_result};
+use mcp::error::{ErrorCode, error_response};
 use mcp::fields::Params;
 use mcp::message::{IdBuf, Kind, Message};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -16,64 +16,21 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::key::Key;
+use super::pace::{Beat, Pace};
 use super::place::{Order, Place, Unrecorded};
 use super::splice::{self, Fitting};
 use super::tape::{End, Exchange, Said, Tape, is_long_lived, single};
+use super::turn::{Ending, Step, Turn};
 use crate::read::text;
 
 /// How long the client may take to answer a request of the server; then the run goes on without.
 const ANSWER: Duration = Duration::from_secs(10 * 60);
-
-/// The least pause between two messages of one exchange, where there was one: a client that reads a notification and the
-/// result together may drop the notification, as the TypeScript SDK does.
-const BREATH: Duration = Duration::from_millis(20);
 
 /// What all clients of a replay share.
 pub(super) struct Play {
     pub(super) tape: Tape,
     pub(super) order: Order,
     pub(super) pace: Pace,
-}
-
-/// How fast the server answers.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Pace {
-    /// At once, but for a breath between two messages.
-    AtOnce,
-    /// As recorded, so many times faster.
-    Recorded { speed: f64 },
-}
-
-/// Where an exchange stands in time.
-#[derive(Debug)]
-struct Beat {
-    pace: Pace,
-    begun: Instant,
-    /// When the server spoke last, in recorded microseconds since the beginning.
-    last: Option<i64>,
-}
-
-impl Beat {
-    fn new(pace: Pace, begun: Instant) -> Beat {
-        Beat { pace, begun, last: None }
-    }
-
-    /// Waits until the server spoke next.
-    async fn reach(&mut self, at: i64) {
-        let last = self.last.replace(at);
-        match (self.pace, last) {
-            (Pace::AtOnce, None) => {}
-            (Pace::AtOnce, Some(last)) => tokio::time::sleep(micros(at - last).min(BREATH)).await,
-            (Pace::Recorded { speed }, _) => {
-                let wait = Duration::try_from_secs_f64(micros(at).as_secs_f64() / speed);
-                tokio::time::sleep_until(self.begun + wait.unwrap_or_default()).await;
-            }
-        }
-    }
-}
-
-fn micros(us: i64) -> Duration {
-    Duration::from_micros(u64::try_from(us).unwrap_or(0))
 }
 
 /// A client: a session over HTTP, or whoever is at the other end of standard input.
@@ -90,38 +47,6 @@ pub(super) struct Client {
     outside: mpsc::Sender<Bytes>,
     /// Turns true when the client will send no more.
     closing: watch::Sender<bool>,
-}
-
-/// A request of the client, and what is to be played for it.
-#[derive(Debug)]
-pub(super) struct Turn {
-    /// Its id as it was written.
-    id: String,
-    progress: Option<String>,
-    step: Step,
-    era: Era,
-}
-
-/// What is played for a request.
-#[derive(Debug)]
-enum Step {
-    /// The exchange of this number.
-    Exchange(usize),
-    /// The answer to a `ping` that was not recorded: it asks whether this process lives, not what the server did.
-    Pong,
-    /// An error.
-    Unrecorded(Unrecorded),
-}
-
-/// How a turn ends.
-#[derive(Debug)]
-pub(super) enum Ending {
-    /// With this message.
-    Message(Bytes),
-    /// With an HTTP response that is no message; the message says the same where there is no HTTP.
-    Http { status: u16, body: Bytes, message: Bytes },
-    /// With nothing: the client has gone.
-    Silence,
 }
 
 impl Client {
@@ -224,30 +149,29 @@ impl Client {
     }
 
     /// Plays a turn: what the server said in its course goes to `out`, in recorded order; then comes the ending, for the
-    /// caller to send.
-    pub(super) async fn play(&self, turn: &Turn, out: &mpsc::Sender<Bytes>) -> Ending {
+    /// caller to send. Without `out` it is the ending alone.
+    pub(super) async fn play(&self, turn: &Turn, out: Option<&mpsc::Sender<Bytes>>) -> Ending {
         let mut beat = Beat::new(self.play.pace, Instant::now());
         let exchange = match &turn.step {
             Step::Exchange(index) => self.play.tape.exchange(*index),
-            Step::Pong => {
-                let pong = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{}}}}"#, turn.id);
-                return Ending::Message(pong.into());
-            }
+            Step::Pong => return turn.pong(),
             Step::Unrecorded(unrecorded) => return turn.error(unrecorded.code, &unrecorded.text),
         };
         let Some(exchange) = exchange else { return Ending::Silence };
-        for said in &exchange.inside {
-            beat.reach(said.at).await;
-            if !self.say(*said, turn, out).await {
+        if let Some(out) = out {
+            for said in &exchange.inside {
+                beat.reach(said.at).await;
+                if !self.say(*said, turn, out).await {
+                    return Ending::Silence;
+                }
+            }
+            if is_long_lived(&exchange.key) {
+                tokio::select! {
+                    () = out.closed() => {}
+                    () = self.closed() => {}
+                }
                 return Ending::Silence;
             }
-        }
-        if is_long_lived(&exchange.key) {
-            tokio::select! {
-                () = out.closed() => {}
-                () = self.closed() => {}
-            }
-            return Ending::Silence;
         }
         beat.reach(exchange.lasted).await;
         self.ending(exchange, turn).await
@@ -358,30 +282,6 @@ impl Client {
 
     fn new_id(&self) -> String {
         (self.last_id.fetch_add(1, Ordering::Relaxed) + 1).to_string()
-    }
-}
-
-impl Turn {
-    /// The request's id as it was written.
-    pub(super) fn id(&self) -> &str {
-        &self.id
-    }
-
-    /// The era of the request.
-    pub(super) fn era(&self) -> Era {
-        self.era
-    }
-
-    fn error(&self, code: ErrorCode, text: &str) -> Ending {
-        Ending::Message(error_response(Some(&self.id), code, text).into())
-    }
-
-    /// As the gateway says it: to a model as a tool's failure, otherwise as an error.
-    fn denied(&self, key: &Key, reason: &str) -> Ending {
-        if key.method == "tools/call" {
-            return Ending::Message(tool_error_result(&self.id, reason, self.era).into());
-        }
-        self.error(ErrorCode::DENIED, reason)
     }
 }
 

@@ -25,10 +25,11 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::body::Body;
-use super::client::{Client, Ending, Play, Turn};
+use super::client::{Client, Play};
 use super::sessions::{SESSION, Sessions, session_id};
 use super::splice;
 use super::tape::single;
+use super::turn::{Ending, Turn};
 
 /// Largest request; the gateway records none that is larger.
 const REQUEST_BYTES: usize = 128 << 20;
@@ -195,10 +196,10 @@ async fn answer(client: &Arc<Client>, frame: &Frame<'_>, headers: &HeaderMap) ->
     }
     let (out, messages) = mpsc::channel(QUEUE);
     for turn in turns {
-        let (client_of_task, out, id) = (Arc::clone(client), out.clone(), turn.id().to_owned());
+        let (client_of_task, out, id) = (Arc::clone(client), out.clone(), turn.id.clone());
         let task = tokio::spawn(async move {
             let begun = Instant::now();
-            match client_of_task.play(&turn, &out).await {
+            match client_of_task.play(&turn, Some(&out)).await {
                 Ending::Message(message) | Ending::Http { message, .. } => {
                     // In the stateless era a client that has gone has cancelled, in the session era it may have.
                     let _ = out.send(message).await;
@@ -214,14 +215,11 @@ async fn answer(client: &Arc<Client>, frame: &Frame<'_>, headers: &HeaderMap) ->
 }
 
 async fn whole(client: &Arc<Client>, turn: Turn) -> Response<Body> {
-    let (era, id) = (turn.era(), turn.id().to_owned());
+    let (era, id) = (turn.era, turn.id.clone());
     let playing = Arc::clone(client);
-    // Nobody reads what a client without an event stream was not to get.
-    let (out, mut unread) = mpsc::channel(QUEUE);
-    tokio::spawn(async move { while unread.recv().await.is_some() {} });
     let task = tokio::spawn(async move {
         let begun = Instant::now();
-        let ending = playing.play(&turn, &out).await;
+        let ending = playing.play(&turn, None).await;
         tokio::spawn(async move { playing.play_after(&turn, begun).await });
         ending
     });

@@ -10,6 +10,7 @@ mod body;
 mod client;
 mod http;
 mod key;
+mod pace;
 mod place;
 mod sessions;
 mod splice;
@@ -17,6 +18,7 @@ mod stdio;
 mod tape;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -26,7 +28,8 @@ use std::sync::Arc;
 use clap::Args;
 use store::{CallRow, RunRow};
 
-use self::client::{Pace, Play};
+use self::client::Play;
+use self::pace::Pace;
 use self::place::Order;
 use self::tape::Tape;
 use crate::read::{Mistake, index, replay, runs, text};

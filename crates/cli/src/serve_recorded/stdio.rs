@@ -12,7 +12,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::client::{Client, Ending, Play, Turn};
+use super::client::{Client, Play};
+use super::turn::{Ending, Turn};
 
 /// Largest line of the client; the gateway records none that is larger.
 const LINE_BYTES: usize = 128 << 20;
@@ -65,10 +66,10 @@ pub(super) async fn serve(play: Arc<Play>) -> anyhow::Result<()> {
 
 fn start(turns: &mut JoinSet<()>, client: &Arc<Client>, turn: Turn, out: &mpsc::Sender<Bytes>) {
     let (client_of_task, out) = (Arc::clone(client), out.clone());
-    let id = turn.id().to_owned();
+    let id = turn.id.clone();
     let task = turns.spawn(async move {
         let begun = Instant::now();
-        let ended = match client_of_task.play(&turn, &out).await {
+        let ended = match client_of_task.play(&turn, Some(&out)).await {
             Ending::Message(message) | Ending::Http { message, .. } => out.send(message).await,
             Ending::Silence => Ok(()),
         };

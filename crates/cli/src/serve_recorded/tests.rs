@@ -10,9 +10,11 @@ use store::{CallRow, Index, Mode};
 use tokio::sync::mpsc;
 
 use super::chosen_server;
-use super::client::{Client, Ending, Pace, Play};
+use super::client::{Client, Play};
+use super::pace::Pace;
 use super::place::Order;
 use super::tape::{Tape, single};
+use super::turn::Ending;
 use crate::read::replay::Sealed;
 use crate::read::tests::made::{Ask, DAY, Log, ORIGIN, payload, run};
 
@@ -124,7 +126,7 @@ async fn send(client: &Arc<Client>, text: &str) -> Vec<String> {
     let playing = {
         let client = Arc::clone(client);
         tokio::spawn(async move {
-            match client.play(&turn, &out).await {
+            match client.play(&turn, Some(&out)).await {
                 Ending::Message(message) | Ending::Http { message, .. } => Some(message),
                 Ending::Silence => None,
             }
@@ -339,7 +341,7 @@ async fn a_subscription_lasts_until_the_client_leaves() {
     let turn = client.take(&single(asked.as_bytes()).unwrap()).unwrap();
     assert!(client.is_streamed(&turn));
     let (out, mut messages) = mpsc::channel(16);
-    let playing = tokio::spawn(async move { client.play(&turn, &out).await });
+    let playing = tokio::spawn(async move { client.play(&turn, Some(&out)).await });
     assert_eq!(messages.recv().await.as_deref(), Some(acknowledged("5").as_bytes()));
     assert!(!playing.is_finished());
     drop(messages);
@@ -355,7 +357,9 @@ async fn an_answer_that_was_http_alone_stays_so() {
     let asked = call("3", "read", "");
     let turn = client.take(&single(asked.as_bytes()).unwrap()).unwrap();
     let (out, _messages) = mpsc::channel(16);
-    let Ending::Http { status, body, message } = client.play(&turn, &out).await else { panic!("no HTTP") };
+    let Ending::Http { status, body, message } = client.play(&turn, Some(&out)).await else {
+        panic!("no HTTP")
+    };
     assert_eq!((status, body.as_ref()), (502, b"Bad Gateway".as_slice()));
     assert!(message.starts_with(br#"{"jsonrpc":"2.0","id":3,"error":{"code":-32603,"#), "{message:?}");
 }
@@ -368,8 +372,8 @@ async fn a_cancelled_request_has_no_answer() {
     let (client, _) = run.client(Order::Any);
     let turn = client.take(&single(ask.as_bytes()).unwrap()).unwrap();
     let (out, mut messages) = mpsc::channel(16);
-    let (playing, id) = (Arc::clone(&client), turn.id().to_owned());
-    let task = tokio::spawn(async move { playing.play(&turn, &out).await });
+    let (playing, id) = (Arc::clone(&client), turn.id.clone());
+    let task = tokio::spawn(async move { playing.play(&turn, Some(&out)).await });
     client.keep(&id, task.abort_handle());
     assert!(messages.recv().await.is_some(), "it waits for the answer to this");
     let cancel = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#;
