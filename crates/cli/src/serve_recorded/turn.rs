@@ -50,7 +50,7 @@ impl Turn {
         Ending::Message(error_response(Some(&self.id), code, text).into())
     }
 
-    /// As the gateway says it: to a model as a tool's failure, otherwise as an error.
+    /// A refusal: of a tool's call as the tool's failure, which models see and SDKs do not throw; otherwise an error.
     pub(super) fn denied(&self, key: &Key, reason: &str) -> Ending {
         if key.method == "tools/call" {
             return Ending::Message(tool_error_result(&self.id, reason, self.era).into());
