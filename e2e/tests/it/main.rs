@@ -16,5 +16,5 @@ mod hostile;
 mod kills;
 mod peers;
 mod receipts;
-mod upstreams;
 mod replayed;
+mod upstreams;
