@@ -3,6 +3,7 @@
 //! What the chores need beyond Rust, Node and Python they install themselves, into `.tools/` of the repository or with
 //! apt-get, once. Each step prints one line with its duration; what a step says itself is shown when it fails.
 
+mod bench;
 mod ci;
 mod demo;
 mod setup;
@@ -20,6 +21,9 @@ const USAGE: &str = "usage: cargo xtask COMMAND
                  --keep leaves the gateway running and says how to point a client at it
   test           install what the tests need, run every test
   ci             what CI runs: format, lints, tidy, licences, tests, docs, end to end
+  bench [--quick] [--million]
+                 measures against a direct connection and writes docs/performance/; --quick takes a minute and writes
+                 to the target folder, --million searches a million calls too
   tidy           architecture arrows, size budgets, names, links
   setup          install what tests and demo need; instant when it is there
 ";
@@ -34,6 +38,7 @@ fn main() -> ExitCode {
         }
         ["test"] => Workspace::open().and_then(|workspace| ci::test(&workspace)),
         ["ci"] => Workspace::open().and_then(|workspace| ci::ci(&workspace)),
+        ["bench", chosen @ ..] => Workspace::open().and_then(|workspace| bench::run(&workspace, chosen)),
         ["tidy"] => Workspace::open().and_then(|workspace| tidy::run(&workspace)),
         ["setup"] => Workspace::open().and_then(|workspace| setup::all(&workspace)),
         _ => {

@@ -6,7 +6,7 @@ use super::Finding;
 use crate::workspace::Crate;
 
 /// What each crate may depend on within the workspace. `cli` wires all; `e2e` and `xtask` see the binary alone.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("mcp", &[]),
     ("ledger", &[]),
     ("recorder", &["ledger"]),
@@ -17,13 +17,14 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("export", &["ledger", "policy", "store"]),
     ("console", &["export", "identity", "ledger", "policy", "store"]),
     ("cli", &["console", "export", "gateway", "identity", "ledger", "mcp", "policy", "recorder", "store"]),
+    ("bench", &["ledger", "recorder", "store"]),
     ("e2e", &[]),
     ("xtask", &[]),
 ];
 
 /// Who alone may depend on what.
 const ALONE: [(&str, &[&str]); 8] = [
-    ("anyhow", &["cli", "xtask"]),
+    ("anyhow", &["bench", "cli", "xtask"]),
     ("cedar-policy", &["policy"]),
     ("clap", &["cli"]),
     ("openidconnect", &["identity"]),
