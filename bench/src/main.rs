@@ -1,4 +1,5 @@
-//! Measures the binary against a direct connection: `bench run …`, started by `cargo xtask bench`.
+//! Measures the binary against a direct connection: `bench run …`, started by `cargo xtask bench`. `bench versus …` compares two
+//! builds, as a change is judged by.
 //!
 //! Three processes take part: this one makes the calls, `bench upstream` answers them, and the gateway stands between. Each
 //! measurement is made with the gateway and without it, in turns, so that a busy machine is busy for both.
@@ -17,6 +18,7 @@ mod run;
 mod scenarios;
 mod targets;
 mod upstream;
+mod versus;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -32,6 +34,8 @@ const USAGE: &str =
 struct Arguments {
     /// The binary under test.
     binary: PathBuf,
+    /// Another one, to compare it with.
+    other: PathBuf,
     /// Where ledgers are made; its disk is the one that is measured.
     folder: PathBuf,
     /// Where the numbers, the table and the picture go.
@@ -59,6 +63,9 @@ fn main() -> ExitCode {
         Some((command, rest)) if command == "run" => {
             parse(rest).and_then(|arguments| in_runtime(run::run(&arguments)))
         }
+        Some((command, rest)) if command == "versus" => {
+            parse(rest).and_then(|arguments| in_runtime(versus::run(&arguments)))
+        }
         _ => Err(anyhow::anyhow!(USAGE)),
     };
     match done {
@@ -77,6 +84,7 @@ fn parse(given: &[String]) -> anyhow::Result<Arguments> {
         let mut path = || rest.next().map(PathBuf::from).context(USAGE);
         match name.as_str() {
             "--binary" => arguments.binary = path()?,
+            "--other" => arguments.other = path()?,
             "--folder" => arguments.folder = path()?,
             "--out" => arguments.out = path()?,
             "--page" => arguments.page = Some(path()?),

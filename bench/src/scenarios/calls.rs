@@ -32,33 +32,62 @@ pub(crate) async fn compare(
         Pace::Full => (4, 5),
         Pace::Quick => (1, 2),
     };
-    let lasts = Duration::from_secs(seconds);
-    let mut syncs = Latencies::default();
-    let (mut direct, mut through) = (Measured::default(), Measured::default());
-    let mut cpu = Cpu::default();
+    let mut comparison = Comparison::new(callers, Duration::from_secs(seconds));
     for _ in 0..turns {
-        syncs.extend(disk::syncs(&gateway.data, Duration::from_secs(1))?);
-        let load = Load { callers, lasts: lasts / 2, bytes: BYTES };
-        direct.add(load::echo(&upstream.target(), load).await?);
-        let before = Cpu::of(gateway)?;
-        let load = Load { callers, lasts, bytes: BYTES };
-        through.add(load::echo(&gateway.target(), load).await?);
-        cpu.under_load += gateway.cpu_micros()? - before.under_load;
-        gateway.settle().await;
-        cpu.add(&Cpu::of(gateway)?, &before);
+        comparison.turn(gateway, upstream).await?;
     }
-    let made = through.made();
-    let each = made as f64;
-    let measured = Calls {
-        callers,
-        sync: syncs.quantiles(),
-        cpu_per_call: cpu.under_load / each,
-        cpu_per_call_settled: cpu.settled / each,
-        cpu_by_thread: cpu.by_thread.into_iter().map(|(name, cpu)| (name, cpu / each)).collect(),
-        direct: side(direct),
-        gateway: side(through),
-    };
-    Ok((measured, made))
+    let made = comparison.through.made();
+    Ok((comparison.finish(), made))
+}
+
+/// What is found turn by turn.
+pub(crate) struct Comparison {
+    callers: usize,
+    lasts: Duration,
+    syncs: Latencies,
+    direct: Measured,
+    through: Measured,
+    cpu: Cpu,
+}
+
+impl Comparison {
+    /// Turns of so many callers, which last so long with the gateway and half of it without.
+    pub(crate) fn new(callers: usize, lasts: Duration) -> Comparison {
+        Comparison {
+            callers,
+            lasts,
+            syncs: Latencies::default(),
+            direct: Measured::default(),
+            through: Measured::default(),
+            cpu: Cpu::default(),
+        }
+    }
+
+    /// The disk alone, the upstream alone, and both behind the gateway.
+    pub(crate) async fn turn(&mut self, gateway: &Gateway, upstream: &Upstream) -> anyhow::Result<()> {
+        let load = Load { callers: self.callers, lasts: self.lasts, bytes: BYTES };
+        self.syncs.extend(disk::syncs(&gateway.data, Duration::from_secs(1))?);
+        self.direct.add(load::echo(&upstream.target(), Load { lasts: self.lasts / 2, ..load }).await?);
+        let before = Cpu::of(gateway)?;
+        self.through.add(load::echo(&gateway.target(), load).await?);
+        self.cpu.under_load += gateway.cpu_micros()? - before.under_load;
+        gateway.settle().await;
+        self.cpu.add(&Cpu::of(gateway)?, &before);
+        Ok(())
+    }
+
+    pub(crate) fn finish(mut self) -> Calls {
+        let each = self.through.made() as f64;
+        Calls {
+            callers: self.callers,
+            sync: self.syncs.quantiles(),
+            cpu_per_call: self.cpu.under_load / each,
+            cpu_per_call_settled: self.cpu.settled / each,
+            cpu_by_thread: self.cpu.by_thread.into_iter().map(|(name, cpu)| (name, cpu / each)).collect(),
+            direct: side(self.direct),
+            gateway: side(self.through),
+        }
+    }
 }
 
 /// From a call's answer, which its durable outcome precedes, to its row in the index.

@@ -23,6 +23,7 @@ mod runs;
 mod scope;
 mod sessions;
 pub mod settings;
+mod sock_diag;
 pub mod tunnel;
 mod upstream;
 
@@ -41,6 +42,7 @@ use crate::declared::Declared;
 use crate::listen::Listeners;
 use crate::listen::guard::Hosts;
 use crate::listen::sse::Streams;
+use crate::peer::Owners;
 use crate::pipeline::Pipeline;
 pub use crate::pipeline::Released;
 use crate::runs::Runs;
@@ -59,6 +61,7 @@ pub struct Gateway {
     runs: Runs,
     streams: Streams,
     declared: Declared,
+    owners: Arc<Owners>,
     hosts: Hosts,
     limits: Limits,
     tls: Option<Arc<rustls::ServerConfig>>,
@@ -142,6 +145,7 @@ impl Gateway {
             runs: Runs::new(recorder),
             streams: Streams::default(),
             declared: Declared::default(),
+            owners: Arc::default(),
             hosts: Hosts::new(&settings.allowed_hosts),
             limits: settings.limits,
             tls: settings.tls,

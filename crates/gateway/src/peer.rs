@@ -5,7 +5,9 @@
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::sock_diag::{self, Socket};
 
 /// The other end of a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -37,20 +39,22 @@ impl Peer {
         Peer { principal: principal(credentials.uid()), process }
     }
 
-    /// The peer of a TCP connection. Reads `/proc`, so it may take milliseconds: call it off the event loop.
-    /// Beyond loopback nothing is known, and the principal is `anonymous`.
-    pub(crate) fn of_address(remote: SocketAddr) -> Peer {
+    /// The peer of a TCP connection between these addresses. Reads `/proc`, so it may take milliseconds: call it off the
+    /// event loop. Beyond loopback nothing is known, and the principal is `anonymous`.
+    pub(crate) fn of_connection(local: SocketAddr, remote: SocketAddr, owners: &Owners) -> Peer {
         if !remote.ip().to_canonical().is_loopback() {
             return Peer { principal: Arc::from("anonymous"), process: Process::Address(remote) };
         }
-        let Some(socket) = socket_of(remote) else {
+        // Their address is ours, seen from the other end.
+        let found = sock_diag::find(remote, local).unwrap_or_else(|_| socket_of(remote));
+        let Some(socket) = found else {
             // Without /proc the listener's own user is the only one that loopback mode is meant for.
             return Peer {
                 principal: principal(rustix::process::getuid().as_raw()),
                 process: Process::Address(remote),
             };
         };
-        let process = owner_of(socket.inode).map_or(Process::Address(remote), |pid| Process::Known {
+        let process = owners.find(socket.inode).map_or(Process::Address(remote), |pid| Process::Known {
             pid,
             started: start_time(pid).unwrap_or(0),
         });
@@ -72,9 +76,31 @@ impl Peer {
     }
 }
 
-struct Socket {
-    uid: u32,
-    inode: u64,
+/// The processes that were found last, tried first: a client has many connections.
+#[derive(Debug, Default)]
+pub(crate) struct Owners {
+    /// Newest last. Locked for single reads and writes.
+    recent: Mutex<Vec<u32>>,
+}
+
+impl Owners {
+    /// Processes that are remembered.
+    const RECENT: usize = 8;
+
+    /// The process that has a socket open, by its inode.
+    fn find(&self, inode: u64) -> Option<u32> {
+        let wanted = format!("socket:[{inode}]");
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let found =
+            recent.into_iter().rev().find(|pid| has_open(*pid, &wanted)).or_else(|| owner_of(&wanted))?;
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.retain(|pid| *pid != found);
+        if recent.len() == Self::RECENT {
+            recent.remove(0);
+        }
+        recent.push(found);
+        Some(found)
+    }
 }
 
 /// Finds the socket whose *local* address is our connection's remote one: the other end of a loopback connection.
@@ -110,15 +136,16 @@ fn proc_address(address: SocketAddr) -> String {
     format!("{words}:{:04X}", address.port())
 }
 
-fn owner_of(inode: u64) -> Option<u32> {
-    let wanted = format!("socket:[{inode}]");
+fn owner_of(wanted: &str) -> Option<u32> {
     fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
         let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
-        let mut descriptors = fs::read_dir(entry.path().join("fd")).ok()?.flatten();
-        descriptors
-            .any(|fd| fs::read_link(fd.path()).is_ok_and(|target| target.as_os_str() == wanted.as_str()))
-            .then_some(pid)
+        has_open(pid, wanted).then_some(pid)
     })
+}
+
+fn has_open(pid: u32, wanted: &str) -> bool {
+    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    descriptors.flatten().any(|fd| fs::read_link(fd.path()).is_ok_and(|target| target.as_os_str() == wanted))
 }
 
 /// Field 22 of `/proc/PID/stat`; the command name before it may hold spaces and brackets.
@@ -145,24 +172,30 @@ mod tests {
 
     #[test]
     fn finds_its_own_process_behind_a_loopback_connection() {
+        let owners = Owners::default();
         for bind in ["127.0.0.1:0", "[::1]:0"] {
             let listener = std::net::TcpListener::bind(bind).expect("loopback");
             let client =
                 std::net::TcpStream::connect(listener.local_addr().expect("bound")).expect("connect");
-            let (_server, remote) = listener.accept().expect("accept");
-            let peer = Peer::of_address(remote);
+            let (server, remote) = listener.accept().expect("accept");
+            let peer = Peer::of_connection(server.local_addr().expect("bound"), remote, &owners);
             assert_eq!(peer.principal, principal(rustix::process::getuid().as_raw()));
             assert!(
                 matches!(peer.process, Process::Known { pid, started } if pid == std::process::id() && started > 0),
                 "{peer:?}"
             );
+            assert_eq!(
+                sock_diag::find(remote, server.local_addr().expect("bound")).ok(),
+                Some(socket_of(remote))
+            );
             drop(client);
         }
+        assert_eq!(*owners.recent.lock().expect("sound"), [std::process::id()]);
     }
 
     #[test]
     fn knows_nothing_of_a_stranger() {
-        let remote: SocketAddr = "192.0.2.7:4711".parse().expect("address");
-        assert_eq!(&*Peer::of_address(remote).principal, "anonymous");
+        let [local, remote] = ["192.0.2.1:80", "192.0.2.7:4711"].map(|text| text.parse().expect("address"));
+        assert_eq!(&*Peer::of_connection(local, remote, &Owners::default()).principal, "anonymous");
     }
 }

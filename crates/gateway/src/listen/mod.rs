@@ -26,7 +26,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::Gateway;
 use crate::listen::reply::Body;
-use crate::peer::Peer;
+use crate::peer::{Owners, Peer};
 use crate::upstream::Link;
 
 /// A TLS handshake that takes longer is given up.
@@ -36,20 +36,20 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Connection {
     origin: Origin,
-    /// Looked up at the first request that needs it: it costs a walk through `/proc`.
+    /// Looked up at the first request that needs it: it costs a look into `/proc`.
     peer: OnceCell<Arc<Peer>>,
 }
 
 /// Where a connection came in.
 #[derive(Debug, Clone, Copy)]
 enum Origin {
-    Tcp(SocketAddr),
+    Tcp { local: SocketAddr, remote: SocketAddr },
     Socket,
 }
 
 impl Connection {
-    fn tcp(remote: SocketAddr) -> Connection {
-        Connection { origin: Origin::Tcp(remote), peer: OnceCell::new() }
+    fn tcp(local: SocketAddr, remote: SocketAddr) -> Connection {
+        Connection { origin: Origin::Tcp { local, remote }, peer: OnceCell::new() }
     }
 
     fn socket(peer: Peer) -> Connection {
@@ -57,10 +57,12 @@ impl Connection {
     }
 
     /// Who is at the other end.
-    pub(crate) async fn peer(&self) -> Arc<Peer> {
+    pub(crate) async fn peer(&self, owners: &Arc<Owners>) -> Arc<Peer> {
         let look_up = || async {
-            let Origin::Tcp(remote) = self.origin else { return Arc::new(Peer::unknown()) };
-            let found = tokio::task::spawn_blocking(move || Peer::of_address(remote)).await;
+            let Origin::Tcp { local, remote } = self.origin else { return Arc::new(Peer::unknown()) };
+            let owners = Arc::clone(owners);
+            let look = move || Peer::of_connection(local, remote, &owners);
+            let found = tokio::task::spawn_blocking(look).await;
             Arc::new(found.unwrap_or_else(|_| Peer::unknown()))
         };
         Arc::clone(self.peer.get_or_init(look_up).await)
@@ -137,7 +139,8 @@ fn attend(gateway: &Arc<Gateway>, accepted: Accepted, watcher: Watcher) {
             Accepted::Tcp(stream, remote) => {
                 // Latency matters more than packet count: messages are small and waited for.
                 let _ = stream.set_nodelay(true);
-                let connection = Connection::tcp(remote);
+                let Ok(local) = stream.local_addr() else { return };
+                let connection = Connection::tcp(local, remote);
                 let Some(tls) = gateway.tls.clone() else {
                     return speak_http(gateway, stream, connection, watcher).await;
                 };
@@ -185,7 +188,7 @@ async fn route(
     connection: &Arc<Connection>,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    if let Origin::Tcp(_) = connection.origin
+    if let Origin::Tcp { .. } = connection.origin
         && let Err(intrusion) = gateway.hosts.check(request.uri(), request.headers())
     {
         return reply::text(StatusCode::FORBIDDEN, &intrusion.to_string());

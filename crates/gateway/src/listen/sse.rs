@@ -51,7 +51,7 @@ pub(crate) async fn open(
         let refused = Refused::unparsed(None, &reason);
         reply::json(refused.status, refused.body)
     };
-    let peer = connection.peer().await;
+    let peer = connection.peer(&gateway.owners).await;
     let upstream = match server.connect().await {
         Ok(upstream) => upstream,
         Err(error) => return refuse(Reason::Link(error)),
@@ -98,7 +98,7 @@ pub(crate) async fn post(
     };
     let id =
         request.uri().query().and_then(|query| query.strip_prefix("session=")).unwrap_or_default().to_owned();
-    let peer = connection.peer().await;
+    let peer = connection.peer(&gateway.owners).await;
     let Some(arrivals) = gateway.streams.find(&id, &peer) else { return refuse(Reason::NoSession) };
     let limits = &gateway.limits;
     match body::read_within(request.into_body(), limits.request_bytes, limits.request_wait).await {

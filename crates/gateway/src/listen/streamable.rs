@@ -61,7 +61,7 @@ async fn post(
             Ok(frame) => frame,
             Err(error) => return refuse(&Refused::unparsed(None, &Reason::Body(error))),
         };
-    let peer = connection.peer().await;
+    let peer = connection.peer(&gateway.owners).await;
     in_exchange(|reply| {
         let exchange = Exchange::new(Arc::clone(gateway), Arc::clone(server), peer, reply);
         exchange.post(parts.headers, frame)
@@ -76,7 +76,7 @@ async fn listen(
     connection: &Arc<Connection>,
     headers: &HeaderMap,
 ) -> Response<Body> {
-    let peer = connection.peer().await;
+    let peer = connection.peer(&gateway.owners).await;
     let session = match find_session(gateway, server, &peer, headers).await {
         Ok(session) => session,
         Err(reason) => return refuse(&Refused::unparsed(None, &reason)),
@@ -96,7 +96,7 @@ async fn end(
     connection: &Arc<Connection>,
     headers: &HeaderMap,
 ) -> Response<Body> {
-    let peer = connection.peer().await;
+    let peer = connection.peer(&gateway.owners).await;
     let Some(id) = session_id(headers) else {
         return refuse(&Refused::unparsed(None, &Reason::NoSession));
     };

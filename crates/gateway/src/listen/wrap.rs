@@ -37,7 +37,7 @@ pub(crate) async fn accept(
             "a server's name is 1 to 64 of a-z, A-Z, 0-9, `-`, `_`, `.`",
         );
     }
-    let peer = connection.peer().await;
+    let peer = connection.peer(&gateway.owners).await;
     let upgrade = hyper::upgrade::on(&mut request);
     let gateway = Arc::clone(gateway);
     let name: Arc<str> = Arc::from(name);
