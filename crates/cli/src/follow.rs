@@ -14,6 +14,9 @@ use crate::read::index::feed;
 /// Between two tries when the index cannot be written.
 const RETRY: Duration = Duration::from_secs(5);
 
+/// Calls come first: what the index lacks under load it makes up for afterwards.
+const YIELDING: i32 = 10;
+
 /// The thread that feeds the index.
 pub(crate) struct Follower {
     thread: JoinHandle<()>,
@@ -40,6 +43,8 @@ impl Follower {
 }
 
 fn follow(data: &Path, mut published: watch::Receiver<u64>) {
+    // Of this thread alone. Refused, it costs the calls some of their processor time and nothing else.
+    let _ = rustix::process::nice(YIELDING);
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else {
         return tracing::error!("the index thread cannot wait; run `tollbook index rebuild`");
     };

@@ -114,30 +114,27 @@ impl PackIndex {
         Ok(bytes)
     }
 
-    /// The digest that stands before a stored blob; none if that is damaged or of another blob.
-    pub(crate) fn declared_digest(&self, entry: &Entry) -> io::Result<Option<Hash>> {
+    /// The digest that stands before a stored blob, none if that is damaged or of another blob; and the one that the blob
+    /// has. Read in bounded memory, a small blob in one step.
+    pub(crate) fn digests(&self, entry: &Entry) -> io::Result<(Option<Hash>, Hash)> {
         let header_bytes = u64::try_from(ENTRY_HEADER_BYTES).map_err(io::Error::other)?;
-        let mut header = [0; ENTRY_HEADER_BYTES];
-        self.file.read_exact_at(&mut header, entry.offset.saturating_sub(header_bytes))?;
-        let declared =
-            entry_header(&header).filter(|(seq, size, _)| (*seq, *size) == (entry.seq, entry.size));
-        Ok(declared.map(|(_, _, digest)| digest))
-    }
-
-    /// The digest of a stored blob, read in bounded memory.
-    pub(crate) fn digest(&self, entry: &Entry) -> io::Result<Hash> {
-        let mut context = Context::new(&SHA256);
-        let mut buffer = vec![0; BUFFER_BYTES];
-        let mut offset = entry.offset;
+        let mut offset = entry.offset.saturating_sub(header_bytes);
         let end = entry.offset.saturating_add(entry.size);
+        let step = |offset: u64| usize::try_from(end - offset).unwrap_or(BUFFER_BYTES).min(BUFFER_BYTES);
+        let mut buffer = vec![0; step(offset)];
+        let mut context = Context::new(&SHA256);
+        self.file.read_exact_at(&mut buffer, offset)?;
+        let (header, first) = buffer.split_at_checked(ENTRY_HEADER_BYTES).unwrap_or_default();
+        let declared = entry_header(header).filter(|(seq, size, _)| (*seq, *size) == (entry.seq, entry.size));
+        context.update(first);
+        offset += u64::try_from(buffer.len()).map_err(io::Error::other)?;
         while offset < end {
-            let step = usize::try_from(end - offset).unwrap_or(BUFFER_BYTES).min(BUFFER_BYTES);
-            let part = buffer.get_mut(..step).unwrap_or_default();
-            self.file.read_exact_at(part, offset)?;
-            context.update(part);
-            offset += u64::try_from(step).map_err(io::Error::other)?;
+            buffer.truncate(step(offset));
+            self.file.read_exact_at(&mut buffer, offset)?;
+            context.update(&buffer);
+            offset += u64::try_from(buffer.len()).map_err(io::Error::other)?;
         }
-        Ok(finish_hash(context))
+        Ok((declared.map(|(_, _, digest)| digest), finish_hash(context)))
     }
 
     fn load_finished(&mut self) -> io::Result<bool> {
@@ -253,7 +250,8 @@ impl PackWriter {
         let mut whole = Vec::new();
         let mut end = HEADER_BYTES;
         for entry in index.entries() {
-            if index.declared_digest(entry)? != Some(index.digest(entry)?) {
+            let (declared, found) = index.digests(entry)?;
+            if declared != Some(found) {
                 break;
             }
             end = entry.offset.saturating_add(entry.size);

@@ -204,16 +204,16 @@ impl Reader {
     /// When it is missing, altered, or does not open.
     pub fn payload(&self, seq: Seq, leaf: &Leaf) -> Result<Option<Payload>, ReadError> {
         let Some(reference) = leaf.blobs.first() else { return Ok(None) };
-        let mut sealed = self.blob(seq)?;
-        if sealed.as_ref().is_none_or(|bytes| Hash::of(bytes) != reference.digest) {
-            // A start after a crash may have cut the pack since this reader looked.
-            lock(&self.packs).forget();
-            sealed = self.blob(seq)?;
-        }
-        let sealed = sealed.ok_or(ReadError::Missing(seq))?;
-        if Hash::of(&sealed) != reference.digest {
-            return Err(ReadError::Altered(seq));
-        }
+        let is_meant = |bytes: &Vec<u8>| Hash::of(bytes) == reference.digest;
+        let sealed = match self.blob(seq)?.filter(is_meant) {
+            Some(sealed) => sealed,
+            None => {
+                // A start after a crash may have cut the pack since this reader looked.
+                lock(&self.packs).forget();
+                let sealed = self.blob(seq)?.ok_or(ReadError::Missing(seq))?;
+                Some(sealed).filter(is_meant).ok_or(ReadError::Altered(seq))?
+            }
+        };
         let mut keystore = lock(&self.keystore);
         let keystore = match &mut *keystore {
             Some(keystore) => keystore,

@@ -22,10 +22,13 @@ const TAG_BYTES: usize = 16;
 const LEVEL: i32 = 1;
 /// Payloads are never larger than this when opened; a blob that expands beyond is not ours.
 const OPENED_BYTES: u64 = 4 << 30;
+/// Payloads that say to be no larger than this are expanded in one step.
+const ONE_STEP_BYTES: u64 = 1 << 20;
 
 thread_local! {
-    /// Compression contexts are dear to make, so each thread keeps one.
+    /// Contexts are dear to make, so each thread keeps one of a sort.
     static COMPRESSOR: RefCell<Option<zstd::bulk::Compressor<'static>>> = const { RefCell::new(None) };
+    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
 }
 
 /// Why a blob does not open.
@@ -101,10 +104,25 @@ pub(crate) fn open(kek: &Kek, sealed: &[u8]) -> Result<Vec<u8>, BlobError> {
 }
 
 fn expand(compressed: &[u8]) -> Result<Vec<u8>, BlobError> {
+    let size = zstd::zstd_safe::get_frame_content_size(compressed).ok().flatten();
+    if let Some(size) = size.filter(|size| *size <= ONE_STEP_BYTES) {
+        return expand_in_one_step(compressed, usize::try_from(size).unwrap_or_default());
+    }
     let decoder = zstd::stream::read::Decoder::new(compressed).map_err(|_| BlobError::Compression)?;
     let mut payload = Vec::new();
     decoder.take(OPENED_BYTES).read_to_end(&mut payload).map_err(|_| BlobError::Compression)?;
     Ok(payload)
+}
+
+fn expand_in_one_step(compressed: &[u8], size: usize) -> Result<Vec<u8>, BlobError> {
+    let expanded = DECOMPRESSOR.with_borrow_mut(|kept| {
+        let decompressor = match kept {
+            Some(decompressor) => decompressor,
+            None => kept.insert(zstd::bulk::Decompressor::new()?),
+        };
+        decompressor.decompress(compressed, size)
+    });
+    expanded.map_err(|_: io::Error| BlobError::Compression)
 }
 
 /// Encrypts what is written to it, chunk by chunk.

@@ -117,10 +117,8 @@ impl Check {
     fn stored_digest(&mut self, seq: Seq, leaf: &Leaf) -> io::Result<Option<Hash>> {
         let Some((pack, entry)) = self.packs.find(seq.0)? else { return Ok(None) };
         let named = leaf.blobs.first().map(|blob| blob.digest);
-        if pack.declared_digest(&entry)? != named {
-            return Ok(Some(Hash([0; 32])));
-        }
-        pack.digest(&entry).map(Some)
+        let (declared, found) = pack.digests(&entry)?;
+        Ok(Some(if declared == named { found } else { Hash([0; 32]) }))
     }
 
     /// Compares the tiles that the leaves so far make with those on disk.
