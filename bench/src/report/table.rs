@@ -91,7 +91,7 @@ fn others(out: &mut String, results: &Results) -> std::fmt::Result {
         };
         writeln!(
             out,
-            "| {size:.0} MiB results, {} callers: median, throughput, peak memory | {} | {}, {} MiB |",
+            "| {size:.0} MiB results, callers: {}, median, throughput, peak memory | {} | {}, {} MiB |",
             bulk.callers,
             rate(bulk.direct.per_second, bulk.direct.latency.p50),
             rate(bulk.gateway.per_second, bulk.gateway.latency.p50),
