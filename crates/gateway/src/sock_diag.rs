@@ -109,7 +109,11 @@ mod tests {
     #[test]
     fn the_kernel_knows_both_ends_and_no_third() {
         for bind in ["127.0.0.1:0", "[::1]:0"] {
-            let listener = TcpListener::bind(bind).expect("loopback");
+            // Some machines have no IPv6.
+            let listener = match TcpListener::bind(bind) {
+                Err(_) if bind.starts_with('[') => continue,
+                bound => bound.expect("loopback"),
+            };
             let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connect");
             let (server, remote) = listener.accept().expect("accept");
             let local = server.local_addr().expect("bound");
