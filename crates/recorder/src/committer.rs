@@ -424,8 +424,9 @@ impl Committer {
         };
         let open = u64::try_from(self.parts.book.calls.len()).unwrap_or(u64::MAX);
         self.parts.shared.open_calls.store(open, Ordering::Relaxed);
-        self.deliver();
+        // Before anyone hears of it: who does finds it counted.
         self.parts.committed.send_replace(position.size);
+        self.deliver();
         self.parts.progress.advance(position);
     }
 

@@ -55,7 +55,10 @@ async fn a_crash_leaves_unknown_outcomes_and_ended_runs() {
 async fn copies_of_a_running_folder_recover() {
     let dir = tempfile::tempdir().unwrap();
     let images = tempfile::tempdir().unwrap();
-    let gateway = run(settings(dir.path()));
+    let mut settings_here = settings(dir.path());
+    // No segment is retired while it is copied.
+    settings_here.limits.segment_bytes = 1 << 20;
+    let gateway = run(settings_here);
     let session = gateway.begin().await;
     for image in 0..8 {
         gateway.call(session, crate::support::noise(700)).await;
