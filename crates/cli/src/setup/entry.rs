@@ -113,7 +113,10 @@ fn program(node: &Node, command: &Node) -> Entry {
 
 /// The name and the server's own command line of `tollbook [--data DIR] wrap --server NAME … -- LINE`.
 fn unwrap(command: &str, args: &[String]) -> Option<(String, Vec<String>)> {
-    if Path::new(command).file_stem()? != "tollbook" {
+    let program = Path::new(command);
+    // Whatever name this binary was installed under.
+    let is_this = || std::env::current_exe().is_ok_and(|this| this == program);
+    if program.file_stem()? != "tollbook" && !is_this() {
         return None;
     }
     let mut rest = args.iter().map(String::as_str);
