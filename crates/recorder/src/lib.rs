@@ -47,3 +47,11 @@ pub use settings::{Limits, Settings, SpaceProbe};
 pub use start::{Recovered, Shutdown, ShutdownError, StartError, Started, start};
 pub use verify::verify_folder;
 pub use wal::scan::WalError;
+
+/// Reads bytes as a disk may give them: for fuzzing alone.
+#[cfg(fuzzing)]
+pub fn fuzzed(bytes: &[u8]) {
+    let _ = wal::layout::read_frame(bytes);
+    let _ = wal::layout::SegmentHeader::decode(bytes);
+    let _ = pack::parse_index(bytes);
+}

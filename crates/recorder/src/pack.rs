@@ -357,7 +357,7 @@ fn encode_index(entries: &[Entry]) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn parse_index(bytes: &[u8]) -> Option<Vec<Entry>> {
+pub(crate) fn parse_index(bytes: &[u8]) -> Option<Vec<Entry>> {
     let (checked, crc) = bytes.split_at_checked(bytes.len().checked_sub(4)?)?;
     let mut input = Input::new(checked);
     let mark = input.u32()?;

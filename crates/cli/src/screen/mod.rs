@@ -132,22 +132,22 @@ fn copy(text: &str) -> std::io::Result<()> {
     out.flush()
 }
 
-/// Turns true at a signal that would otherwise end the process with the terminal as it is.
+/// Turns true at a signal that would otherwise end the process with the terminal as it is. A hang-up is left to end it: the
+/// terminal is gone then, and waiting for its keys would never end.
 fn stopped_by_signal() -> anyhow::Result<Arc<AtomicBool>> {
     let stopped = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&stopped);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    let kinds = [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt()];
+    let kinds = [SignalKind::terminate(), SignalKind::interrupt()];
     let mut signals = {
         let _context = runtime.enter();
         kinds.map(signal).into_iter().collect::<Result<Vec<_>, _>>().context("cannot receive signals")?
     };
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         runtime.block_on(async move {
-            if let [terminate, hangup, interrupt] = signals.as_mut_slice() {
+            if let [terminate, interrupt] = signals.as_mut_slice() {
                 tokio::select! {
                     _ = terminate.recv() => {}
-                    _ = hangup.recv() => {}
                     _ = interrupt.recv() => {}
                 }
             }
