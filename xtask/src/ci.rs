@@ -24,9 +24,9 @@ pub(crate) fn ci(workspace: &Workspace) -> anyhow::Result<()> {
         "licences and bans",
         &mut cargo(&["deny", "--log-level", "error", "check", "licenses", "bans", "sources"]),
     )?;
-    unit_tests(workspace, &mut steps)?;
     let mut doc = cargo(&["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"]);
     steps.quiet("documentation", doc.env("RUSTDOCFLAGS", "-D warnings"))?;
+    unit_tests(workspace, &mut steps)?;
     end_to_end(workspace, &mut steps)?;
     steps.finish("ci");
     Ok(())

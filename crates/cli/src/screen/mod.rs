@@ -1,6 +1,6 @@
 //! `tollbook replay RUN` on a terminal: the run as a film that can be stepped through and played.
 //!
-//! [`state`] is what is shown and how keys change it, [`film`] what the index and the ledger say, [`draw`] and
+//! [`state`] is what is shown and how keys change it, [`mod@film`] what the index and the ledger say, [`mod@draw`] and
 //! [`detail`] put it on the screen; all of them are pure. This file has the terminal, the clock and the ledger. The
 //! terminal is given back however this ends: by a key, a signal, an error or a panic.
 
