@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 async fn messages_and_connections() {
     let upstream = Upstream::start(echo).await;
     let folder = tempfile::tempdir().expect("a folder");
-    let servers = format!("[limits]\nrequest_seconds = 2\n[servers.s]\nurl = \"{}\"\n", upstream.url);
+    let servers = format!("[limits]\nrequest_seconds = 5\n[servers.s]\nurl = \"{}\"\n", upstream.url);
     let gateway = Gateway::start(folder.path(), &servers);
     let table = tokio::task::spawn_blocking(move || {
         let mut table = String::new();

@@ -10,7 +10,7 @@ use e2e::scripted::{Act, begin_events, event, hold, respond, start};
 use expect_test::expect;
 use serde_json::Value;
 
-const LIMITS: &str = "[limits]\nanswer_seconds = 1\nsilence_seconds = 1\nmessage_bytes = 65536\n";
+const LIMITS: &str = "[limits]\nanswer_seconds = 3\nsilence_seconds = 3\nmessage_bytes = 65536\n";
 const RESULT: &str = r#"{"jsonrpc":"2.0","id":7,"result":{"content":[]}}"#;
 const NOTE: &str =
     r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"x"}}"#;
