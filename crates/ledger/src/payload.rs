@@ -5,12 +5,14 @@
 //! key destroys the secret, and the digests that remain cannot be linked to anything.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::ops::Range;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use aws_lc_rs::hmac;
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{GeneralPurpose, URL_SAFE_NO_PAD};
+use base64::write::EncoderWriter;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -51,27 +53,8 @@ pub struct PayloadError(&'static str);
 impl Payload {
     /// The bytes that get sealed: header length (32 bits, little-endian), header, body.
     pub fn encode(&self) -> Vec<u8> {
-        let mut header = String::with_capacity(512);
-        let mut object = Object::begin(&mut header);
-        object.with("fields", |out| {
-            let mut fields = Object::begin(out);
-            self.fields.iter().for_each(|(name, value)| fields.raw(name, value));
-            fields.end();
-        });
-        object.plain("secret", URL_SAFE_NO_PAD.encode(self.secret));
-        object.with("spans", |out| {
-            let mut spans = Object::begin(out);
-            for (name, span) in &self.spans {
-                spans.raw(name, &format!("[{},{}]", span.start, span.end));
-            }
-            spans.end();
-        });
-        object.number("v", VERSION);
-        object.end();
-        let mut bytes = Vec::with_capacity(4 + header.len() + self.body.len());
-        let length = u32::try_from(header.len()).unwrap_or(u32::MAX);
-        bytes.extend_from_slice(&length.to_le_bytes());
-        bytes.extend_from_slice(header.as_bytes());
+        let mut bytes = encode_head(&self.secret, &self.fields, &self.spans);
+        bytes.reserve_exact(self.body.len());
         bytes.extend_from_slice(&self.body);
         bytes
     }
@@ -105,12 +88,9 @@ impl Payload {
 
     /// The sorted digests that the leaf carries: of each field, each span, and the body.
     pub fn commitments(&self) -> Vec<Hash> {
-        let salts = Salts::new(&self.secret);
-        let mut digests: Vec<Hash> =
-            self.values().map(|(name, value)| Hash::of(salts.disclosure(name, value).as_bytes())).collect();
-        digests.push(Hash::of(salts.disclosure(BODY, &self.body_value(&salts)).as_bytes()));
-        digests.sort_unstable();
-        digests
+        let mut commitment = Commitment::begin(&self.secret, &self.fields, &self.spans);
+        commitment.push(&self.body);
+        commitment.finish()
     }
 
     /// The disclosure of a field, a span, or [`BODY`]: give it to somebody, and they can check that value against the leaf
@@ -138,23 +118,121 @@ impl Payload {
         self.fields.keys().chain(self.spans.keys()).map(String::as_str)
     }
 
-    fn values(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.names().filter_map(|name| Some((name, self.value(name)?)))
-    }
-
     fn span(&self, name: &str) -> Option<&str> {
         let part = self.body.get(self.spans.get(name)?.clone())?;
         std::str::from_utf8(part).ok()
     }
 
-    /// Digest and length of the body. The digest is salted like the rest: an unsalted one would let anybody who guesses a
-    /// body confirm the guess, even after the key is destroyed.
     fn body_value(&self, salts: &Salts) -> String {
-        let mut context = Context::new(&SHA256);
-        context.update(&salts.of("body:bytes"));
-        context.update(&self.body);
-        let digest = Hash::from_digest(&context.finish());
-        format!(r#"{{"sha256":"{digest}","size":{}}}"#, self.body.len())
+        let mut digest = salts.body_digest();
+        digest.update(&self.body);
+        body_value(digest, self.body.len())
+    }
+}
+
+/// What stands before the body in [`Payload::encode`], for a body that is given in pieces.
+pub fn encode_head(secret: &[u8; 32], fields: &Fields, spans: &Spans) -> Vec<u8> {
+    let mut header = String::with_capacity(512);
+    let mut object = Object::begin(&mut header);
+    object.with("fields", |out| {
+        let mut object = Object::begin(out);
+        fields.iter().for_each(|(name, value)| object.raw(name, value));
+        object.end();
+    });
+    object.plain("secret", URL_SAFE_NO_PAD.encode(secret));
+    object.with("spans", |out| {
+        let mut object = Object::begin(out);
+        for (name, span) in spans {
+            object.raw(name, &format!("[{},{}]", span.start, span.end));
+        }
+        object.end();
+    });
+    object.number("v", VERSION);
+    object.end();
+    let length = u32::try_from(header.len()).unwrap_or(u32::MAX);
+    [length.to_le_bytes().as_slice(), header.as_bytes()].concat()
+}
+
+fn body_value(digest: Context, size: usize) -> String {
+    format!(r#"{{"sha256":"{}","size":{size}}}"#, Hash::from_digest(&digest.finish()))
+}
+
+/// The commitments of a payload whose body is given in pieces: [`Payload::commitments`] in bounded memory.
+pub struct Commitment {
+    salts: Salts,
+    digests: Vec<Hash>,
+    spans: Vec<SpanDigest>,
+    body: Context,
+    size: usize,
+}
+
+/// The disclosure of one span under way.
+struct SpanDigest {
+    span: Range<usize>,
+    encoder: EncoderWriter<'static, GeneralPurpose, Digested>,
+}
+
+impl Commitment {
+    /// Commits to the fields, and begins with the spans and the body. Spans beyond the body's end are committed to as far as
+    /// the body goes.
+    pub fn begin(secret: &[u8; 32], fields: &Fields, spans: &Spans) -> Commitment {
+        let salts = Salts::new(secret);
+        let digests =
+            fields.iter().map(|(name, value)| Hash::of(salts.disclosure(name, value).as_bytes())).collect();
+        let spans = spans.iter().map(|(name, span)| SpanDigest::begin(&salts, name, span.clone())).collect();
+        Commitment { digests, spans, body: salts.body_digest(), size: 0, salts }
+    }
+
+    /// Takes the body's next piece.
+    pub fn push(&mut self, piece: &[u8]) {
+        let end = self.size.saturating_add(piece.len());
+        for SpanDigest { span, encoder } in &mut self.spans {
+            let begin = span.start.max(self.size) - self.size;
+            let part = begin..span.end.min(end).saturating_sub(self.size);
+            // What a digest takes in cannot fail.
+            let _ = encoder.write_all(piece.get(part).unwrap_or_default());
+        }
+        self.body.update(piece);
+        self.size = end;
+    }
+
+    /// The sorted digests.
+    pub fn finish(self) -> Vec<Hash> {
+        let Commitment { salts, mut digests, spans, body, size } = self;
+        digests.extend(spans.into_iter().map(SpanDigest::finish));
+        digests.push(Hash::of(salts.disclosure(BODY, &body_value(body, size)).as_bytes()));
+        digests.sort_unstable();
+        digests
+    }
+}
+
+impl SpanDigest {
+    fn begin(salts: &Salts, name: &str, span: Range<usize>) -> SpanDigest {
+        let mut encoder = EncoderWriter::new(Digested(Context::new(&SHA256)), &URL_SAFE_NO_PAD);
+        // As above.
+        let _ = encoder.write_all(salts.disclosure_head(name).as_bytes());
+        SpanDigest { span, encoder }
+    }
+
+    fn finish(mut self) -> Hash {
+        // As above.
+        let _ = self.encoder.write_all(b"]");
+        let Digested(context) = self.encoder.finish().unwrap_or_else(|_| Digested(Context::new(&SHA256)));
+        Hash::from_digest(&context.finish())
+    }
+}
+
+/// A digest that is written to.
+struct Digested(Context);
+
+impl Write for Digested {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
@@ -185,16 +263,31 @@ impl Salts {
         salt
     }
 
+    /// The digest of a body, begun. It is salted like the rest: an unsalted one would let anybody who guesses a body confirm
+    /// the guess, even after the key is destroyed.
+    fn body_digest(&self) -> Context {
+        let mut context = Context::new(&SHA256);
+        context.update(&self.of("body:bytes"));
+        context
+    }
+
     /// RFC 9901 §4.2.1.
     fn disclosure(&self, name: &str, value: &str) -> String {
-        let mut array = String::with_capacity(value.len() + name.len() + 32);
+        let mut array = self.disclosure_head(name);
+        array.reserve_exact(value.len() + 1);
+        array.push_str(value);
+        array.push(']');
+        URL_SAFE_NO_PAD.encode(array)
+    }
+
+    /// What stands before the value.
+    fn disclosure_head(&self, name: &str) -> String {
+        let mut array = String::with_capacity(name.len() + 32);
         array.push('[');
         push_string(&mut array, &URL_SAFE_NO_PAD.encode(self.of(name)));
         array.push(',');
         push_string(&mut array, name);
         array.push(',');
-        array.push_str(value);
-        array.push(']');
-        URL_SAFE_NO_PAD.encode(array)
+        array
     }
 }

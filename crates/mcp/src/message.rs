@@ -181,6 +181,9 @@ pub enum ParseError {
     /// JSON, but no JSON-RPC 2.0 message.
     #[error("not a JSON-RPC 2.0 message: {0}")]
     NotJsonRpc(&'static str),
+    /// More members or longer keys than any message of MCP has; only large messages are judged so.
+    #[error("the message has too many members or too long a key")]
+    TooManyMembers,
     /// A batch without elements.
     #[error("a batch may not be empty")]
     EmptyBatch,

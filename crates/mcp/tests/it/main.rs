@@ -13,6 +13,8 @@ mod header;
 #[cfg(test)]
 mod methods;
 #[cfg(test)]
+mod outline;
+#[cfg(test)]
 mod parse;
 #[cfg(test)]
 mod random;

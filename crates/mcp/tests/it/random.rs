@@ -38,7 +38,7 @@ fn is_a_slice_of(text: &str, message: &Message<'_>) {
 }
 
 /// Texts that come near to messages: pieces of JSON in any order.
-fn near_messages() -> impl Strategy<Value = String> {
+pub fn near_messages() -> impl Strategy<Value = String> {
     let piece = prop::sample::select(vec![
         "{",
         "}",
@@ -73,7 +73,7 @@ fn near_messages() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
 }
 
-fn any_value() -> impl Strategy<Value = Value> {
+pub fn any_value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
