@@ -3,16 +3,16 @@
 //! Only names and structure are picked out; the message itself is kept whole, as the body. Headers come from an
 //! allow-list, so no credential can enter by them.
 
-use bytes::Bytes;
 use http::StatusCode;
 use ledger::Status;
 use ledger::payload::{Fields, Spans};
-use mcp::fields::{Params, ResultView, span_of};
+use mcp::fields::{Params, ResultView};
 use mcp::message::{Answer, Kind, Message};
 use mcp::method::{Method, Target};
-use recorder::{Account, Note, Outcome};
+use recorder::{Account, Body, Note, Outcome};
 use serde_json::value::RawValue;
 
+use crate::content::Content;
 use crate::listen::guard;
 use crate::pipeline::Sent;
 use crate::scope::Scope;
@@ -58,13 +58,14 @@ pub(crate) fn of_message(scope: &Scope, message: &Message<'_>, sent: &Sent<'_>) 
     if let Kind::Request { method, params, .. } | Kind::Notification { method, params } = message.kind() {
         fields.insert("method".into(), json_text(method));
         if let Some(params) = params {
-            add_params(&mut fields, &mut spans, message, method, params);
+            add_params(&mut fields, method, params);
+            spans = spans_of(message, params, sent.content);
         }
     }
     if let Kind::Request { id, .. } = message.kind() {
         fields.insert("id".into(), id.raw().to_owned());
     }
-    account(scope, fields, spans, body_of(message, sent.bytes))
+    account(scope, fields, spans, sent.content.body_of(message))
 }
 
 /// The account of a server's notification within a call.
@@ -74,11 +75,11 @@ pub(crate) fn of_note(scope: &Scope, message: &Message<'_>, sent: &Sent<'_>) -> 
 }
 
 /// The account of bytes that are no message.
-pub(crate) fn of_bytes(scope: &Scope, side: Side, bytes: &Bytes) -> Account {
-    account(scope, of_scope(scope, side), Spans::new(), bytes.clone())
+pub(crate) fn of_unparsed(scope: &Scope, side: Side, content: &Content) -> Account {
+    account(scope, of_scope(scope, side), Spans::new(), content.body())
 }
 
-fn account(scope: &Scope, fields: Fields, spans: Spans, body: Bytes) -> Account {
+fn account(scope: &Scope, fields: Fields, spans: Spans, body: Body) -> Account {
     Account {
         run: scope.run,
         call: None,
@@ -113,13 +114,7 @@ fn of_scope(scope: &Scope, side: Side) -> Fields {
     fields
 }
 
-fn add_params(
-    fields: &mut Fields,
-    spans: &mut Spans,
-    message: &Message<'_>,
-    method: &str,
-    params: &RawValue,
-) {
+fn add_params(fields: &mut Fields, method: &str, params: &RawValue) {
     let view = Params::of(params);
     let name = match Method::of(method).map(|method| method.target) {
         Some(Target::Tool | Target::Prompt) => view.name(),
@@ -138,10 +133,15 @@ fn add_params(
     if !trace.is_empty() {
         fields.insert("trace".into(), format!("{{{}}}", trace.join(",")));
     }
-    spans.insert("params".into(), span_of(message.raw(), params.get()));
-    if let Some(arguments) = view.arguments() {
-        spans.insert("arguments".into(), span_of(message.raw(), arguments.get()));
-    }
+}
+
+fn spans_of(message: &Message<'_>, params: &RawValue, content: &Content) -> Spans {
+    let arguments = Params::of(params).arguments();
+    let parts = [("params", Some(params)), ("arguments", arguments)];
+    let spans = parts
+        .into_iter()
+        .filter_map(|(name, part)| Some((name.to_owned(), content.span(message, name, part?.get())?)));
+    spans.collect()
 }
 
 /// How a response ends its call.
@@ -160,21 +160,17 @@ pub(crate) fn of_answer(message: &Message<'_>, answer: &Answer<'_>, sent: &Sent<
             ("result", *result, status)
         }
     };
-    let spans = Spans::from([(name.to_owned(), span_of(message.raw(), value.get()))]);
-    Outcome { status, fields: Fields::new(), spans, body: body_of(message, sent.bytes) }
+    let span = sent.content.span(message, name, value.get());
+    let spans = span.map(|span| (name.to_owned(), span)).into_iter().collect();
+    Outcome { status, fields: Fields::new(), spans, body: sent.content.body_of(message) }
 }
 
 /// The end of a call that no response ended.
-pub(crate) fn of_end(status: Status, reason: &str, http_status: Option<StatusCode>, body: Bytes) -> Outcome {
+pub(crate) fn of_end(status: Status, reason: &str, http_status: Option<StatusCode>, body: Body) -> Outcome {
     let mut fields = Fields::new();
     fields.insert("reason".into(), json_text(reason));
     if let Some(status) = http_status {
         fields.insert("http_status".into(), status.as_u16().to_string());
     }
     Outcome { status, fields, spans: Spans::new(), body }
-}
-
-/// The message's own bytes, shared with its frame.
-fn body_of(message: &Message<'_>, frame: &Bytes) -> Bytes {
-    frame.slice_ref(message.raw().as_bytes())
 }

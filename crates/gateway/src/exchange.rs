@@ -17,6 +17,7 @@ use mcp::message::{Frame, IdBuf};
 use crate::Gateway;
 use crate::account::Side;
 use crate::bridge::{self, Bridge};
+use crate::content::Content;
 use crate::intake::Intake;
 use crate::listen::reply::Reply;
 use crate::listen::streamable::{self, event_stream_headers, has_media_type, session_id};
@@ -53,10 +54,11 @@ impl Exchange {
 
     /// A POST: admits the frame, forwards it, follows the answer.
     pub(crate) async fn post(mut self, headers: HeaderMap, bytes: Bytes) {
-        let frame = match mcp::message::parse(&bytes) {
+        let content = Content::Small(bytes.clone());
+        let frame = match content.parse() {
             Ok(frame) => frame,
             Err(error) => {
-                let refused = self.gateway.refuse_unparsed(&self.server, &self.peer, &bytes, error).await;
+                let refused = self.gateway.refuse_unparsed(&self.server, &self.peer, &content, error).await;
                 return self.refuse(&refused);
             }
         };
@@ -65,17 +67,17 @@ impl Exchange {
             Err(reason) => {
                 let refused = self
                     .gateway
-                    .refuse_frame(&self.server, &self.peer, (&bytes, &frame, &headers), reason)
+                    .refuse_frame(&self.server, &self.peer, (&content, &frame, &headers), reason)
                     .await;
                 return self.refuse(&refused);
             }
         };
-        let sent = Sent { side: Side::Client, bytes: &bytes, frame: &frame, headers: Some(&headers) };
+        let sent = Sent { side: Side::Client, content: &content, frame: &frame, headers: Some(&headers) };
         let requests = bridge::requests_of(&frame);
         // Over a stream of messages the answers come to the session, over HTTP to this exchange.
         let exchange = matches!(self.server.link, Link::Http(_)).then_some(&mut self.pending);
         let route = Route { scope: &place.scope, exchange };
-        let released = match self.gateway.pipeline.carry(route, sent).await {
+        let released = match self.gateway.pipeline.carry(route, sent, &bytes).await {
             Ok(released) => released,
             Err(refused) => {
                 self.refuse(&refused);
@@ -252,21 +254,47 @@ impl Exchange {
     }
 
     async fn follow_whole(&mut self, place: &Place, status: StatusCode, headers: HeaderMap, body: Incoming) {
-        let limits = &self.gateway.limits;
-        let bytes = match body::read(body, limits.message_bytes, limits.silence).await {
-            Ok(bytes) => bytes,
-            Err(body::BodyError::TooLarge) => {
-                return self.fail(&Reason::Answer("it is larger than the limit")).await;
-            }
-            Err(_) => return self.fail(&Reason::Answer("it ended early")).await,
+        let gateway = Arc::clone(&self.gateway);
+        let answer = match gateway.answers.read(body, &gateway.limits).await {
+            Ok(answer) => answer,
+            Err(error) => return self.fail(&Reason::Whole(error)).await,
         };
-        let pipeline = Arc::clone(&self.gateway.pipeline);
-        match pipeline.settle_whole(&place.scope, &mut self.pending, status, &bytes).await {
+        let content = &answer.content;
+        match gateway.pipeline.settle_whole(&place.scope, &mut self.pending, status, content).await {
             Ok(released) => {
-                self.learn_tools(place, &bytes);
-                self.reply.whole(status, headers, released.frame().clone());
+                if let Content::Small(bytes) = content {
+                    self.learn_tools(place, bytes);
+                }
+                // A slow client keeps nobody else's large answer waiting.
+                drop(answer);
+                self.reply_whole(status, headers, released.into_body()).await;
             }
             Err(refused) => self.refuse(&refused),
+        }
+    }
+
+    async fn reply_whole(&mut self, status: StatusCode, mut headers: HeaderMap, body: recorder::Body) {
+        if let recorder::Body::Memory(bytes) = body {
+            return self.reply.whole(status, headers, bytes);
+        }
+        // With its length said, a body that breaks off is not taken for a whole one.
+        headers.insert(header::CONTENT_LENGTH, header::HeaderValue::from(body.len()));
+        self.reply.start(status, headers);
+        let mut pieces = body.pieces();
+        loop {
+            let step = tokio::task::spawn_blocking(move || (pieces.next(), pieces)).await;
+            let Ok((Some(piece), after)) = step else { return };
+            pieces = after;
+            match piece {
+                Ok(piece) => {
+                    if !self.reply.part(piece).await {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    return tracing::error!(%error, "a large answer was recorded, but cannot be passed on");
+                }
+            }
         }
     }
 
@@ -343,7 +371,7 @@ impl Exchange {
                 self.pending.keep(Side::Client, id.clone(), call);
             }
         }
-        self.gateway.pipeline.fail_all(&mut self.pending, reason, &Bytes::new()).await;
+        self.gateway.pipeline.fail_all(&mut self.pending, reason, recorder::Body::default()).await;
         self.tell(&Refused::requests(waiting, reason)).await;
     }
 
@@ -396,7 +424,8 @@ impl Exchange {
 
     /// Closes what is open as failed and tells the client.
     async fn fail(&mut self, reason: &Reason) {
-        let failed = self.gateway.pipeline.fail_all(&mut self.pending, reason, &Bytes::new()).await;
+        let failed =
+            self.gateway.pipeline.fail_all(&mut self.pending, reason, recorder::Body::default()).await;
         self.tell(&failed).await;
     }
 

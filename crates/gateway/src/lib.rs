@@ -8,6 +8,7 @@
 mod account;
 mod bridge;
 mod clock;
+mod content;
 mod decide;
 mod declared;
 mod duplex;
@@ -48,6 +49,7 @@ pub use crate::pipeline::Released;
 use crate::runs::Runs;
 use crate::settings::{Limits, Settings};
 use crate::upstream::Server;
+use crate::upstream::answer::Answers;
 pub use crate::upstream::http::{ClientError, HttpUpstream, Unreachable};
 
 /// How often idle runs are looked for.
@@ -61,6 +63,7 @@ pub struct Gateway {
     runs: Runs,
     streams: Streams,
     declared: Declared,
+    answers: Answers,
     owners: Arc<Owners>,
     hosts: Hosts,
     limits: Limits,
@@ -142,6 +145,7 @@ impl Gateway {
         let gateway = Gateway {
             pipeline: Arc::new(Pipeline::new(recorder.clone(), clerk, settings.receipts)),
             servers,
+            answers: Answers::new(recorder.clone()),
             runs: Runs::new(recorder),
             streams: Streams::default(),
             declared: Declared::default(),

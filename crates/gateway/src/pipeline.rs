@@ -13,10 +13,11 @@ use ledger::{CallId, Status};
 use mcp::fields::Params;
 use mcp::message::{Answer, Frame, IdBuf, Kind, Message};
 use mcp::mrtr::Leg;
-use recorder::{Account, Cleared, Clerk, Receipt, Recorder, faults};
+use recorder::{Account, Body, Cleared, Clerk, Receipt, Recorder, faults};
 
 use crate::account::{self, Side};
 use crate::clock;
+use crate::content::Content;
 use crate::decide::Decider;
 use crate::refusal::{Reason, Refused};
 use crate::rounds::Rounds;
@@ -36,7 +37,7 @@ pub(crate) struct Pipeline {
 #[derive(Clone, Copy)]
 pub(crate) struct Sent<'a> {
     pub(crate) side: Side,
-    pub(crate) bytes: &'a Bytes,
+    pub(crate) content: &'a Content,
     pub(crate) frame: &'a Frame<'a>,
     pub(crate) headers: Option<&'a HeaderMap>,
 }
@@ -59,24 +60,48 @@ impl Released {
     }
 }
 
+/// A response body that may leave the gateway, however large: what it says is in the ledger. Only this file makes one.
+#[derive(Debug)]
+pub(crate) struct ReleasedBody {
+    body: Body,
+}
+
+impl ReleasedBody {
+    /// What to send.
+    pub(crate) fn into_body(self) -> Body {
+        self.body
+    }
+}
+
 impl Pipeline {
     pub(crate) fn new(recorder: Recorder, clerk: Clerk, receipts: Receipts) -> Pipeline {
         Pipeline { recorder, decider: Decider::new(clerk), rounds: Rounds::default(), receipts }
     }
 
     /// Carries a frame from `side` through the phases, message by message: it crosses whole or not at all.
-    pub(crate) async fn carry(&self, mut route: Route<'_>, sent: Sent<'_>) -> Result<Released, Refused> {
-        let mut receipts = Vec::new();
+    /// `bytes` are the frame's.
+    pub(crate) async fn carry(
+        &self,
+        route: Route<'_>,
+        sent: Sent<'_>,
+        bytes: &Bytes,
+    ) -> Result<Released, Refused> {
+        let entered = self.carry_messages(route, sent).await?;
+        Ok(Released { frame: self.with_receipts(sent.frame, bytes, &entered) })
+    }
+
+    async fn carry_messages(&self, mut route: Route<'_>, sent: Sent<'_>) -> Result<Vec<Entered>, Refused> {
+        let mut entered = Vec::new();
         for message in sent.frame.messages() {
             match self.carry_message(&mut route, message, sent).await {
-                Ok(receipt) => receipts.push(receipt),
+                Ok(message) => entered.push(message),
                 Err(reason) => {
-                    self.withdraw(&mut route, sent, receipts.len()).await;
-                    return Err(self.turn_back(route.scope, sent, receipts.len(), reason).await);
+                    self.withdraw(&mut route, sent, entered.len()).await;
+                    return Err(self.turn_back(route.scope, sent, entered.len(), reason).await);
                 }
             }
         }
-        Ok(Released { frame: self.with_receipts(sent, &receipts) })
+        Ok(entered)
     }
 
     /// The life of one message. A call's begins with its request and ends with the response that closes it.
@@ -136,14 +161,17 @@ impl Pipeline {
         side: Side,
         bytes: &Bytes,
     ) -> Result<Released, Refused> {
-        match mcp::message::parse(bytes) {
-            Ok(frame) => self.carry(route, Sent { side, bytes, frame: &frame, headers: None }).await,
+        let content = Content::Small(bytes.clone());
+        match content.parse() {
+            Ok(frame) => {
+                self.carry(route, Sent { side, content: &content, frame: &frame, headers: None }, bytes).await
+            }
             Err(error) => {
                 let refused =
-                    self.refuse_bytes(route.scope, side, bytes, Reason::Malformed(error.clone())).await;
+                    self.refuse_unparsed(route.scope, side, &content, Reason::Malformed(error)).await;
                 match side {
                     Side::Client => Err(refused),
-                    Side::Server => Err(self.answer_instead(route, bytes, refused).await),
+                    Side::Server => Err(self.answer_instead(route, &content, refused).await),
                 }
             }
         }
@@ -151,11 +179,11 @@ impl Pipeline {
 
     /// What a server sent is withheld. If it may have been the answer to an open call, that call ends here, and who waits for
     /// it is told.
-    async fn answer_instead(&self, mut route: Route<'_>, bytes: &Bytes, refused: Refused) -> Refused {
-        let id = mcp::message::id_of_refused(bytes);
+    async fn answer_instead(&self, mut route: Route<'_>, content: &Content, refused: Refused) -> Refused {
+        let id = content.in_memory().and_then(|bytes| mcp::message::id_of_refused(bytes));
         match id.and_then(|id| route.take(Side::Client, Some(id))) {
             Some(call) => {
-                let end = account::of_end(Status::Withheld, refused.reason(), None, Bytes::new());
+                let end = account::of_end(Status::Withheld, refused.reason(), None, Body::default());
                 if let Err(error) = self.recorder.close(call.opened, end).await {
                     tracing::error!(%error, "the end of a call was not recorded");
                 }
@@ -165,16 +193,16 @@ impl Pipeline {
         }
     }
 
-    /// Records that bytes were refused.
-    pub(crate) async fn refuse_bytes(
+    /// Records that what is no frame was refused.
+    pub(crate) async fn refuse_unparsed(
         &self,
         scope: &Scope,
         side: Side,
-        bytes: &Bytes,
+        content: &Content,
         reason: Reason,
     ) -> Refused {
-        let account = account::of_bytes(scope, side, bytes);
-        let id = mcp::message::id_of_refused(bytes);
+        let account = account::of_unparsed(scope, side, content);
+        let id = content.in_memory().and_then(|bytes| mcp::message::id_of_refused(bytes));
         self.record_refusal(account, &reason).await;
         Refused::unparsed(id.as_ref().map(IdBuf::raw), &reason)
     }
@@ -186,35 +214,43 @@ impl Pipeline {
         scope: &Scope,
         pending: &mut Pending,
         status: StatusCode,
-        bytes: &Bytes,
-    ) -> Result<Released, Refused> {
+        content: &Content,
+    ) -> Result<ReleasedBody, Refused> {
         if pending.is_empty() {
-            return Ok(Released { frame: bytes.clone() });
+            return Ok(ReleasedBody { body: content.body() });
         }
-        if let Ok(frame) = mcp::message::parse(bytes)
+        if let Ok(frame) = content.parse()
             && answers(&frame, pending)
         {
             let route = Route { scope, exchange: Some(pending) };
-            return self.carry(route, Sent { side: Side::Server, bytes, frame: &frame, headers: None }).await;
+            let sent = Sent { side: Side::Server, content, frame: &frame, headers: None };
+            let entered = self.carry_messages(route, sent).await?;
+            return Ok(ReleasedBody {
+                body: match content {
+                    Content::Small(bytes) => self.with_receipts(&frame, bytes, &entered).into(),
+                    // A receipt would have to be put into it; it goes as it came.
+                    Content::Large { body, .. } => body.clone(),
+                },
+            });
         }
         if status.is_success() {
             let reason = Reason::Answer("it does not answer what was asked");
-            return Err(self.fail_all(pending, &reason, bytes).await);
+            return Err(self.fail_all(pending, &reason, content.body()).await);
         }
         // An HTTP error, or a JSON-RPC error without id, ends what was asked whatever its body is.
         for (_, _, opened) in pending.drain() {
-            let outcome = account::of_end(Status::Error, "HTTP error", Some(status), bytes.clone());
+            let outcome = account::of_end(Status::Error, "HTTP error", Some(status), content.body());
             if let Err(error) = self.recorder.close(opened, outcome).await {
                 return Err(Refused::unparsed(None, &Reason::NotClosed(error)));
             }
         }
-        Ok(Released { frame: bytes.clone() })
+        Ok(ReleasedBody { body: content.body() })
     }
 
     /// Closes what is open without an answer to anybody.
     pub(crate) async fn close_all(&self, pending: &mut Pending, status: Status, reason: &str) {
         for (_, _, opened) in pending.drain() {
-            let outcome = account::of_end(status, reason, None, Bytes::new());
+            let outcome = account::of_end(status, reason, None, Body::default());
             if let Err(error) = self.recorder.close(opened, outcome).await {
                 tracing::error!(%error, "the end of a call was not recorded");
             }
@@ -222,7 +258,7 @@ impl Pipeline {
     }
 
     /// Closes what is open as failed; gives the answer for the client. `body`: what the server sent instead.
-    pub(crate) async fn fail_all(&self, pending: &mut Pending, reason: &Reason, body: &Bytes) -> Refused {
+    pub(crate) async fn fail_all(&self, pending: &mut Pending, reason: &Reason, body: Body) -> Refused {
         let mut ids = Vec::new();
         for (_, id, opened) in pending.drain() {
             let outcome = account::of_end(reason.end(), &reason.to_string(), None, body.clone());
@@ -258,7 +294,7 @@ impl Pipeline {
         match route.take(side, Some(id.clone())) {
             Some(call) => {
                 let outcome =
-                    account::of_end(Status::Cancelled, "cancelled by who asked", None, Bytes::new());
+                    account::of_end(Status::Cancelled, "cancelled by who asked", None, Body::default());
                 if let Err(error) = self.recorder.close(call.opened, outcome).await {
                     tracing::error!(%error, "the end of a call was not recorded");
                 }
@@ -283,7 +319,7 @@ impl Pipeline {
             let Kind::Request { id, .. } = message.kind() else { continue };
             let Some(call) = route.take(sent.side, Some(id.to_buf())) else { continue };
             let reason = "another message of its batch was refused";
-            let outcome = account::of_end(Status::Withheld, reason, None, Bytes::new());
+            let outcome = account::of_end(Status::Withheld, reason, None, Body::default());
             if let Err(error) = self.recorder.close(call.opened, outcome).await {
                 tracing::error!(%error, "the end of a call was not recorded");
             }
@@ -322,13 +358,13 @@ impl Pipeline {
     }
 
     /// The frame, with receipts where they are wanted and the schema has a place for them.
-    fn with_receipts(&self, sent: Sent<'_>, entered: &[Entered]) -> Bytes {
-        let (Receipts::InMeta, Frame::Single(message), [entered]) = (self.receipts, sent.frame, entered)
-        else {
-            return sent.bytes.clone();
+    fn with_receipts(&self, frame: &Frame<'_>, bytes: &Bytes, entered: &[Entered]) -> Bytes {
+        let (Receipts::InMeta, Frame::Single(message), [entered]) = (self.receipts, frame, entered) else {
+            return bytes.clone();
         };
-        let Some(receipt) = entered.as_json() else { return sent.bytes.clone() };
-        mcp::edit::set_meta(message, RECEIPT, &receipt).map_or_else(|_| sent.bytes.clone(), Bytes::from)
+        let edited =
+            entered.as_json().and_then(|receipt| mcp::edit::set_meta(message, RECEIPT, &receipt).ok());
+        edited.map_or_else(|| bytes.clone(), Bytes::from)
     }
 }
 

@@ -9,6 +9,7 @@ use recorder::RecordError;
 
 use crate::account::Side;
 use crate::upstream::LinkError;
+use crate::upstream::answer::AnswerError;
 use crate::upstream::http::Unreachable;
 
 /// Why a frame does not go on.
@@ -42,6 +43,8 @@ pub(crate) enum Reason {
     Link(#[from] LinkError),
     #[error("the server's answer cannot be passed on: {0}")]
     Answer(&'static str),
+    #[error("the server's answer cannot be passed on: {0}")]
+    Whole(AnswerError),
     /// Said of its calls and of its run, whichever comes first.
     #[error("the server has ended")]
     ServerEnded,
@@ -147,9 +150,11 @@ impl Reason {
             Reason::NoSession | Reason::TooMany => ErrorCode::INVALID_REQUEST,
             Reason::Denied => ErrorCode::DENIED,
             Reason::NotRecorded(_) | Reason::NotClosed(_) => ErrorCode::NOT_RECORDED,
-            Reason::Unreachable(_) | Reason::Link(_) | Reason::Answer(_) | Reason::ServerEnded => {
-                ErrorCode::INTERNAL_ERROR
-            }
+            Reason::Unreachable(_)
+            | Reason::Link(_)
+            | Reason::Answer(_)
+            | Reason::Whole(_)
+            | Reason::ServerEnded => ErrorCode::INTERNAL_ERROR,
         }
     }
 
@@ -168,9 +173,11 @@ impl Reason {
             Reason::Denied => StatusCode::OK,
             Reason::NotRecorded(_) | Reason::NotClosed(_) => StatusCode::SERVICE_UNAVAILABLE,
             Reason::Unreachable(Unreachable::Timeout) => StatusCode::GATEWAY_TIMEOUT,
-            Reason::Unreachable(_) | Reason::Link(_) | Reason::Answer(_) | Reason::ServerEnded => {
-                StatusCode::BAD_GATEWAY
-            }
+            Reason::Unreachable(_)
+            | Reason::Link(_)
+            | Reason::Answer(_)
+            | Reason::Whole(_)
+            | Reason::ServerEnded => StatusCode::BAD_GATEWAY,
             Reason::NoSession => StatusCode::NOT_FOUND,
         }
     }

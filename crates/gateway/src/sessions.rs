@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::header::{HeaderMap, HeaderValue};
 use ledger::Hash;
 use ledger::Status;
@@ -12,6 +11,7 @@ use crate::Gateway;
 use crate::account::Side;
 use crate::bridge::Bridge;
 use crate::clock;
+use crate::content::Content;
 use crate::listen::streamable::SESSION;
 use crate::peer::Peer;
 use crate::pipeline::Sent;
@@ -94,13 +94,13 @@ impl Gateway {
         &self,
         server: &Server,
         peer: &Arc<Peer>,
-        bytes: &Bytes,
+        content: &Content,
         error: ParseError,
     ) -> Refused {
         match self.runs.of_process(&server.name, peer).await {
             Ok(session) => {
                 self.pipeline
-                    .refuse_bytes(&session.scope, Side::Client, bytes, Reason::Malformed(error))
+                    .refuse_unparsed(&session.scope, Side::Client, content, Reason::Malformed(error))
                     .await
             }
             Err(error) => Refused::unparsed(None, &Reason::NotRecorded(error)),
@@ -112,7 +112,7 @@ impl Gateway {
         &self,
         server: &Server,
         peer: &Arc<Peer>,
-        (bytes, frame, headers): (&Bytes, &Frame<'_>, &HeaderMap),
+        (content, frame, headers): (&Content, &Frame<'_>, &HeaderMap),
         reason: Reason,
     ) -> Refused {
         let recorded = match reason {
@@ -120,7 +120,7 @@ impl Gateway {
             _ => self.runs.of_process(&server.name, peer).await.ok(),
         };
         let Some(session) = recorded else { return Refused::frame(frame, Side::Client, &reason) };
-        let sent = Sent { side: Side::Client, bytes, frame, headers: Some(headers) };
+        let sent = Sent { side: Side::Client, content, frame, headers: Some(headers) };
         self.pipeline.turn_back(&session.scope, sent, 0, reason).await
     }
 }

@@ -107,13 +107,17 @@ async fn work(
             parent: None,
             subject: Arc::clone(&subject),
             fields: fields.clone(),
-            body: body.clone(),
+            body: body.clone().into(),
             spans: Spans::new(),
         };
         let Ok(cleared) = clerk.clear(decision, account) else { break };
         let opened = recorder.open(cleared).await?;
-        let outcome =
-            Outcome { status: Status::Ok, fields: Fields::new(), body: body.clone(), spans: Spans::new() };
+        let outcome = Outcome {
+            status: Status::Ok,
+            fields: Fields::new(),
+            body: body.clone().into(),
+            spans: Spans::new(),
+        };
         recorder.close(opened, outcome).await?;
         times.push(call.elapsed());
     }

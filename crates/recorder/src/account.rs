@@ -6,9 +6,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use ledger::payload::{Fields, Spans};
 use ledger::{CallId, Hash, RunId, Status, Verdict};
+
+use crate::body::Body;
 
 /// A decision on a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +38,7 @@ pub struct Account {
     /// Named values, each a JSON text; sealed, and committed to one by one.
     pub fields: Fields,
     /// The message as it crossed; sealed.
-    pub body: Bytes,
+    pub body: Body,
     /// Named parts of the body, each a JSON text; committed to one by one.
     pub spans: Spans,
 }
@@ -50,7 +51,7 @@ pub struct Outcome {
     /// As in [`Account`].
     pub fields: Fields,
     /// As in [`Account`].
-    pub body: Bytes,
+    pub body: Body,
     /// As in [`Account`].
     pub spans: Spans,
 }
@@ -61,7 +62,7 @@ pub struct Note {
     /// As in [`Account`].
     pub fields: Fields,
     /// As in [`Account`].
-    pub body: Bytes,
+    pub body: Body,
     /// As in [`Account`].
     pub spans: Spans,
 }

@@ -7,6 +7,7 @@
 //! Only this crate knows the ledger's files. Their forms are in `docs/formats/`.
 
 mod account;
+mod body;
 mod book;
 mod clock;
 mod committer;
@@ -35,6 +36,7 @@ mod verify;
 mod wal;
 
 pub use account::{Account, Cleared, Clerk, Decision, Note, Outcome, Refusal, RunStart};
+pub use body::{Body, Gathering, Pieces, Spilled};
 pub use disk::{Space, free_space};
 pub use error::RecordError;
 pub use keystore::KeystoreError;

@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use bytes::Bytes;
 use ledger::payload::Spans;
 use ledger::{CallId, RunId};
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::account::{Account, Cleared, Decision, Note, Outcome, Refusal, RunStart};
+use crate::body::{Body, Gathering};
 use crate::clock::now_micros;
 use crate::disk::Space;
 use crate::error::RecordError;
@@ -155,7 +155,7 @@ impl Recorder {
     pub async fn begin_run(&self, start: RunStart) -> Result<(), RecordError> {
         self.admit()?;
         let RunStart { run, subject, fields } = start;
-        let draft = Draft { fields, body: Bytes::new(), spans: Spans::new() };
+        let draft = Draft { fields, body: Body::default(), spans: Spans::new() };
         let sealed = self.seal(&subject, draft).await?;
         self.submit(size_of(&sealed), |ack| Item::Begin { run, sealed, ack }).await
     }
@@ -170,6 +170,11 @@ impl Recorder {
         let queued = Queued { item: Item::End { run, reason, ack }, permit: None };
         self.shared.queue.push(queued).map_err(|_| RecordError::ShuttingDown)?;
         done.await.map_err(|_| RecordError::ShuttingDown)?
+    }
+
+    /// Takes in a body that may be large, before it is recorded: in memory up to `in_memory` bytes.
+    pub fn gather(&self, in_memory: usize) -> Gathering {
+        Gathering::new(Arc::clone(&self.shared.sealing.spool), in_memory)
     }
 
     /// How the recorder is. Measures free space if the last measurement is old.

@@ -60,13 +60,31 @@ pub(crate) fn seal(kek: &Kek, payload: &[u8]) -> io::Result<Vec<u8>> {
     sealer.finish()
 }
 
-/// Seals a payload given in parts, in bounded memory; gives back where it was written to.
-pub(crate) fn seal_parts<W: Write>(kek: &Kek, parts: &[&[u8]], into: W) -> io::Result<W> {
-    let mut encoder = zstd::stream::write::Encoder::new(ChunkSealer::begin(kek, into)?, LEVEL)?;
-    for part in parts {
-        encoder.write_all(part)?;
+/// Seals a payload that is written to it piece by piece, in bounded memory.
+pub(crate) struct Sealer<W: Write> {
+    encoder: zstd::stream::write::Encoder<'static, ChunkSealer<W>>,
+}
+
+impl<W: Write> Sealer<W> {
+    /// Begins a blob.
+    pub(crate) fn begin(kek: &Kek, into: W) -> io::Result<Self> {
+        Ok(Self { encoder: zstd::stream::write::Encoder::new(ChunkSealer::begin(kek, into)?, LEVEL)? })
     }
-    encoder.finish()?.finish()
+
+    /// Ends the blob; gives back where it was written to.
+    pub(crate) fn finish(self) -> io::Result<W> {
+        self.encoder.finish()?.finish()
+    }
+}
+
+impl<W: Write> Write for Sealer<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.encoder.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.encoder.flush()
+    }
 }
 
 /// The KEK that a blob names.
@@ -201,9 +219,10 @@ fn chunk_nonce(counter: u64, last: bool) -> Nonce {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
     use std::sync::Arc;
 
-    use super::{BlobError, CHUNK_BYTES, HEADER_BYTES, TAG_BYTES, kek_of, open, seal, seal_parts};
+    use super::{BlobError, CHUNK_BYTES, HEADER_BYTES, Sealer, TAG_BYTES, kek_of, open, seal};
     use crate::keystore::{Kek, Keystore};
 
     fn kek() -> Arc<Kek> {
@@ -227,8 +246,9 @@ mod tests {
         for length in [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES, 300_000] {
             let payload = noise(length);
             let whole = seal(&kek, &payload).unwrap();
-            let (a, b) = payload.split_at(length / 3);
-            let parts = seal_parts(&kek, &[a, b], Vec::new()).unwrap();
+            let mut sealer = Sealer::begin(&kek, Vec::new()).unwrap();
+            payload.chunks(length / 3 + 1).for_each(|piece| sealer.write_all(piece).unwrap());
+            let parts = sealer.finish().unwrap();
             assert_eq!(kek_of(&whole), Ok(kek.id));
             assert_eq!(open(&kek, &whole).unwrap(), payload);
             assert_eq!(open(&kek, &parts).unwrap(), payload);

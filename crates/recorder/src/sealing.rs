@@ -4,19 +4,21 @@
 //! ones are durable in the spool before the leaf that names them.
 
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{Context, SHA256};
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
-use bytes::Bytes;
-use ledger::payload::{Fields, Spans};
+use ledger::payload::{Commitment, Fields, Spans, encode_head};
 use ledger::record::BlobRef;
 use ledger::{Hash, Payload};
 use serde_json::value::RawValue;
 
+use crate::body::Body;
 use crate::clock::{Day, now_micros};
 use crate::error::RecordError;
 use crate::keystore::{Kek, Keystore};
+use crate::pack::finish_hash;
 use crate::queue::{Sealed, Stored};
 use crate::seal;
 use crate::spool::SpoolWriter;
@@ -31,18 +33,23 @@ const COMMITMENTS: usize = 128;
 /// What is to be sealed.
 pub(crate) struct Draft {
     pub(crate) fields: Fields,
-    pub(crate) body: Bytes,
+    pub(crate) body: Body,
     pub(crate) spans: Spans,
 }
 
 impl Draft {
     /// Leaves the body out, for want of space; its size and digest stay as a sealed field.
-    fn omit_body(&mut self) {
-        let digest = Hash::of(&self.body);
+    fn without_body(mut self) -> io::Result<Draft> {
+        let mut context = Context::new(&SHA256);
+        for piece in self.body.pieces() {
+            context.update(&piece?);
+        }
+        let digest = finish_hash(context);
         let told = format!(r#"{{"sha256":"{digest}","size":{}}}"#, self.body.len());
         self.fields.insert("omitted".to_owned(), told);
-        self.body = Bytes::new();
+        self.body = Body::default();
         self.spans.clear();
+        Ok(self)
     }
 }
 
@@ -50,7 +57,7 @@ impl Draft {
 #[derive(Debug)]
 pub(crate) struct Sealing {
     pub(crate) keystore: Arc<Keystore>,
-    pub(crate) spool: PathBuf,
+    pub(crate) spool: Arc<Path>,
     /// Sealed payloads above this go through the spool.
     pub(crate) inline_bytes: usize,
     /// Larger bodies are not accepted.
@@ -72,22 +79,22 @@ impl Sealing {
     pub(crate) async fn seal(
         self: &Arc<Self>,
         subject: &Arc<str>,
-        mut draft: Draft,
+        draft: Draft,
         room: Room,
     ) -> Result<Sealed, RecordError> {
         self.check(&draft)?;
         let omitted = room == Room::Low && draft.body.len() > OMITTED_BYTES;
-        if omitted {
-            draft.omit_body();
-        }
+        let draft = if omitted { blocking(|| draft.without_body()).await? } else { draft };
         let kek = self.kek(subject).await?;
         let secret = random()?;
-        let payload = Payload { secret, fields: draft.fields, spans: draft.spans, body: draft.body };
-        let mut sealed = if payload.body.len() > BLOCKING_BYTES {
-            let sealing = Arc::clone(self);
-            blocking(move || sealing.seal_to_spool(&kek, &payload)).await?
-        } else {
-            self.seal_in_memory(&kek, &payload).await?
+        let mut sealed = match draft {
+            Draft { fields, spans, body: Body::Memory(body) } if body.len() <= BLOCKING_BYTES => {
+                self.seal_in_memory(&kek, &Payload { secret, fields, spans, body }).await?
+            }
+            draft => {
+                let sealing = Arc::clone(self);
+                blocking(move || sealing.seal_to_spool(&kek, &secret, &draft)).await?
+            }
         };
         sealed.omitted = omitted;
         Ok(sealed)
@@ -101,7 +108,7 @@ impl Sealing {
         if !draft.fields.values().all(is_json) {
             return Err(RecordError::Unsound("a field is not JSON"));
         }
-        if draft.spans.values().any(|span| draft.body.get(span.clone()).is_none()) {
+        if draft.spans.values().any(|span| span.start > span.end || span.end > draft.body.len()) {
             return Err(RecordError::Unsound("a span lies outside the body"));
         }
         Ok(())
@@ -124,7 +131,7 @@ impl Sealing {
             let blob = BlobRef { digest: Hash::of(&bytes), kek: kek.id, size: length(bytes.len())? };
             return Ok(Sealed { commitments, blob: Some((blob, Stored::Memory(bytes))), omitted: false });
         }
-        let (folder, id, kek) = (self.spool.clone(), random()?, kek.id);
+        let (folder, id, kek) = (Arc::clone(&self.spool), random()?, kek.id);
         let spooled = move || -> io::Result<_> {
             let mut writer = SpoolWriter::create(&folder, id)?;
             writer.write_all(&bytes)?;
@@ -135,12 +142,21 @@ impl Sealing {
         Ok(Sealed { commitments, blob: Some((blob, Stored::Spool(file))), omitted: false })
     }
 
-    fn seal_to_spool(&self, kek: &Kek, payload: &Payload) -> io::Result<Sealed> {
+    /// Seals piece by piece, in bounded memory.
+    fn seal_to_spool(&self, kek: &Kek, secret: &[u8; 32], draft: &Draft) -> io::Result<Sealed> {
         let id = random().map_err(io::Error::other)?;
-        let commitments = payload.commitments();
-        let writer = seal::seal_parts(kek, &[&payload.encode()], SpoolWriter::create(&self.spool, id)?)?;
-        let (file, digest, size) = writer.finish()?;
+        let Draft { fields, spans, body } = draft;
+        let mut commitment = Commitment::begin(secret, fields, spans);
+        let mut sealer = seal::Sealer::begin(kek, SpoolWriter::create(&self.spool, id)?)?;
+        sealer.write_all(&encode_head(secret, fields, spans))?;
+        for piece in body.pieces() {
+            let piece = piece?;
+            commitment.push(&piece);
+            sealer.write_all(&piece)?;
+        }
+        let (file, digest, size) = sealer.finish()?.finish()?;
         let blob = BlobRef { digest, kek: kek.id, size };
+        let commitments = commitment.finish();
         Ok(Sealed { commitments, blob: Some((blob, Stored::Spool(file))), omitted: false })
     }
 }

@@ -425,7 +425,7 @@ fn share(
     let quarter = usize::try_from(limits.segment_bytes / 4).unwrap_or(usize::MAX);
     let sealing = Sealing {
         keystore: Arc::clone(keystore),
-        spool: folders.spool.clone(),
+        spool: folders.spool.as_path().into(),
         inline_bytes: limits.inline_bytes.min(quarter),
         payload_bytes: limits.payload_bytes,
     };

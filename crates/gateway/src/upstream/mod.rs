@@ -1,5 +1,6 @@
 //! The upstream side: how each configured server is reached.
 
+pub(crate) mod answer;
 pub(crate) mod http;
 pub(crate) mod sse;
 pub(crate) mod stdio;

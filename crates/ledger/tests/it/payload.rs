@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use expect_test::expect;
 use ledger::evidence::open_disclosure;
-use ledger::payload::{BODY, Fields, Spans};
+use ledger::payload::{BODY, Commitment, Fields, Spans, encode_head};
 use ledger::{Hash, Payload};
 use proptest::prelude::*;
 
@@ -212,6 +212,15 @@ proptest! {
             names.map(|name| Hash::of(payload.disclose(name).unwrap().as_bytes())).collect();
         disclosed.sort_unstable();
         prop_assert_eq!(payload.commitments(), disclosed);
+    }
+
+    #[test]
+    fn commitments_do_not_depend_on_the_pieces(payload in payload(), piece in 1_usize..9) {
+        let mut commitment = Commitment::begin(&payload.secret, &payload.fields, &payload.spans);
+        payload.body.chunks(piece).for_each(|piece| commitment.push(piece));
+        prop_assert_eq!(commitment.finish(), payload.commitments());
+        let head = encode_head(&payload.secret, &payload.fields, &payload.spans);
+        prop_assert_eq!([head, payload.body.to_vec()].concat(), payload.encode());
     }
 
     #[test]

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use ledger::payload::{Fields, Spans};
 use ledger::{CallId, Kind, Leaf, RunId, Seq, Status, Verdict};
 use recorder::{
@@ -77,7 +76,7 @@ pub fn fields(method: &str) -> Fields {
     Fields::from([("method".to_owned(), format!("\"{method}\""))])
 }
 
-pub fn account(run: RunId, call: CallId, body: impl Into<Bytes>) -> Account {
+pub fn account(run: RunId, call: CallId, body: impl Into<recorder::Body>) -> Account {
     Account {
         run,
         call: Some(call),
@@ -90,11 +89,11 @@ pub fn account(run: RunId, call: CallId, body: impl Into<Bytes>) -> Account {
     }
 }
 
-pub fn outcome(body: impl Into<Bytes>) -> Outcome {
+pub fn outcome(body: impl Into<recorder::Body>) -> Outcome {
     Outcome { status: Status::Ok, fields: Fields::new(), body: body.into(), spans: Spans::new() }
 }
 
-pub fn note(body: impl Into<Bytes>) -> Note {
+pub fn note(body: impl Into<recorder::Body>) -> Note {
     Note { fields: fields("notifications/progress"), body: body.into(), spans: Spans::new() }
 }
 
@@ -106,12 +105,12 @@ impl Running {
         run
     }
 
-    pub async fn open(&self, run: RunId, body: impl Into<Bytes>) -> Result<Opened, RecordError> {
+    pub async fn open(&self, run: RunId, body: impl Into<recorder::Body>) -> Result<Opened, RecordError> {
         self.recorder.open(self.clerk.clear(allow(), account(run, new_call(), body)).unwrap()).await
     }
 
     /// One whole call.
-    pub async fn call(&self, run: RunId, body: impl Into<Bytes>) {
+    pub async fn call(&self, run: RunId, body: impl Into<recorder::Body>) {
         let opened = self.open(run, body).await.unwrap();
         self.recorder.close(opened, outcome("{}")).await.unwrap();
     }
