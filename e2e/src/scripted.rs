@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 
 /// What it does with a connection once it has read a request's body.
 pub type Act = fn(&mut TcpStream, &str);
@@ -42,6 +43,28 @@ fn serve(mut stream: TcpStream, act: Act) {
     if lines.read_exact(&mut body).is_ok() {
         act(&mut stream, &String::from_utf8_lossy(&body));
     }
+}
+
+/// Makes a `tools/call` of the stateless era under id 7 to the server `bad` of a gateway: the body, its status behind it in
+/// brackets, and whether the response was whole.
+///
+/// # Panics
+/// When curl is missing.
+pub fn ask(gateway: &str) -> (Vec<u8>, bool) {
+    let meta = r#"{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"c","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}"#;
+    let body = format!(
+        r#"{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{{"_meta":{meta},"name":"work","arguments":{{}}}}}}"#
+    );
+    let output = Command::new("curl")
+        .args(["--silent", "--max-time", "20", "--write-out", " [%{http_code}]"])
+        .args(["--header", "Content-Type: application/json"])
+        .args(["--header", "Accept: application/json, text/event-stream"])
+        .args(["--header", "MCP-Protocol-Version: 2026-07-28", "--header", "Mcp-Method: tools/call"])
+        .args(["--header", "Mcp-Name: work", "--data", &body])
+        .arg(format!("{gateway}/mcp/bad"))
+        .output()
+        .expect("curl runs");
+    (output.stdout, output.status.success())
 }
 
 /// Writes a whole response.

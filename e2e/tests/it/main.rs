@@ -14,6 +14,7 @@ mod folders;
 mod foreign;
 mod hostile;
 mod kills;
+mod large;
 mod peers;
 mod receipts;
 mod replayed;

@@ -3,10 +3,9 @@
 use std::io::Write as _;
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::Command;
 
 use e2e::gateway::{Gateway, tollbook};
-use e2e::scripted::{Act, begin_events, event, hold, respond, start};
+use e2e::scripted::{Act, ask, begin_events, event, hold, respond, start};
 use expect_test::expect;
 use serde_json::Value;
 
@@ -306,27 +305,11 @@ fn row(name: &str, servers: &str) -> String {
     format!("{name}\n  client: {heard}\n  record: {}\n", recorded(folder.path()))
 }
 
-/// A `tools/call` of the stateless era under id 7; gives status and body.
+/// What a client hears to a call.
 fn call(url: &str) -> String {
-    let meta = r#"{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"c","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}"#;
-    let body = format!(
-        r#"{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{{"_meta":{meta},"name":"work","arguments":{{}}}}}}"#
-    );
-    let output = Command::new("curl")
-        .args(["--silent", "--max-time", "20", "--write-out", " [%{http_code}]"])
-        .args([
-            "--header",
-            "Content-Type: application/json",
-            "--header",
-            "Accept: application/json, text/event-stream",
-        ])
-        .args(["--header", "MCP-Protocol-Version: 2026-07-28", "--header", "Mcp-Method: tools/call"])
-        .args(["--header", "Mcp-Name: work", "--data", &body])
-        .arg(format!("{url}/mcp/bad"))
-        .output()
-        .expect("curl runs");
-    let text = String::from_utf8_lossy(&output.stdout).replace("\n", " ");
-    let end = if output.status.success() { "" } else { " and the connection broke" };
+    let (body, is_whole) = ask(url);
+    let text = String::from_utf8_lossy(&body).replace("\n", " ");
+    let end = if is_whole { "" } else { " and the connection broke" };
     // Of a flood of notes, one tells enough.
     let once = text.replace(&format!("data: {NOTE}  "), "N ");
     format!("{}{end}", shortened(&once))

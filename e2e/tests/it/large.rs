@@ -1,0 +1,116 @@
+//! Results of many mebibytes: they cross whole, are in the record whole, and the gateway does not grow with them.
+
+use std::net::TcpStream;
+
+use e2e::gateway::{Gateway, tollbook};
+use e2e::scripted::{Act, ask, respond, start};
+use serde_json::Value;
+
+const MIB: usize = 1 << 20;
+const LARGE: usize = 64 * MIB;
+/// What the gateway may take: a debug build, and several large answers in a row.
+const MEMORY: usize = 96 * MIB;
+
+const HEAD: &str = r#"{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":""#;
+
+fn large(tail: &str) -> String {
+    [HEAD, &"lorem ipsum ".repeat(LARGE / 12), tail].concat()
+}
+
+fn answer(stream: &mut TcpStream, status: &str, media_type: &str, body: &str) {
+    respond(stream, status, media_type, body.as_bytes());
+}
+
+#[test]
+fn large_results_cross_and_are_recorded_whole() {
+    let result = large(r#""}],"isError":true}}"#);
+    let folder = tempfile::tempdir().expect("a folder");
+    let gateway = serve(folder.path(), |stream, _| {
+        answer(stream, "200 OK", "application/json", &large(r#""}],"isError":true}}"#));
+    });
+    reset_peak(gateway.pid());
+    for _ in 0..3 {
+        let (heard, is_whole) = ask(&gateway.url);
+        assert!(is_whole);
+        assert!(heard == format!("{result} [200]").as_bytes(), "{} bytes came", heard.len());
+    }
+    let peak = peak(gateway.pid());
+    assert!(peak < MEMORY, "{} MiB", peak / MIB);
+    gateway.stop();
+    assert_eq!(ends(folder.path()), ["outcome tool_error: -"; 3]);
+    let evidence = tollbook(folder.path(), &["evidence", "last"]);
+    let escaped = serde_json::to_string(&result).expect("a text");
+    assert!(evidence.status.success());
+    assert!(
+        memchr::memmem::find(&evidence.stdout, escaped.as_bytes()).is_some(),
+        "the body is in the record"
+    );
+}
+
+#[test]
+fn large_answers_are_judged_to_their_end() {
+    let cases: &[(&str, Act, &str, &str)] = &[
+        (
+            "a key twice at the end",
+            |stream, _| answer(stream, "200 OK", "application/json", &large(r#""}],"content":[]}}"#)),
+            "it does not answer what was asked",
+            "outcome upstream_failed",
+        ),
+        (
+            "cut off",
+            |stream, _| answer(stream, "200 OK", "application/json", &large("")),
+            "it does not answer what was asked",
+            "outcome upstream_failed",
+        ),
+        (
+            "an HTTP error that is no JSON",
+            |stream, _| answer(stream, "500 Oops", "text/html", &large("")),
+            "lorem ipsum",
+            "outcome error",
+        ),
+        (
+            "beyond the limit",
+            |stream, _| {
+                answer(stream, "200 OK", "application/json", &[large(""), large(""), large("")].concat());
+            },
+            "it is larger than the limit",
+            "outcome upstream_failed",
+        ),
+    ];
+    for (name, act, heard, end) in cases {
+        let folder = tempfile::tempdir().expect("a folder");
+        let gateway = serve(folder.path(), *act);
+        let (body, _) = ask(&gateway.url);
+        assert!(memchr::memmem::find(&body, heard.as_bytes()).is_some(), "{name}");
+        gateway.stop();
+        let ends = ends(folder.path());
+        assert!(ends[0].starts_with(end), "{name}: {ends:?}");
+    }
+}
+
+fn serve(folder: &std::path::Path, act: Act) -> Gateway {
+    Gateway::start(folder, &format!("[servers.bad]\nurl = \"{}\"\n", start(act)))
+}
+
+/// How the calls ended; the folder verifies.
+fn ends(folder: &std::path::Path) -> Vec<String> {
+    let verified = tollbook(folder, &["verify"]);
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+    let calls = tollbook(folder, &["calls", "--json", "method:tools/call"]);
+    let rows = String::from_utf8_lossy(&calls.stdout).into_owned();
+    let rows = rows.lines().map(|line| serde_json::from_str::<Value>(line).expect("a row"));
+    let word = |row: &Value, name: &str| row[name].as_str().unwrap_or("-").to_owned();
+    rows.map(|row| format!("{} {}: {}", word(&row, "kind"), word(&row, "status"), word(&row, "reason")))
+        .collect()
+}
+
+fn reset_peak(pid: u32) {
+    std::fs::write(format!("/proc/{pid}/clear_refs"), "5").expect("the peak is reset");
+}
+
+/// The most memory that a process had at once, in bytes.
+fn peak(pid: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+    line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024
+}
