@@ -6,6 +6,7 @@ mod doctor;
 mod environment;
 mod follow;
 mod gateway_link;
+mod packaging;
 mod read;
 mod screen;
 mod serve;
@@ -19,7 +20,7 @@ use std::io::{BufWriter, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::environment::Environment;
 
@@ -56,6 +57,8 @@ enum Command {
     Verify(verify::VerifyArgs),
     Evidence(verify::EvidenceArgs),
     Keys(verify::KeysArgs),
+    Completions(packaging::CompletionsArgs),
+    Man(packaging::ManArgs),
 }
 
 /// The command line or a query cannot be understood.
@@ -110,6 +113,8 @@ fn reading(command: Command, environment: &Environment) -> u8 {
         Command::Verify(args) => verify::run(&args, environment, &mut out),
         Command::Evidence(args) => verify::evidence(&args, data, &mut out),
         Command::Keys(args) => verify::keys(&args, data, &mut out),
+        Command::Completions(args) => packaging::completions(&args, Cli::command(), &mut out),
+        Command::Man(args) => packaging::man(&args, Cli::command()),
         Command::Serve(_) | Command::Wrap(_) => Ok(0),
     };
     told(outcome.and_then(|code| out.flush().map(|()| code).map_err(Into::into)))
