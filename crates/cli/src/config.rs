@@ -1,6 +1,9 @@
 //! Configuration: what was written (`ConfigFile`) becomes what it means (`Config`), once, with all mistakes reported
 //! together, each with its line.
 
+#[cfg(test)]
+mod schema;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,6 +12,8 @@ use std::time::Duration;
 use gateway::settings::{HttpServer, HttpVersion, Limits, Receipts, ServerSettings, StdioServer, UserIds};
 use http::{HeaderName, HeaderValue, Uri};
 use ledger::Hash;
+#[cfg(test)]
+use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -17,74 +22,137 @@ use crate::environment::Environment;
 /// The recorder takes no smaller segments.
 const SEGMENT_BYTES: u64 = 64 << 10;
 
-/// `tollbook.toml` as written.
+/// Configuration of `tollbook serve`. Unknown keys are errors; relative paths are resolved against the working folder.
 #[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct ConfigFile {
+    /// Address and port to listen on; loopback only in this version, as there is no authentication yet.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     listen: Option<Spanned<String>>,
+    /// A further host name that requests may name in `Host` and `Origin`, as an address like `https://tollbook.example`.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     public_url: Option<Spanned<String>>,
+    /// Folder of the ledger, its keys and its index. `--data` and `$TOLLBOOK_DATA` win over it; without any of them it is
+    /// `~/.local/state/tollbook`.
     data: Option<PathBuf>,
+    /// Whether call id, origin, index and leaf hash are put into `_meta` of requests and results.
     #[serde(default)]
     receipts: bool,
+    /// TLS for the listener; HTTP/2 is offered.
     tls: Option<TlsFile>,
+    /// Sizes and waits, all of them upper bounds.
+    #[cfg_attr(test, schemars(with = "Option<LimitsFile>"))]
     limits: Option<Spanned<LimitsFile>>,
+    /// How the ledger keeps its files, and how much of the disk it leaves free.
+    #[cfg_attr(test, schemars(with = "Option<LedgerFile>"))]
     ledger: Option<Spanned<LedgerFile>>,
+    /// Servers by the name that stands in `/mcp/NAME`: 1 to 64 of a-z A-Z 0-9 - _ .
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, ServerFile>"))]
+    #[cfg_attr(test, schemars(extend("propertyNames" = {"pattern": "^[A-Za-z0-9._-]{1,64}$"})))]
     servers: BTreeMap<String, Spanned<ServerFile>>,
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct TlsFile {
+    /// PEM file with the certificate chain.
+    #[cfg_attr(test, schemars(with = "PathBuf"))]
     certificate: Spanned<PathBuf>,
+    /// PEM file with the certificate's private key.
+    #[cfg_attr(test, schemars(with = "PathBuf"))]
     key: Spanned<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct LimitsFile {
+    /// Largest request body and largest message from a client, in bytes.
+    #[cfg_attr(test, schemars(range(min = 1)))]
     request_bytes: Option<usize>,
+    /// Largest message from a server (a body, an event, a line), in bytes.
+    #[cfg_attr(test, schemars(range(min = 1)))]
     message_bytes: Option<usize>,
+    /// Largest total of a request's headers, in bytes; at least 1024.
+    #[cfg_attr(test, schemars(range(min = 1024)))]
     header_bytes: Option<usize>,
+    /// Time for a client to send its request, in seconds.
     request_seconds: Option<u64>,
+    /// Time to reach an upstream, in seconds.
     connect_seconds: Option<u64>,
+    /// Time for an upstream's response headers, in seconds.
     answer_seconds: Option<u64>,
+    /// Longest silence in an upstream's stream, in seconds.
     silence_seconds: Option<u64>,
+    /// Time after which an unused session and its run end, in seconds.
     idle_seconds: Option<u64>,
+    /// Time for open exchanges to end at shutdown, in seconds.
     drain_seconds: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct LedgerFile {
+    /// Free space below which no new call is accepted, in bytes.
     reserve_bytes: Option<u64>,
+    /// Share of the disk that must be free for a new call to be accepted, in percent; at most 90.
+    #[cfg_attr(test, schemars(range(max = 90)))]
     reserve_percent: Option<u8>,
+    /// Size of a segment of the write-ahead log, in bytes; at least 65536.
+    #[cfg_attr(test, schemars(range(min = 65536)))]
     segment_bytes: Option<u64>,
+    /// Size of a pack of sealed payloads, in bytes.
     pack_bytes: Option<u64>,
 }
 
+/// A server: reached at `url`, or started by `command`.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+#[cfg_attr(test, schemars(extend("oneOf" = [{"required": ["url"]}, {"required": ["command"]}])))]
 #[serde(deny_unknown_fields)]
 struct ServerFile {
+    /// Where the server is: an `http` or `https` address.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     url: Option<Spanned<String>>,
+    /// How a server at `url` is spoken to: Streamable HTTP in either era, or `sse` for HTTP+SSE of 2024-11-05.
+    #[cfg_attr(test, schemars(with = "Option<String>", extend("enum" = ["streamable-http", "sse"])))]
     transport: Option<Spanned<String>>,
+    /// Headers that the gateway adds towards `url`; clients never see them. Each is a value, `file:PATH` or `env:NAME`.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, String>"))]
     headers: BTreeMap<String, Spanned<String>>,
+    /// Whether HTTP/2 is spoken to `url` without negotiation.
     #[serde(default)]
     http2: bool,
+    /// Program that is started for each session, with or without its arguments.
+    #[cfg_attr(test, schemars(with = "Option<CommandFile>"))]
     command: Option<Spanned<CommandFile>>,
+    /// Arguments after those in `command`.
     #[serde(default)]
     args: Vec<String>,
+    /// Variables for `command`, besides PATH, HOME, USER, LOGNAME, LANG, TMPDIR, SHELL and TERM. Each is a value,
+    /// `file:PATH` or `env:NAME`.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, String>"))]
     env: BTreeMap<String, Spanned<String>>,
+    /// Folder that `command` starts in; the gateway's own if not given.
     cwd: Option<PathBuf>,
+    /// User that `command` runs as, so that the server cannot read the ledger; needs root.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     user: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(untagged)]
 enum CommandFile {
+    /// Program and arguments.
     Line(Vec<String>),
+    /// Program; its arguments stand in `args`.
     Program(String),
 }
 
