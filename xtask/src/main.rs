@@ -6,6 +6,7 @@
 mod bench;
 mod ci;
 mod demo;
+mod package;
 mod setup;
 mod shell;
 mod tidy;
@@ -24,6 +25,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   bench [--quick] [--million]
                  measures against a direct connection and writes docs/performance/; --quick takes a minute and writes
                  to the target folder, --million searches a million calls too
+  package        the release binary, manual pages, completions and a Debian package, below the target folder
   tidy           architecture arrows, size budgets, names, links
   setup          install what tests and demo need; instant when it is there
 ";
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         ["test"] => Workspace::open().and_then(|workspace| ci::test(&workspace)),
         ["ci"] => Workspace::open().and_then(|workspace| ci::ci(&workspace)),
         ["bench", chosen @ ..] => Workspace::open().and_then(|workspace| bench::run(&workspace, chosen)),
+        ["package"] => Workspace::open().and_then(|workspace| package::run(&workspace)),
         ["tidy"] => Workspace::open().and_then(|workspace| tidy::run(&workspace)),
         ["setup"] => Workspace::open().and_then(|workspace| setup::all(&workspace)),
         _ => {

@@ -14,6 +14,9 @@ use crate::workspace::Workspace;
 /// What licence and ban checks are made with; pinned, as its rules change between versions.
 const CARGO_DENY: &str = "0.20.2";
 
+/// What the Debian package is made with; pinned, as its maintainer scripts are part of what is shipped.
+const CARGO_DEB: &str = "3.8.0";
+
 /// Debian packages, each with what shows that it is there.
 const DEBIAN: [(&str, Shows); 3] = [
     ("golang-go", Shows::Program("go", "version")),
@@ -58,6 +61,12 @@ pub(crate) fn peers(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<
 /// What `ci` needs beyond.
 pub(crate) fn deny(workspace: &Workspace) -> anyhow::Result<()> {
     cargo_tool(workspace, &mut Steps::new(), "deny", Some(CARGO_DENY))
+}
+
+/// What `package` needs.
+pub(crate) fn deb(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<()> {
+    std::fs::create_dir_all(workspace.tools())?;
+    cargo_tool(workspace, steps, "deb", Some(CARGO_DEB))
 }
 
 /// `cargo`, which finds the tools installed here before those of the machine.

@@ -59,6 +59,8 @@ enum Command {
     Keys(verify::KeysArgs),
     Completions(packaging::CompletionsArgs),
     Man(packaging::ManArgs),
+    /// Print the JSON Schema of `tollbook.toml`, for editors.
+    Schema,
 }
 
 /// The command line or a query cannot be understood.
@@ -115,6 +117,7 @@ fn reading(command: Command, environment: &Environment) -> u8 {
         Command::Keys(args) => verify::keys(&args, data, &mut out),
         Command::Completions(args) => packaging::completions(&args, Cli::command(), &mut out),
         Command::Man(args) => packaging::man(&args, Cli::command()),
+        Command::Schema => packaging::schema(&mut out),
         Command::Serve(_) | Command::Wrap(_) => Ok(0),
     };
     told(outcome.and_then(|code| out.flush().map(|()| code).map_err(Into::into)))

@@ -1,5 +1,5 @@
-//! `tollbook completions` and `tollbook man`: what a package installs beside the binary, made from the command line's own
-//! definition, so that neither can fall behind it.
+//! `tollbook completions`, `tollbook man` and `tollbook schema`: what a package installs beside the binary, made from the
+//! command line's own definition and from the types of the configuration, so that none can fall behind.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -58,12 +58,26 @@ pub(crate) fn man(args: &ManArgs, command: Command) -> anyhow::Result<u8> {
     Ok(0)
 }
 
+/// Prints the JSON Schema of `tollbook.toml`; the exit code is 0.
+pub(crate) fn schema(out: &mut dyn Write) -> anyhow::Result<u8> {
+    // `config/schema.rs` has the tests that keep it true.
+    out.write_all(include_bytes!("../../../docs/tollbook.schema.json"))?;
+    Ok(0)
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::{Command, CommandFactory as _};
+    use std::path::Path;
+
+    use clap::{Command, CommandFactory as _, Parser as _};
 
     use super::{CompletionsArgs, KnownShell, ManArgs, completions, man};
-    use crate::Cli;
+    use crate::environment::Environment;
+    use crate::{Cli, config};
+
+    const UNIT: &str = include_str!("../../../packaging/tollbook.service");
+    const CONTAINER: &str = include_str!("../../../packaging/Dockerfile");
+    const MANIFEST: &str = include_str!("../Cargo.toml");
 
     /// `calls`, `index-status`, …: commands and their commands.
     fn names(command: &Command, before: &str) -> Vec<String> {
@@ -98,6 +112,55 @@ mod tests {
         for name in names(&Cli::command(), "") {
             let page = std::fs::read_to_string(output.join(format!("tollbook-{name}.1"))).unwrap();
             assert!(page.contains(".TH"), "{name}");
+        }
+    }
+
+    /// The value of a line `NAME…` of a unit or a Dockerfile.
+    fn line<'a>(text: &'a str, name: &str) -> &'a str {
+        text.lines().find_map(|line| line.strip_prefix(name)).unwrap()
+    }
+
+    #[test]
+    fn the_unit_starts_a_gateway() {
+        let started: Vec<&str> = line(UNIT, "ExecStart=").split(' ').collect();
+        assert_eq!(started[..2], ["/usr/bin/tollbook", "serve"]);
+        let cli = Cli::try_parse_from(started).unwrap();
+        assert_eq!(cli.data.as_deref(), Some(Path::new("/var/lib/tollbook")));
+        assert!(matches!(cli.command, crate::Command::Serve(_)));
+    }
+
+    #[test]
+    fn the_container_starts_a_gateway() {
+        let words = |name| serde_json::from_str::<Vec<String>>(line(CONTAINER, name)).unwrap();
+        let started = [words("ENTRYPOINT "), words("CMD ")].concat();
+        let cli = Cli::try_parse_from(started).unwrap();
+        assert!(matches!(cli.command, crate::Command::Serve(_)));
+    }
+
+    #[test]
+    fn the_packaged_configuration_is_valid() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/tollbook.toml");
+        let config = config::read(Some(&file), &Environment::read()).unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:7800");
+        assert!(config.servers.is_empty());
+    }
+
+    #[test]
+    fn the_package_has_what_unit_and_configuration_name() {
+        let manifest: toml::Table = MANIFEST.parse().unwrap();
+        let assets = manifest["package"]["metadata"]["deb"]["assets"].as_array().unwrap();
+        let targets: Vec<&str> = assets.iter().map(|asset| asset[1].as_str().unwrap()).collect();
+        let schema = line(include_str!("../../../packaging/tollbook.toml"), "#:schema file:///");
+        let words: Vec<&str> =
+            line(UNIT, "ExecStart=/").split(" /").flat_map(|part| part.split(' ')).collect();
+        for named in [schema, words[0], "etc/tollbook/tollbook.toml"] {
+            assert!(targets.contains(&named), "the package lacks `{named}`");
+        }
+        for asset in assets {
+            let source = asset[0].as_str().unwrap();
+            let is_made = source.starts_with("target/release/");
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
+            assert!(is_made || path.is_file(), "there is no `{source}`");
         }
     }
 }
