@@ -39,7 +39,10 @@ fn debian(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<PathBuf> {
         deb.args(["deb", "--no-build", "--no-strip", "--locked", "--package", "cli"]);
         let output = deb.output().context("cannot run cargo deb")?;
         let said = String::from_utf8_lossy(&output.stderr);
-        anyhow::ensure!(output.status.success() && said.is_empty(), "cargo deb says:\n{said}");
+        anyhow::ensure!(output.status.success(), "cargo deb failed:\n{said}");
+        if !said.is_empty() {
+            say(said.trim_end());
+        }
         package = String::from_utf8_lossy(&output.stdout).trim().into();
         Ok(())
     })?;
