@@ -71,7 +71,8 @@ impl Gateway {
         let mut lines = BufReader::new(log).lines().map_while(Result::ok);
         let address = lines.find_map(|line| line.strip_prefix("listening on http://").map(str::to_owned));
         // What it says later is a warning, and may be why a call fails.
-        let warnings = lines.filter(|line| !line.starts_with("listening on "));
+        let warnings =
+            lines.filter(|line| !line.starts_with("listening on ") && !line.starts_with("console on "));
         std::thread::spawn(move || warnings.for_each(|line| crate::say(&format!("gateway: {line}"))));
         let address = address.context("the gateway did not come up")?.parse()?;
         Ok(Gateway { child, data: data.to_owned(), address })

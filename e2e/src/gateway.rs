@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -34,7 +34,30 @@ pub struct Gateway {
     pub url: String,
     /// Its data folder.
     pub data: PathBuf,
-    log: Arc<Mutex<String>>,
+    /// `http://127.0.0.1:PORT` of the console, if it has one.
+    pub console: Option<String>,
+    log: Arc<Log>,
+}
+
+/// What a gateway has printed.
+#[derive(Debug, Default)]
+struct Log {
+    text: Mutex<String>,
+    /// A line came, or nothing more will.
+    grew: Condvar,
+}
+
+impl Log {
+    fn append(&self, line: &str) {
+        let mut text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+        text.push_str(line);
+        text.push('\n');
+        self.grew.notify_all();
+    }
+
+    fn read(&self) -> String {
+        self.text.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl Gateway {
@@ -74,28 +97,47 @@ impl Gateway {
             .spawn()
             .expect("tollbook starts");
         let stderr = child.stderr.take().expect("its standard error was asked for");
-        let log = Arc::new(Mutex::new(String::new()));
+        let log = Arc::new(Log::default());
         let mut lines = BufReader::new(stderr).lines();
-        let mut url = None;
+        let (mut url, mut console) = (None, None);
         for line in lines.by_ref().map_while(Result::ok) {
-            append(&log, &line);
+            log.append(&line);
             if line.starts_with("listening on /") {
                 break;
             }
+            console = console.or_else(|| line.strip_prefix("console on ").map(str::to_owned));
             url = url.or_else(|| line.strip_prefix("listening on ").map(str::to_owned));
         }
         let rest = Arc::clone(&log);
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| append(&rest, &line)));
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| rest.append(&line)));
         let Some(url) = url else {
             child.wait().expect("the gateway can be waited for");
-            return Err(read(&log));
+            return Err(log.read());
         };
-        Ok(Gateway { child, url, data: data.to_owned(), log })
+        Ok(Gateway { child, url, data: data.to_owned(), console, log })
     }
 
     /// What it has logged.
     pub fn log(&self) -> String {
-        read(&self.log)
+        self.log.read()
+    }
+
+    /// Waits until it has logged a text so many times.
+    pub fn logged(&self, text: &str, times: usize) {
+        let mut log = self.log.text.lock().unwrap_or_else(PoisonError::into_inner);
+        while log.matches(text).count() < times {
+            log = self.log.grew.wait(log).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Replaces its configuration by this one, and tells it to read it.
+    ///
+    /// # Panics
+    /// When the file cannot be written.
+    pub fn reload(&self, servers: &str) {
+        let text = format!("listen = \"127.0.0.1:0\"\n{servers}");
+        std::fs::write(self.data.join("tollbook.toml"), text).expect("the configuration is written");
+        signal(&self.child, Signal::HUP);
     }
 
     /// Its process id.
@@ -145,14 +187,4 @@ fn signal(child: &Child, signal: Signal) {
         // It may have ended.
         let _ = kill_process(pid, signal);
     }
-}
-
-fn append(log: &Mutex<String>, line: &str) {
-    let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-    log.push_str(line);
-    log.push('\n');
-}
-
-fn read(log: &Mutex<String>) -> String {
-    log.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }

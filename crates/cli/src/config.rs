@@ -41,6 +41,8 @@ struct ConfigFile {
     receipts: bool,
     /// TLS for the listener; HTTP/2 is offered.
     tls: Option<TlsFile>,
+    /// Where health and metrics are told.
+    console: Option<ConsoleFile>,
     /// Sizes and waits, all of them upper bounds.
     #[cfg_attr(test, schemars(with = "Option<LimitsFile>"))]
     limits: Option<Spanned<LimitsFile>>,
@@ -64,6 +66,15 @@ struct TlsFile {
     /// PEM file with the certificate's private key.
     #[cfg_attr(test, schemars(with = "PathBuf"))]
     key: Spanned<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+struct ConsoleFile {
+    /// Address and port; loopback only. Without this section `127.0.0.1:7801`.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    listen: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -164,6 +175,7 @@ pub(crate) struct Config {
     pub(crate) allowed_hosts: Vec<String>,
     pub(crate) receipts: Receipts,
     pub(crate) tls: Option<TlsFiles>,
+    pub(crate) console: ConsoleAt,
     pub(crate) limits: Limits,
     pub(crate) ledger: recorder::Limits,
     /// Digest of the file's text.
@@ -171,8 +183,52 @@ pub(crate) struct Config {
     pub(crate) servers: BTreeMap<String, ServerSettings>,
 }
 
+/// Where the operators' port is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ConsoleAt {
+    /// Nobody chose: where it usually is, if it is free there.
+    Default,
+    /// Where the configuration says.
+    Configured(SocketAddr),
+}
+
+impl ConsoleAt {
+    /// The address.
+    pub(crate) fn address(self) -> SocketAddr {
+        match self {
+            ConsoleAt::Default => SocketAddr::from(([127, 0, 0, 1], 7801)),
+            ConsoleAt::Configured(address) => address,
+        }
+    }
+}
+
+impl Config {
+    /// Gives the next configuration what only a restart can change, and names what differed.
+    pub(crate) fn keep_fixed(&self, next: &mut Config) -> Vec<&'static str> {
+        let ledger = |config: &Config| {
+            let limits = &config.ledger;
+            (limits.refuse_bytes, limits.refuse_percent, limits.segment_bytes, limits.pack_bytes)
+        };
+        let changed = [
+            ("listen", self.listen != next.listen),
+            ("data", self.data != next.data),
+            ("[console] listen", self.console != next.console),
+            ("[ledger]", ledger(self) != ledger(next)),
+            ("[tls]", self.tls.is_some() != next.tls.is_some()),
+        ];
+        next.listen = self.listen;
+        next.data.clone_from(&self.data);
+        next.console = self.console;
+        next.ledger = self.ledger.clone();
+        if self.tls.is_some() != next.tls.is_some() {
+            next.tls.clone_from(&self.tls);
+        }
+        changed.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+    }
+}
+
 /// Where certificate chain and key are.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct TlsFiles {
     pub(crate) certificate: PathBuf,
     pub(crate) key: PathBuf,
@@ -224,6 +280,8 @@ impl Reading<'_> {
             let at = file.listen.as_ref().map_or(0, |listen| listen.span().start);
             self.mistake(at, "`listen` beyond loopback needs authentication, which this version does not have; use 127.0.0.1");
         }
+        let console = file.console.and_then(|console| console.listen);
+        let console = console.map_or(ConsoleAt::Default, |listen| self.console(&listen));
         let allowed_hosts = file.public_url.iter().filter_map(|url| self.host_of(url)).collect();
         let limits = file.limits.map(|limits| self.limits(&limits)).unwrap_or_default();
         let ledger = file.ledger.map(|ledger| self.ledger(&ledger)).unwrap_or_default();
@@ -244,11 +302,27 @@ impl Reading<'_> {
                 certificate: self.environment.resolve(tls.certificate.get_ref()),
                 key: self.environment.resolve(tls.key.get_ref()),
             }),
+            console,
             limits,
             ledger,
             digest: Hash::of(self.text.as_bytes()),
             servers,
         }
+    }
+
+    fn console(&mut self, listen: &Spanned<String>) -> ConsoleAt {
+        let at = listen.span().start;
+        let address = listen.get_ref().parse::<SocketAddr>().ok();
+        match address {
+            None => self.mistake(at, "`[console] listen` is an address and a port, like `127.0.0.1:7801`"),
+            Some(address) if !address.ip().is_loopback() => {
+                let text = "`[console] listen` beyond loopback needs authentication, which this version does not have; \
+                            use 127.0.0.1";
+                self.mistake(at, text);
+            }
+            Some(_) => {}
+        }
+        address.map_or(ConsoleAt::Default, ConsoleAt::Configured)
     }
 
     fn host_of(&mut self, url: &Spanned<String>) -> Option<String> {
@@ -486,6 +560,8 @@ mod tests {
             user = "nobody-of-that-name"
             [limits]
             message_bytes = 0
+            [console]
+            listen = "0.0.0.0:7801"
             "#,
             &expect![[r#"
                 the configuration cannot be used:
@@ -499,6 +575,7 @@ mod tests {
                   t.toml:14: `command` is a program and its arguments, like `["npx", "-y", "server"]`
                   t.toml:15: there is no user `nobody-of-that-name`
                   t.toml:16: limits are positive, and `header_bytes` at least 1024
+                  t.toml:19: `[console] listen` beyond loopback needs authentication, which this version does not have; use 127.0.0.1
             "#]],
         );
     }
@@ -509,7 +586,7 @@ mod tests {
             "listn = \"x\"",
             &expect![[r#"
                 the configuration cannot be used:
-                  t.toml:1: unknown field `listn`, expected one of `listen`, `public_url`, `data`, `receipts`, `tls`, `limits`, `ledger`, `servers`
+                  t.toml:1: unknown field `listn`, expected one of `listen`, `public_url`, `data`, `receipts`, `tls`, `console`, `limits`, `ledger`, `servers`
             "#]],
         );
         check(

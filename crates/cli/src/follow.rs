@@ -1,6 +1,8 @@
 //! Keeps the index behind the ledger while the gateway runs. Nothing on the call path waits for it.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -19,6 +21,8 @@ const YIELDING: i32 = 10;
 
 /// The thread that feeds the index.
 pub(crate) struct Follower {
+    /// Records that are in the index.
+    indexed: Arc<AtomicU64>,
     thread: JoinHandle<()>,
 }
 
@@ -27,11 +31,18 @@ impl Follower {
     pub(crate) fn start(data: &Path, recorder: &Recorder) -> anyhow::Result<Follower> {
         let data = data.to_owned();
         let published = recorder.published();
+        let indexed = Arc::new(AtomicU64::new(0));
+        let told = Arc::clone(&indexed);
         let thread = std::thread::Builder::new()
             .name("index".to_owned())
-            .spawn(move || follow(&data, published))
+            .spawn(move || follow(&data, published, &told))
             .context("cannot start the index thread")?;
-        Ok(Follower { thread })
+        Ok(Follower { indexed, thread })
+    }
+
+    /// Follows the number of records that are in the index.
+    pub(crate) fn indexed(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.indexed)
     }
 
     /// Waits for the last records to be in the index.
@@ -42,7 +53,7 @@ impl Follower {
     }
 }
 
-fn follow(data: &Path, mut published: watch::Receiver<u64>) {
+fn follow(data: &Path, mut published: watch::Receiver<u64>, indexed: &AtomicU64) {
     // Of this thread alone. Refused, it costs the calls some of their processor time and nothing else.
     let _ = rustix::process::nice(YIELDING);
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else {
@@ -50,7 +61,7 @@ fn follow(data: &Path, mut published: watch::Receiver<u64>) {
     };
     let mut index = None;
     loop {
-        let fed = feed_once(data, &mut index);
+        let fed = feed_once(data, &mut index, indexed);
         if let Err(error) = &fed {
             tracing::error!(error = format!("{error:#}"), "the index lags; the ledger does not");
             index = None;
@@ -63,18 +74,19 @@ fn follow(data: &Path, mut published: watch::Receiver<u64>) {
         });
         if closed {
             // What was published last may have come after the look above.
-            let _ = feed_once(data, &mut index);
+            let _ = feed_once(data, &mut index, indexed);
             return;
         }
     }
 }
 
-fn feed_once(data: &Path, open: &mut Option<(Reader, Index)>) -> anyhow::Result<()> {
+fn feed_once(data: &Path, open: &mut Option<(Reader, Index)>, indexed: &AtomicU64) -> anyhow::Result<()> {
     let (reader, index) = match open {
         Some(open) => open,
         none => none.insert((Reader::open(data)?, Index::open(data, Mode::ReadWrite)?)),
     };
     reader.poll()?;
-    feed(reader, index, &mut |_, _| {})?;
+    indexed.store(index.next(reader.origin())?.0, Ordering::Relaxed);
+    feed(reader, index, &mut |next, _| indexed.store(next.0, Ordering::Relaxed))?;
     Ok(())
 }

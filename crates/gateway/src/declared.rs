@@ -47,6 +47,11 @@ impl Declared {
         }
     }
 
+    /// Forgets what a server's tools want.
+    pub(crate) fn forget(&self, server: &Arc<str>) {
+        self.tools.lock().unwrap_or_else(PoisonError::into_inner).retain(|tool, _| tool.server != *server);
+    }
+
     /// Checks a call's headers against its arguments.
     pub(crate) fn check(
         &self,

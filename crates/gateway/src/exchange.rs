@@ -196,7 +196,7 @@ impl Exchange {
             let part = tokio::select! {
                 part = body::next(&mut body, gateway.limits.silence) => part,
                 () = self.reply.gone(), if cancels => return self.abandon(Status::Cancelled).await,
-                () = gateway.runs.stopping(), if place.intake.is_stream() => {
+                () = gateway.stopping(&self.server), if place.intake.is_stream() => {
                     return self.abandon(Status::Disconnected).await;
                 }
             };
@@ -385,7 +385,7 @@ impl Exchange {
             let message = tokio::select! {
                 message = messages.recv() => message,
                 () = self.reply.gone() => None,
-                () = self.gateway.runs.stopping() => None,
+                () = self.gateway.stopping(&self.server) => None,
             };
             let Some(released) = message else { return };
             let event = mcp::framing::sse::encode_event(None, Some("message"), released.frame());

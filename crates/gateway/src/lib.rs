@@ -16,9 +16,11 @@ mod exchange;
 mod intake;
 mod listen;
 mod messages;
+pub mod meter;
 mod peer;
 mod pipeline;
 mod refusal;
+mod reload;
 mod rounds;
 mod runs;
 mod scope;
@@ -32,7 +34,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,14 +45,17 @@ use crate::declared::Declared;
 use crate::listen::Listeners;
 use crate::listen::guard::Hosts;
 use crate::listen::sse::Streams;
+use crate::meter::Meters;
 use crate::peer::Owners;
 use crate::pipeline::Pipeline;
 pub use crate::pipeline::Released;
+use crate::reload::Present;
+pub use crate::reload::{Control, Next};
 use crate::runs::Runs;
 use crate::settings::{Limits, Settings};
-use crate::upstream::Server;
 use crate::upstream::answer::Answers;
 pub use crate::upstream::http::{ClientError, HttpUpstream, Unreachable};
+use crate::upstream::{Ground, Server};
 
 /// How often idle runs are looked for.
 const SWEEP: Duration = Duration::from_secs(30);
@@ -60,11 +65,13 @@ const SWEEP: Duration = Duration::from_secs(30);
 pub struct Gateway {
     pipeline: Arc<Pipeline>,
     servers: BTreeMap<String, Arc<Server>>,
-    runs: Runs,
-    streams: Streams,
-    declared: Declared,
-    answers: Answers,
+    runs: Arc<Runs>,
+    streams: Arc<Streams>,
+    declared: Arc<Declared>,
+    answers: Arc<Answers>,
     owners: Arc<Owners>,
+    meters: Arc<Meters>,
+    stderr_dir: PathBuf,
     hosts: Hosts,
     limits: Limits,
     tls: Option<Arc<rustls::ServerConfig>>,
@@ -73,7 +80,7 @@ pub struct Gateway {
 /// A gateway whose sockets are bound.
 #[derive(Debug)]
 pub struct Bound {
-    gateway: Arc<Gateway>,
+    present: Arc<Present>,
     listeners: Listeners,
     /// Where the TCP listener is, if there is one: port 0 is resolved.
     pub address: Option<SocketAddr>,
@@ -128,12 +135,15 @@ impl Gateway {
             .mode(0o700)
             .create(&settings.stderr_dir)
             .map_err(|source| StartError::Folder { path: settings.stderr_dir.clone(), source })?;
+        let meters = Arc::new(Meters::new(settings.servers.keys().map(String::as_str)));
         let mut servers = BTreeMap::new();
         for (name, server) in settings.servers {
             if !listen::wrap::is_server_name(&name) {
                 return Err(StartError::Name(name));
             }
-            let server = Server::new(&name, server, &settings.stderr_dir, &settings.limits)?;
+            let ground =
+                Ground { stderr_dir: &settings.stderr_dir, limits: &settings.limits, meters: &meters };
+            let server = Server::new(&name, server, &ground)?;
             servers.insert(name, Arc::new(server));
         }
         let tcp = match settings.listen {
@@ -145,25 +155,46 @@ impl Gateway {
         let gateway = Gateway {
             pipeline: Arc::new(Pipeline::new(recorder.clone(), clerk, settings.receipts)),
             servers,
-            answers: Answers::new(recorder.clone()),
-            runs: Runs::new(recorder),
-            streams: Streams::default(),
-            declared: Declared::default(),
+            answers: Arc::new(Answers::new(recorder.clone())),
+            runs: Arc::new(Runs::new(recorder, Arc::clone(&meters))),
+            streams: Arc::default(),
+            declared: Arc::default(),
             owners: Arc::default(),
+            meters,
+            stderr_dir: settings.stderr_dir,
             hosts: Hosts::new(&settings.allowed_hosts),
             limits: settings.limits,
             tls: settings.tls,
         };
-        Ok(Bound { gateway: Arc::new(gateway), listeners: Listeners { tcp, socket }, address })
+        let present = Arc::new(Present::new(gateway));
+        Ok(Bound { present, listeners: Listeners { tcp, socket }, address })
+    }
+
+    /// What servers are made with.
+    fn ground<'a>(&'a self, limits: &'a Limits) -> Ground<'a> {
+        Ground { stderr_dir: &self.stderr_dir, limits, meters: &self.meters }
+    }
+
+    /// Resolves when streams without a call in them should end, all of them or those of this server.
+    async fn stopping(&self, server: &Server) {
+        tokio::select! {
+            () = self.runs.stopping() => {}
+            () = server.retiring() => {}
+        }
     }
 }
 
 impl Bound {
+    /// Counts, and another configuration while it serves.
+    pub fn control(&self) -> Control {
+        Control { present: Arc::clone(&self.present) }
+    }
+
     /// Serves until `stop` resolves; then accepts no more, ends streams without a call in them and gives open exchanges
     /// the drain time. What is open after that is closed by the recorder's shutdown.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
-        let sweeping = tokio::spawn(sweep(Arc::clone(&self.gateway)));
-        listen::serve(self.gateway, self.listeners, stop).await;
+        let sweeping = tokio::spawn(sweep(Arc::clone(&self.present)));
+        listen::serve(self.present, self.listeners, stop).await;
         sweeping.abort();
     }
 }
@@ -174,7 +205,7 @@ async fn bind_tcp(address: SocketAddr) -> Result<TcpListener, StartError> {
 
 /// Binds a Unix socket that only this user can reach. The recorder's lock on the data folder is held, so a socket file
 /// that is there is a dead gateway's.
-fn bind_socket(path: &std::path::Path) -> Result<UnixListener, StartError> {
+fn bind_socket(path: &Path) -> Result<UnixListener, StartError> {
     use std::os::unix::fs::PermissionsExt as _;
     let failed = |source| StartError::Socket { path: path.to_owned(), source };
     match std::fs::remove_file(path) {
@@ -187,9 +218,10 @@ fn bind_socket(path: &std::path::Path) -> Result<UnixListener, StartError> {
 }
 
 /// Ends runs that have been idle for long.
-async fn sweep(gateway: Arc<Gateway>) {
+async fn sweep(present: Arc<Present>) {
     loop {
         tokio::time::sleep(SWEEP).await;
+        let gateway = present.gateway();
         for session in gateway.runs.take_idle(gateway.limits.idle) {
             gateway.close_run(&session.scope, "idle").await;
         }

@@ -6,6 +6,7 @@
 //! recorder has said that each message of the frame is durable.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -13,12 +14,15 @@ use ledger::{CallId, Status};
 use mcp::fields::Params;
 use mcp::message::{Answer, Frame, IdBuf, Kind, Message};
 use mcp::mrtr::Leg;
-use recorder::{Account, Body, Cleared, Clerk, Receipt, Recorder, faults};
+use recorder::{
+    Account, Body, Cleared, Clerk, Closed, Outcome, Receipt, RecordError, Recorder, faults,
+};
 
 use crate::account::{self, Side};
 use crate::clock;
 use crate::content::Content;
 use crate::decide::Decider;
+use crate::meter::Tally;
 use crate::refusal::{Reason, Refused};
 use crate::rounds::Rounds;
 use crate::scope::{Pending, Scope, Waiting};
@@ -28,8 +32,8 @@ use crate::settings::Receipts;
 #[derive(Debug)]
 pub(crate) struct Pipeline {
     recorder: Recorder,
-    decider: Decider,
-    rounds: Rounds,
+    decider: Arc<Decider>,
+    rounds: Arc<Rounds>,
     receipts: Receipts,
 }
 
@@ -75,7 +79,13 @@ impl ReleasedBody {
 
 impl Pipeline {
     pub(crate) fn new(recorder: Recorder, clerk: Clerk, receipts: Receipts) -> Pipeline {
-        Pipeline { recorder, decider: Decider::new(clerk), rounds: Rounds::default(), receipts }
+        Pipeline { recorder, decider: Arc::new(Decider::new(clerk)), rounds: Arc::default(), receipts }
+    }
+
+    /// The same, with another choice of receipts.
+    pub(crate) fn with(&self, receipts: Receipts) -> Pipeline {
+        let (decider, rounds) = (Arc::clone(&self.decider), Arc::clone(&self.rounds));
+        Pipeline { recorder: self.recorder.clone(), decider, rounds, receipts }
     }
 
     /// Carries a frame from `side` through the phases, message by message: it crosses whole or not at all.
@@ -122,7 +132,8 @@ impl Pipeline {
                 let opened = self.recorder.open(cleared).await?; //        open: durable from here on
                 faults::reach("call.opened");
                 let entered = Entered::of(opened.receipt(), opened.call());
-                route.keep(side, id, Waiting::new(opened, method, *params));
+                let tally = Tally::begin(&route.scope.meter, method);
+                route.keep(side, id, Waiting::new(opened, tally, method, *params));
                 Ok(entered) // forward: the transport does, with the `Released`
             }
             Kind::Notification { .. } => {
@@ -144,7 +155,7 @@ impl Pipeline {
                 faults::reach("call.answered");
                 self.expect_round(route.scope, &call, outcome);
                 let outcome = account::of_answer(message, outcome, &sent); //     mask
-                let closed = self.recorder.close(call.opened, outcome).await; //  close: durable from here on
+                let closed = self.close(call, outcome).await; //              close: durable from here on
                 let closed = closed.map_err(Reason::NotClosed)?;
                 faults::reach("call.closed");
                 Ok(Entered::of(closed.receipt(), closed.call())) //          reply: the transport, with the `Released`
@@ -184,7 +195,7 @@ impl Pipeline {
         match id.and_then(|id| route.take(Side::Client, Some(id))) {
             Some(call) => {
                 let end = account::of_end(Status::Withheld, refused.reason(), None, Body::default());
-                if let Err(error) = self.recorder.close(call.opened, end).await {
+                if let Err(error) = self.close(call, end).await {
                     tracing::error!(%error, "the end of a call was not recorded");
                 }
                 refused
@@ -203,6 +214,7 @@ impl Pipeline {
     ) -> Refused {
         let account = account::of_unparsed(scope, side, content);
         let id = content.in_memory().and_then(|bytes| mcp::message::id_of_refused(bytes));
+        scope.meter.refuse(&reason);
         self.record_refusal(account, &reason).await;
         Refused::unparsed(id.as_ref().map(IdBuf::raw), &reason)
     }
@@ -238,9 +250,9 @@ impl Pipeline {
             return Err(self.fail_all(pending, &reason, content.body()).await);
         }
         // An HTTP error, or a JSON-RPC error without id, ends what was asked whatever its body is.
-        for (_, _, opened) in pending.drain() {
+        for (_, call) in pending.drain() {
             let outcome = account::of_end(Status::Error, "HTTP error", Some(status), content.body());
-            if let Err(error) = self.recorder.close(opened, outcome).await {
+            if let Err(error) = self.close(call, outcome).await {
                 return Err(Refused::unparsed(None, &Reason::NotClosed(error)));
             }
         }
@@ -249,9 +261,9 @@ impl Pipeline {
 
     /// Closes what is open without an answer to anybody.
     pub(crate) async fn close_all(&self, pending: &mut Pending, status: Status, reason: &str) {
-        for (_, _, opened) in pending.drain() {
+        for (_, call) in pending.drain() {
             let outcome = account::of_end(status, reason, None, Body::default());
-            if let Err(error) = self.recorder.close(opened, outcome).await {
+            if let Err(error) = self.close(call, outcome).await {
                 tracing::error!(%error, "the end of a call was not recorded");
             }
         }
@@ -260,14 +272,20 @@ impl Pipeline {
     /// Closes what is open as failed; gives the answer for the client. `body`: what the server sent instead.
     pub(crate) async fn fail_all(&self, pending: &mut Pending, reason: &Reason, body: Body) -> Refused {
         let mut ids = Vec::new();
-        for (_, id, opened) in pending.drain() {
+        for (id, call) in pending.drain() {
             let outcome = account::of_end(reason.end(), &reason.to_string(), None, body.clone());
-            if let Err(error) = self.recorder.close(opened, outcome).await {
+            if let Err(error) = self.close(call, outcome).await {
                 tracing::error!(%error, "the end of a call was not recorded");
             }
             ids.push(id);
         }
         Refused::requests(&ids, reason)
+    }
+
+    async fn close(&self, call: Waiting, outcome: Outcome) -> Result<Closed, RecordError> {
+        let Waiting { opened, mut tally, .. } = call;
+        tally.answered(outcome.status);
+        self.recorder.close(opened, outcome).await
     }
 
     fn account(&self, route: &Route<'_>, message: &Message<'_>, sent: Sent<'_>) -> Account {
@@ -295,7 +313,7 @@ impl Pipeline {
             Some(call) => {
                 let outcome =
                     account::of_end(Status::Cancelled, "cancelled by who asked", None, Body::default());
-                if let Err(error) = self.recorder.close(call.opened, outcome).await {
+                if let Err(error) = self.close(call, outcome).await {
                     tracing::error!(%error, "the end of a call was not recorded");
                 }
             }
@@ -320,7 +338,7 @@ impl Pipeline {
             let Some(call) = route.take(sent.side, Some(id.to_buf())) else { continue };
             let reason = "another message of its batch was refused";
             let outcome = account::of_end(Status::Withheld, reason, None, Body::default());
-            if let Err(error) = self.recorder.close(call.opened, outcome).await {
+            if let Err(error) = self.close(call, outcome).await {
                 tracing::error!(%error, "the end of a call was not recorded");
             }
         }
@@ -334,6 +352,7 @@ impl Pipeline {
         at: usize,
         reason: Reason,
     ) -> Refused {
+        scope.meter.refuse(&reason);
         // A denial is recorded already; what could not be recorded cannot be recorded as refused either.
         if !matches!(reason, Reason::Denied | Reason::NotRecorded(_) | Reason::NotClosed(_))
             && let Some(message) = sent.frame.messages().get(at)

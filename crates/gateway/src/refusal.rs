@@ -52,6 +52,26 @@ pub(crate) enum Reason {
     NoSession,
 }
 
+/// What refusals are counted by.
+pub(crate) const REASONS: [&str; 16] = [
+    "malformed",
+    "batch",
+    "header",
+    "id_in_use",
+    "too_many",
+    "unasked",
+    "media_type",
+    "body",
+    "denied",
+    "not_recorded",
+    "not_closed",
+    "unreachable",
+    "link",
+    "answer",
+    "server_ended",
+    "no_session",
+];
+
 /// A refusal, ready to send.
 #[derive(Debug)]
 pub(crate) struct Refused {
@@ -137,6 +157,28 @@ impl Reason {
             Reason::Unreachable(Unreachable::Timeout) => Status::Timeout,
             Reason::ServerEnded => Status::Disconnected,
             _ => Status::UpstreamFailed,
+        }
+    }
+
+    /// One of [`REASONS`].
+    pub(crate) fn label(&self) -> &'static str {
+        match self {
+            Reason::Malformed(_) => "malformed",
+            Reason::Batch => "batch",
+            Reason::Header(_) => "header",
+            Reason::IdInUse => "id_in_use",
+            Reason::TooMany => "too_many",
+            Reason::Unasked => "unasked",
+            Reason::MediaType => "media_type",
+            Reason::Body(_) => "body",
+            Reason::Denied => "denied",
+            Reason::NotRecorded(_) => "not_recorded",
+            Reason::NotClosed(_) => "not_closed",
+            Reason::Unreachable(_) => "unreachable",
+            Reason::Link(_) => "link",
+            Reason::Answer(_) | Reason::Whole(_) => "answer",
+            Reason::ServerEnded => "server_ended",
+            Reason::NoSession => "no_session",
         }
     }
 

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::account::json_text;
 use crate::bridge::Bridge;
 use crate::clock;
+use crate::meter::Meters;
 use crate::peer::{Peer, Process};
 use crate::scope::{Scope, Transport};
 
@@ -22,6 +23,7 @@ use crate::scope::{Scope, Transport};
 #[derive(Debug)]
 pub(crate) struct Runs {
     recorder: Recorder,
+    meters: Arc<Meters>,
     /// Owned here; locked for look-ups and changes, never over an await.
     open: Mutex<Open>,
     /// Turns true when streams without a call in them should end.
@@ -82,8 +84,8 @@ impl Session {
 }
 
 impl Runs {
-    pub(crate) fn new(recorder: Recorder) -> Runs {
-        Runs { recorder, open: Mutex::default(), stopping: watch::Sender::new(false) }
+    pub(crate) fn new(recorder: Recorder, meters: Arc<Meters>) -> Runs {
+        Runs { recorder, meters, open: Mutex::default(), stopping: watch::Sender::new(false) }
     }
 
     /// Begins a run: its `session.open` record is durable when this returns.
@@ -103,7 +105,8 @@ impl Runs {
         fields.insert("rule".into(), json_text(rule.as_str()));
         self.recorder.begin_run(RunStart { run, subject: Arc::clone(&peer.principal), fields }).await?;
         tracing::debug!(%run, server = &**server, "run begins");
-        Ok(Arc::new(Scope::new(Arc::clone(server), run, peer, transport)))
+        let meter = self.meters.of(server);
+        Ok(Arc::new(Scope::new(Arc::clone(server), run, peer, transport, meter)))
     }
 
     /// Ends a run. Where that cannot be recorded, the log says so and recovery closes it.
@@ -184,6 +187,18 @@ impl Runs {
         let mut taken: Vec<_> =
             open.sessions.extract_if(|_, session| is_idle(session)).map(|(_, s)| s).collect();
         taken.extend(open.processes.extract_if(|_, session| is_idle(session)).map(|(_, s)| s));
+        taken
+    }
+
+    /// Takes out the sessions of a server.
+    pub(crate) fn take_of(&self, server: &str) -> Vec<Arc<Session>> {
+        let mut open = self.open();
+        let sessions = open.sessions.extract_if(|(of, _), _| &**of == server).map(|(_, session)| session);
+        let mut taken: Vec<_> = sessions.collect();
+        taken.extend(open.processes.extract_if(|(of, _), _| &**of == server).map(|(_, session)| session));
+        // A session may stand under its id and for its client's process.
+        taken.sort_unstable_by_key(|session| session.scope.run);
+        taken.dedup_by_key(|session| session.scope.run);
         taken
     }
 

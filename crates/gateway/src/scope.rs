@@ -13,6 +13,7 @@ use recorder::Opened;
 use serde_json::value::RawValue;
 
 use crate::account::Side;
+use crate::meter::{ServerMeter, Tally};
 use crate::peer::Peer;
 use crate::refusal::Reason;
 
@@ -24,6 +25,7 @@ pub(crate) struct Scope {
     pub(crate) run: RunId,
     pub(crate) peer: Arc<Peer>,
     pub(crate) transport: Transport,
+    pub(crate) meter: Arc<ServerMeter>,
     /// Learned from the first messages. Locked for single reads and writes, never over an await.
     facts: Mutex<Facts>,
     /// Calls without an answer yet. Locked likewise.
@@ -78,6 +80,7 @@ pub(crate) struct Pending {
 #[derive(Debug)]
 pub(crate) struct Waiting {
     pub(crate) opened: Opened,
+    pub(crate) tally: Tally,
     /// The token that progress notifications will name.
     progress: Option<IdBuf>,
     /// What its next round will be known by, where there may be one.
@@ -86,9 +89,9 @@ pub(crate) struct Waiting {
 
 impl Waiting {
     /// An opened call, with what its request says of what may come.
-    pub(crate) fn new(opened: Opened, method: &str, params: Option<&RawValue>) -> Waiting {
+    pub(crate) fn new(opened: Opened, tally: Tally, method: &str, params: Option<&RawValue>) -> Waiting {
         let progress = params.and_then(|params| Params::of(params).meta_progress_token());
-        Waiting { opened, progress, leg: params.and_then(|params| Leg::of(method, params)) }
+        Waiting { opened, tally, progress, leg: params.and_then(|params| Leg::of(method, params)) }
     }
 
     /// What the next round will be known by, if the answer asks for one.
@@ -99,12 +102,19 @@ impl Waiting {
 }
 
 impl Scope {
-    pub(crate) fn new(server: Arc<str>, run: RunId, peer: Arc<Peer>, transport: Transport) -> Scope {
+    pub(crate) fn new(
+        server: Arc<str>,
+        run: RunId,
+        peer: Arc<Peer>,
+        transport: Transport,
+        meter: Arc<ServerMeter>,
+    ) -> Scope {
         Scope {
             server,
             run,
             peer,
             transport,
+            meter,
             facts: Mutex::default(),
             pending: Mutex::default(),
             cancelled: Mutex::default(),
@@ -113,7 +123,8 @@ impl Scope {
 
     /// A scope of the same run for one exchange: its facts are its own.
     pub(crate) fn for_exchange(&self) -> Arc<Scope> {
-        Arc::new(Scope::new(Arc::clone(&self.server), self.run, Arc::clone(&self.peer), self.transport))
+        let (server, peer) = (Arc::clone(&self.server), Arc::clone(&self.peer));
+        Arc::new(Scope::new(server, self.run, peer, self.transport, Arc::clone(&self.meter)))
     }
 
     /// A copy of what is known now.
@@ -214,8 +225,8 @@ impl Pending {
     }
 
     /// Takes all calls out.
-    pub(crate) fn drain(&mut self) -> Vec<(Side, IdBuf, Opened)> {
-        self.calls.drain().map(|((side, id), waiting)| (side, id, waiting.opened)).collect()
+    pub(crate) fn drain(&mut self) -> Vec<(IdBuf, Waiting)> {
+        self.calls.drain().map(|((_, id), waiting)| (id, waiting)).collect()
     }
 
     /// The client's call that a notification of the server speaks of: the one with that progress token, else the only one.

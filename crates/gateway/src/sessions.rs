@@ -103,7 +103,11 @@ impl Gateway {
                     .refuse_unparsed(&session.scope, Side::Client, content, Reason::Malformed(error))
                     .await
             }
-            Err(error) => Refused::unparsed(None, &Reason::NotRecorded(error)),
+            Err(error) => {
+                let reason = Reason::NotRecorded(error);
+                server.meter.refuse(&reason);
+                Refused::unparsed(None, &reason)
+            }
         }
     }
 
@@ -119,7 +123,10 @@ impl Gateway {
             Reason::NotRecorded(_) => None,
             _ => self.runs.of_process(&server.name, peer).await.ok(),
         };
-        let Some(session) = recorded else { return Refused::frame(frame, Side::Client, &reason) };
+        let Some(session) = recorded else {
+            server.meter.refuse(&reason);
+            return Refused::frame(frame, Side::Client, &reason);
+        };
         let sent = Sent { side: Side::Client, content, frame, headers: Some(headers) };
         self.pipeline.turn_back(&session.scope, sent, 0, reason).await
     }

@@ -41,7 +41,7 @@ pub enum Receipts {
 }
 
 /// How one server is reached.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServerSettings {
     /// Streamable HTTP at a URL, either era.
     Http(HttpServer),
@@ -52,7 +52,7 @@ pub enum ServerSettings {
 }
 
 /// An upstream that is reached over HTTP.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpServer {
     /// `http` or `https` URL.
     pub url: http::Uri,
@@ -73,7 +73,7 @@ pub enum HttpVersion {
 }
 
 /// An upstream that the gateway starts itself.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StdioServer {
     /// Program and arguments.
     pub command: Vec<String>,
@@ -95,7 +95,7 @@ pub struct UserIds {
 }
 
 /// Sizes in bytes and waits, all of them upper bounds.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Largest request body and largest single message from a client.
     pub request_bytes: usize,

@@ -142,9 +142,7 @@ impl Committer {
             self.close_run(run, "gateway-restart")?;
         }
         if let Some(config) = config {
-            let mut leaf = Leaf::new(Kind::Config, self.clock.now());
-            leaf.config = Some(config);
-            self.append(&leaf, &Blob::None)?;
+            self.configure(config, None)?;
         }
         self.announce_keys()?;
         self.flush();
@@ -193,6 +191,10 @@ impl Committer {
                     tracing::error!(%error, "an abandoned call is left to the next start");
                 }
             }
+            Item::Config { config, ack } => {
+                let done = self.configure(config, Some("reload"));
+                self.tell(done, ack, (permit, Sealed::default()), |ack, ()| Told::Done(ack));
+            }
             Item::Finish => {}
         }
     }
@@ -213,6 +215,13 @@ impl Committer {
             // Whoever asked may have gone.
             Err(error) => drop(ack.send(Err(error))),
         }
+    }
+
+    fn configure(&mut self, config: Hash, reason: Option<&str>) -> Result<(), RecordError> {
+        let mut leaf = Leaf::new(Kind::Config, self.clock.now());
+        leaf.config = Some(config);
+        leaf.facts.extend(reason.map(|reason| ("reason".to_owned(), Fact::Text(reason.to_owned()))));
+        self.append(&leaf, &Blob::None).map(|_| ())
     }
 
     fn begin_run(&mut self, run: RunId, sealed: &Sealed) -> Result<Receipt, RecordError> {
@@ -415,6 +424,7 @@ impl Committer {
             self.deliver();
             return;
         }
+        let size = self.parts.writer.position().size;
         let position = match self.parts.writer.flush() {
             Ok(position) => position,
             Err(error) => {
@@ -422,6 +432,9 @@ impl Committer {
                 std::process::abort();
             }
         };
+        let meters = &self.parts.shared.meters;
+        meters.batch.count(position.size - size);
+        meters.sync.count_time(self.parts.writer.synced_in());
         let open = u64::try_from(self.parts.book.calls.len()).unwrap_or(u64::MAX);
         self.parts.shared.open_calls.store(open, Ordering::Relaxed);
         // Before anyone hears of it: who does finds it counted.

@@ -250,7 +250,9 @@ impl Course {
             // A slow disk is left to the committer nine tenths of the time.
             let pause = begun.elapsed().saturating_mul(9).clamp(every, every.max(LONGEST_PAUSE));
             self.set_stuck(None);
-            self.published.send_replace(size);
+            if self.published.send_replace(size) != size {
+                self.shared.meters.sign_checkpoint();
+            }
             if size < self.progress.durable().size {
                 continue;
             }

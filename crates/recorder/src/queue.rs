@@ -94,6 +94,10 @@ pub(crate) enum Item {
     Left {
         key: RoundKey,
     },
+    Config {
+        config: Hash,
+        ack: Ack<()>,
+    },
     Finish,
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use ledger::payload::Spans;
-use ledger::{CallId, RunId};
+use ledger::{CallId, Hash, RunId};
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::account::{Account, Cleared, Decision, Note, Outcome, Refusal, RunStart};
@@ -17,6 +17,7 @@ use crate::body::{Body, Gathering};
 use crate::clock::now_micros;
 use crate::disk::Space;
 use crate::error::RecordError;
+use crate::meter::Meters;
 use crate::queue::{Ack, Entry, Item, Permit, Queue, Queued, RoundKey, Sealed, Stored};
 use crate::receipt::{Closed, Opened, Passed, Refused};
 use crate::sealing::{Draft, Room, Sealing, random};
@@ -44,6 +45,7 @@ pub(crate) struct Shared {
     pub(crate) origin: Arc<str>,
     /// Written by the committer.
     pub(crate) open_calls: AtomicU64,
+    pub(crate) meters: Meters,
     pub(crate) committed: watch::Receiver<u64>,
     pub(crate) published: watch::Receiver<u64>,
     /// Newest measurement of free space. Locked for the measurement only.
@@ -84,6 +86,7 @@ impl Recorder {
     /// # Errors
     /// Nothing was recorded, or the record ends in `outcome.unknown`; the call must not be forwarded.
     pub async fn open(&self, cleared: Cleared) -> Result<Opened, RecordError> {
+        let begun = Instant::now();
         self.admit()?;
         let Cleared { decision, account } = cleared;
         let subject = Arc::clone(&account.subject);
@@ -95,7 +98,9 @@ impl Recorder {
         let mut entry = self.entry(decision, account).await?;
         entry.call = Some(call);
         let size = size_of(&entry.sealed);
-        self.submit(size, |ack| Item::Open { entry, key, subject, ack }).await
+        let opened = self.submit(size, |ack| Item::Open { entry, key, subject, ack }).await?;
+        self.shared.meters.open.count_time(begun.elapsed());
+        Ok(opened)
     }
 
     /// Records a message that needs no answer. It is durable on return, and the message may be forwarded.
@@ -126,6 +131,7 @@ impl Recorder {
     /// The answer must be withheld. The record says, now or after the next start, that the outcome is
     /// unknown.
     pub async fn close(&self, opened: Opened, outcome: Outcome) -> Result<Closed, RecordError> {
+        let begun = Instant::now();
         let Outcome { status, fields, body, spans } = outcome;
         let sealed = self.seal(opened.subject(), Draft { fields, body, spans }).await?;
         let key = opened.key();
@@ -133,7 +139,9 @@ impl Recorder {
         let (ack, done) = oneshot::channel();
         self.push(Item::Close { key, status, sealed, ack }, permit)?;
         opened.settle();
-        done.await.map_err(|_| RecordError::ShuttingDown)?
+        let closed = done.await.map_err(|_| RecordError::ShuttingDown)??;
+        self.shared.meters.close.count_time(begun.elapsed());
+        Ok(closed)
     }
 
     /// Records something that happened in the course of a call. It stands before the call's outcome, but is
@@ -191,6 +199,41 @@ impl Recorder {
             committed: *shared.committed.borrow(),
             published: *shared.published.borrow(),
         }
+    }
+
+    /// Whether a new call would be accepted now.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn admission(&self) -> Result<(), RecordError> {
+        self.admit()?;
+        let is_full = |room: &Semaphore| room.available_permits() == 0;
+        if is_full(&self.shared.records) || is_full(&self.shared.bytes) {
+            return Err(RecordError::Overloaded);
+        }
+        Ok(())
+    }
+
+    /// Room on the disk. Measures it if the last measurement is old.
+    ///
+    /// # Errors
+    /// When it cannot be measured.
+    pub fn space(&self) -> Result<Space, RecordError> {
+        self.shared.measure()
+    }
+
+    /// What was counted since the start.
+    pub fn meters(&self) -> &Meters {
+        &self.shared.meters
+    }
+
+    /// Records that another configuration is in force, by its digest. Durable on return.
+    ///
+    /// # Errors
+    /// Nothing was recorded; the configuration must not be used.
+    pub async fn reconfigure(&self, config: Hash) -> Result<(), RecordError> {
+        self.admit()?;
+        self.submit(RECORD_BYTES, |ack| Item::Config { config, ack }).await
     }
 
     /// The log's origin.

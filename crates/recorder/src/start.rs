@@ -21,10 +21,10 @@ use crate::account::Clerk;
 use crate::book::Book;
 use crate::clock::{HybridClock, now_micros};
 use crate::committer::{Committer, Parts};
-use crate::disk;
 use crate::error::RecordError;
 use crate::keystore::{Keystore, KeystoreError};
 use crate::log::LogFolder;
+use crate::meter::Meters;
 use crate::origins::{self, Fresh, Origin, Predecessor};
 use crate::progress::{End, Progress};
 use crate::publisher::{Course, Place, Publisher, signed_checkpoint};
@@ -38,6 +38,7 @@ use crate::wal::layout::{Blob, Lineage, Record, SegmentHeader};
 use crate::wal::scan::{Anchor, Scanned, WalError, scan};
 use crate::wal::writer::{self, Writer};
 use crate::wal::{Position, segments};
+use crate::disk;
 
 /// Smallest segment.
 const SEGMENT_BYTES: u64 = 64 << 10;
@@ -382,6 +383,7 @@ fn launch(
     // A log that was started can be read: there is a checkpoint over the first record from here on.
     let size = publisher.publish(&progress).map_err(|source| io_error(&folders.log.path, source))?;
     published.send_replace(size);
+    shared.meters.sign_checkpoint();
     let course =
         Course { place, anchor, progress: Arc::clone(&progress), shared: Arc::clone(&shared), published };
     let publisher = spawn("recorder-publisher", move || course.run(publisher))?;
@@ -439,6 +441,7 @@ fn share(
         sealing: Arc::new(sealing),
         origin: Arc::from(origin),
         open_calls: AtomicU64::new(0),
+        meters: Meters::new(),
         committed,
         published,
         space: Mutex::new(None),

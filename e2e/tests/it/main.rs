@@ -9,6 +9,7 @@
 )]
 
 mod conformance;
+mod console;
 mod faults;
 mod folders;
 mod foreign;
@@ -17,5 +18,6 @@ mod kills;
 mod large;
 mod peers;
 mod receipts;
+mod reload;
 mod replayed;
 mod upstreams;

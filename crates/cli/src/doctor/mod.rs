@@ -3,6 +3,7 @@
 //! Each module checks one part and gives [`Finding`]s; [`run`] puts them in order and prints them.
 
 mod clients;
+mod console;
 mod folder;
 mod gateway;
 mod ledger;
@@ -127,6 +128,9 @@ fn examine(environment: &Environment, now: Timestamp) -> Vec<Finding> {
     let gateway = gateway::check(&patient);
     let is_running = gateway.is_running;
     findings.extend(gateway.findings);
+    if is_running {
+        findings.extend(console::check(&patient));
+    }
     findings.extend(servers::check(&patient));
     findings.extend(folder::check(&patient));
     findings.extend(ledger::check(&patient, is_running));

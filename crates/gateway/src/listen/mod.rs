@@ -27,6 +27,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::Gateway;
 use crate::listen::reply::Body;
 use crate::peer::{Owners, Peer};
+use crate::reload::Present;
 use crate::upstream::Link;
 
 /// A TLS handshake that takes longer is given up.
@@ -70,14 +71,14 @@ impl Connection {
 }
 
 /// Accepts until `stop` resolves, then lets open exchanges end for the drain time.
-pub(crate) async fn serve(gateway: Arc<Gateway>, listeners: Listeners, stop: impl Future<Output = ()>) {
+pub(crate) async fn serve(present: Arc<Present>, listeners: Listeners, stop: impl Future<Output = ()>) {
     let graceful = GracefulShutdown::new();
     tokio::pin!(stop);
     loop {
         tokio::select! {
             () = &mut stop => break,
             accepted = listeners.accept() => match accepted {
-                Ok(stream) => attend(&gateway, stream, graceful.watcher()),
+                Ok(stream) => attend(&present, stream, graceful.watcher()),
                 // Out of descriptors, or the client left between the handshake and here: the next one may do.
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -87,6 +88,7 @@ pub(crate) async fn serve(gateway: Arc<Gateway>, listeners: Listeners, stop: imp
         }
     }
     drop(listeners);
+    let gateway = present.gateway();
     gateway.runs.close_streams();
     if tokio::time::timeout(gateway.limits.drain, graceful.shutdown()).await.is_err() {
         tracing::warn!("exchanges were still open when the drain time ended");
@@ -125,14 +127,14 @@ impl Listeners {
     }
 }
 
-fn attend(gateway: &Arc<Gateway>, accepted: Accepted, watcher: Watcher) {
-    let gateway = Arc::clone(gateway);
+fn attend(present: &Arc<Present>, accepted: Accepted, watcher: Watcher) {
+    let present = Arc::clone(present);
     tokio::spawn(async move {
         match accepted {
             Accepted::Socket(stream) => match stream.peer_cred() {
                 Ok(credentials) => {
                     let connection = Connection::socket(Peer::of_socket(&credentials));
-                    speak_http(gateway, stream, connection, watcher).await;
+                    speak_http(present, stream, connection, watcher).await;
                 }
                 Err(error) => tracing::warn!(%error, "a socket without credentials was closed"),
             },
@@ -141,11 +143,11 @@ fn attend(gateway: &Arc<Gateway>, accepted: Accepted, watcher: Watcher) {
                 let _ = stream.set_nodelay(true);
                 let Ok(local) = stream.local_addr() else { return };
                 let connection = Connection::tcp(local, remote);
-                let Some(tls) = gateway.tls.clone() else {
-                    return speak_http(gateway, stream, connection, watcher).await;
+                let Some(tls) = present.gateway().tls.clone() else {
+                    return speak_http(present, stream, connection, watcher).await;
                 };
                 match tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(tls).accept(stream)).await {
-                    Ok(Ok(stream)) => speak_http(gateway, stream, connection, watcher).await,
+                    Ok(Ok(stream)) => speak_http(present, stream, connection, watcher).await,
                     Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
                     Err(_) => tracing::debug!("a TLS handshake took too long"),
                 }
@@ -154,14 +156,14 @@ fn attend(gateway: &Arc<Gateway>, accepted: Accepted, watcher: Watcher) {
     });
 }
 
-async fn speak_http<S>(gateway: Arc<Gateway>, stream: S, connection: Connection, watcher: Watcher)
+async fn speak_http<S>(present: Arc<Present>, stream: S, connection: Connection, watcher: Watcher)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let limits = gateway.limits.clone();
+    let limits = present.gateway().limits.clone();
     let connection = Arc::new(connection);
     let service = service_fn(move |request| {
-        let gateway = Arc::clone(&gateway);
+        let gateway = present.gateway();
         let connection = Arc::clone(&connection);
         async move { Ok::<_, Infallible>(route(&gateway, &connection, request).await) }
     });

@@ -48,6 +48,7 @@ pub(crate) async fn open(
     connection: &Arc<Connection>,
 ) -> Response<Body> {
     let refuse = |reason: Reason| {
+        server.meter.refuse(&reason);
         let refused = Refused::unparsed(None, &reason);
         reply::json(refused.status, refused.body)
     };
@@ -62,7 +63,7 @@ pub(crate) async fn open(
         Err(error) => return refuse(Reason::NotRecorded(error)),
     };
     let (head, answer) = oneshot::channel();
-    let gateway = Arc::clone(gateway);
+    let (gateway, server) = (Arc::clone(gateway), Arc::clone(server));
     tokio::spawn(async move {
         let id = clock::new_session();
         let (arrivals, from) = mpsc::channel(QUEUE);
@@ -79,7 +80,7 @@ pub(crate) async fn open(
                 relaying.await;
             }
             _ = &mut relaying => gateway.streams.leave(&id),
-            () = gateway.runs.stopping() => gateway.streams.leave(&id),
+            () = gateway.stopping(&server) => gateway.streams.leave(&id),
         }
         gateway.close_run(&scope, "the event stream was closed").await;
     });

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -54,15 +53,15 @@ async fn post(
     let (parts, incoming) = request.into_parts();
     let compressed = parts.headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity");
     if compressed || !has_media_type(&parts.headers, "application/json") {
-        return refuse(&Refused::unparsed(None, &Reason::MediaType));
+        return refuse(server, &Reason::MediaType);
     }
     let frame =
         match body::read_within(incoming, gateway.limits.request_bytes, gateway.limits.request_wait).await {
             Ok(frame) => frame,
-            Err(error) => return refuse(&Refused::unparsed(None, &Reason::Body(error))),
+            Err(error) => return refuse(server, &Reason::Body(error)),
         };
     let peer = connection.peer(&gateway.owners).await;
-    in_exchange(|reply| {
+    in_exchange(server, |reply| {
         let exchange = Exchange::new(Arc::clone(gateway), Arc::clone(server), peer, reply);
         exchange.post(parts.headers, frame)
     })
@@ -79,10 +78,10 @@ async fn listen(
     let peer = connection.peer(&gateway.owners).await;
     let session = match find_session(gateway, server, &peer, headers).await {
         Ok(session) => session,
-        Err(reason) => return refuse(&Refused::unparsed(None, &reason)),
+        Err(reason) => return refuse(server, &reason),
     };
     let headers = headers.clone();
-    in_exchange(|reply| {
+    in_exchange(server, |reply| {
         let exchange = Exchange::new(Arc::clone(gateway), Arc::clone(server), peer, reply);
         exchange.listen(session, headers)
     })
@@ -98,17 +97,17 @@ async fn end(
 ) -> Response<Body> {
     let peer = connection.peer(&gateway.owners).await;
     let Some(id) = session_id(headers) else {
-        return refuse(&Refused::unparsed(None, &Reason::NoSession));
+        return refuse(server, &Reason::NoSession);
     };
     if gateway.runs.session(&server.name, id, &peer).is_none() {
-        return refuse(&Refused::unparsed(None, &Reason::NoSession));
+        return refuse(server, &Reason::NoSession);
     }
     let response = match &server.link {
         Link::Http(upstream) => {
             let headers = super::guard::towards_upstream(headers);
             match upstream.end_session(headers).await {
                 Ok(response) => response.status(),
-                Err(error) => return refuse(&Refused::unparsed(None, &Reason::Unreachable(error))),
+                Err(error) => return refuse(server, &Reason::Unreachable(error)),
             }
         }
         Link::Sse(..) | Link::Stdio(_) => StatusCode::OK,
@@ -120,13 +119,21 @@ async fn end(
     reply::empty(response)
 }
 
-/// Runs an exchange in a task of its own: it may outlive the client.
-async fn in_exchange<F>(start: impl FnOnce(Reply) -> F) -> Response<Body>
+/// Runs an exchange in a task of its own: it may outlive the client, but not the drain time of a server that goes.
+async fn in_exchange<F>(server: &Server, start: impl FnOnce(Reply) -> F) -> Response<Body>
 where
     F: Future<Output = ()> + Send + 'static,
 {
     let (head, answer) = oneshot::channel();
-    tokio::spawn(start(Reply::Head(head)));
+    let exchange = start(Reply::Head(head));
+    let mut attendance = server.attend();
+    tokio::spawn(async move {
+        tokio::select! {
+            () = exchange => {}
+            // What it had open is recorded as unknown.
+            () = attendance.cut_off() => {}
+        }
+    });
     answer.await.unwrap_or_else(|_| {
         reply::text(StatusCode::INTERNAL_SERVER_ERROR, "the exchange ended without an answer")
     })
@@ -166,6 +173,8 @@ pub(crate) fn event_stream_headers() -> HeaderMap {
     headers
 }
 
-fn refuse(refused: &Refused) -> Response<Body> {
-    reply::json(refused.status, Bytes::clone(&refused.body))
+fn refuse(server: &Server, reason: &Reason) -> Response<Body> {
+    server.meter.refuse(reason);
+    let refused = Refused::unparsed(None, reason);
+    reply::json(refused.status, refused.body)
 }

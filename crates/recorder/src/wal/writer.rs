@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use super::Position;
 use super::layout::{Blob, FrameBuilder, FramePlace, Lineage, SegmentHeader, record_bytes};
@@ -43,6 +44,8 @@ pub(crate) struct Writer {
     previous_frame: [u8; 32],
     frame: FrameBuilder,
     preparer: Preparer,
+    /// What the newest sync took.
+    synced_in: Duration,
 }
 
 impl Writer {
@@ -64,6 +67,7 @@ impl Writer {
             previous_frame: start.previous_frame,
             frame: FrameBuilder::default(),
             preparer,
+            synced_in: Duration::ZERO,
         };
         writer.begin();
         Ok(writer)
@@ -77,6 +81,11 @@ impl Writer {
     /// How far the log is durable.
     pub(crate) const fn position(&self) -> Position {
         self.position
+    }
+
+    /// What the newest sync took.
+    pub(crate) const fn synced_in(&self) -> Duration {
+        self.synced_in
     }
 
     /// Whether nothing waits for `flush`.
@@ -131,7 +140,9 @@ impl Writer {
         faults::at("wal.write")?;
         segment.file.write_all_at(bytes, self.position.offset)?;
         faults::at("wal.sync")?;
+        let begun = Instant::now();
         segment.file.sync_data()?;
+        self.synced_in = begun.elapsed();
         faults::at("wal.synced")?;
         self.position.offset += u64::try_from(bytes.len()).map_err(io::Error::other)?;
         self.position.size += u64::from(count);

@@ -1,23 +1,32 @@
-//! `tollbook serve`: the gateway with its ledger and its index, until a signal ends it.
+//! `tollbook serve`: the gateway with its ledger, its index and its console, until a signal ends it.
+
+mod measure;
+mod reload;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args;
+use console::Console;
 use gateway::Gateway;
 use gateway::settings::Settings;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, ConsoleAt};
 use crate::environment::Environment;
 use crate::follow::Follower;
+use crate::serve::measure::Measures;
+use crate::serve::reload::Reload;
 
 /// Longest path that a Unix socket may have on Linux, less one for the closing zero.
 const SOCKET_PATH: usize = 107;
 
 /// Run the gateway.
+///
+/// SIGTERM and SIGINT end it, open calls first; SIGHUP makes it read its configuration again.
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
     /// Configuration file; without it `$TOLLBOOK_CONFIG`, else `tollbook.toml` in the user's configuration folder.
@@ -26,7 +35,7 @@ pub(crate) struct ServeArgs {
     /// Address to listen on, instead of the one configured.
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
-    /// Listen on the data folder's socket alone, for `wrap`.
+    /// Listen on the data folder's socket alone, for `wrap`; without a console.
     #[arg(long)]
     socket_only: bool,
 }
@@ -38,6 +47,8 @@ pub(crate) async fn run(args: ServeArgs, environment: &Environment) -> anyhow::R
     }
     let config = read_config(&args, environment)?;
     let stop = stop_signal()?;
+    let hangup = signal(SignalKind::hangup()).context("cannot receive signals")?;
+    let console = open_console(&config, &args).await?;
     let ledger = recorder::Settings {
         config: Some(config.digest),
         limits: config.ledger.clone(),
@@ -46,12 +57,30 @@ pub(crate) async fn run(args: ServeArgs, environment: &Environment) -> anyhow::R
     let started = recorder::start(ledger).context("the ledger cannot be opened")?;
     tell_recovery(&started.recovered);
     let follower = Follower::start(&config.data, &started.recorder)?;
-    let settings = settings(&config, args.socket_only)?;
+    let settings = settings(&config, &args)?;
     let socket = settings.socket.clone();
-    let bound = Gateway::start(settings, started.recorder, started.clerk).await?;
+    let bound = Gateway::start(settings, started.recorder.clone(), started.clerk).await?;
     let scheme = if config.tls.is_some() { "https" } else { "http" };
-    announce(bound.address.map(|address| format!("{scheme}://{address}")), socket.as_deref())?;
-    bound.serve(stop).await;
+    let data = config.data.clone();
+    let reload = Reload::new((args, environment.clone()), bound.control(), started.recorder.clone(), config);
+    let meters = bound.control().meters();
+    let measures = Measures::new(data, started.recorder, meters, follower.indexed(), reload.counts());
+    let measures = Arc::new(measures);
+    announce(
+        console.as_ref().map(|console| console.address),
+        bound.address.map(|address| format!("{scheme}://{address}")),
+        socket.as_deref(),
+    )?;
+    let console =
+        console.map(|console| tokio::spawn(console.serve(measures.clone(), std::future::pending())));
+    let reloading = tokio::spawn(reload.at_each(hangup));
+    bound
+        .serve(async {
+            stop.await;
+            measures.drain()
+        })
+        .await;
+    reloading.abort();
     tracing::info!("draining is over; closing the ledger");
     if let Some(socket) = socket {
         // It may have been removed by hand.
@@ -61,6 +90,9 @@ pub(crate) async fn run(args: ServeArgs, environment: &Environment) -> anyhow::R
         .await?
         .context("the ledger did not close")?;
     follower.finish();
+    if let Some(console) = console {
+        console.abort();
+    }
     Ok(())
 }
 
@@ -86,19 +118,34 @@ fn read_config(args: &ServeArgs, environment: &Environment) -> anyhow::Result<Co
     Ok(config)
 }
 
-fn settings(config: &Config, socket_only: bool) -> anyhow::Result<Settings> {
+/// Who did not ask for a console gets a gateway all the same when another process has its port.
+async fn open_console(config: &Config, args: &ServeArgs) -> anyhow::Result<Option<Console>> {
+    if args.socket_only {
+        return Ok(None);
+    }
+    match (Console::bind(config.console.address()).await, config.console) {
+        (Ok(console), _) => Ok(Some(console)),
+        (Err(error), ConsoleAt::Configured(_)) => Err(error.into()),
+        (Err(error), ConsoleAt::Default) => {
+            tracing::warn!(error = format!("{error:#}"), "there is no console: no health checks, no metrics");
+            Ok(None)
+        }
+    }
+}
+
+fn settings(config: &Config, args: &ServeArgs) -> anyhow::Result<Settings> {
     let socket = socket_path(&config.data);
     let fits = socket.as_os_str().len() <= SOCKET_PATH;
     if !fits {
         anyhow::ensure!(
-            !socket_only,
+            !args.socket_only,
             "`{}` is too long for a socket's path; use a shorter `--data`",
             socket.display()
         );
         tracing::warn!("the data folder's path is too long for a socket; `wrap` needs `--gateway`");
     }
     Ok(Settings {
-        listen: (!socket_only).then_some(config.listen),
+        listen: (!args.socket_only).then_some(config.listen),
         socket: fits.then_some(socket),
         tls: config.tls.as_ref().map(crate::tls::server).transpose()?,
         allowed_hosts: config.allowed_hosts.clone(),
@@ -126,9 +173,12 @@ fn tell_recovery(recovered: &recorder::Recovered) {
     tracing::info!(?recovered, "ledger open");
 }
 
-/// The lines that a script waits for.
-fn announce(url: Option<String>, socket: Option<&Path>) -> anyhow::Result<()> {
+/// The lines that a script waits for; the socket's comes last.
+fn announce(console: Option<SocketAddr>, url: Option<String>, socket: Option<&Path>) -> anyhow::Result<()> {
     let mut out = std::io::stderr().lock();
+    if let Some(console) = console {
+        writeln!(out, "console on http://{console}")?;
+    }
     if let Some(url) = url {
         writeln!(out, "listening on {url}")?;
     }

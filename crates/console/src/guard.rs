@@ -1,0 +1,64 @@
+//! Who may ask: a web page can reach a loopback port by DNS rebinding, but it cannot choose `Host` or `Origin` freely.
+
+use http::header::{self, HeaderMap};
+use http::uri::{Authority, Uri};
+
+/// Why a request is turned away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Intrusion {
+    #[error("the `Host` header must name this machine: use localhost or 127.0.0.1")]
+    Host,
+    #[error("the `Origin` header names an origin that may not read this port")]
+    Origin,
+}
+
+/// Checks every `Host`, the authority of the address and every `Origin`: which one a reader would take does not matter then.
+pub(crate) fn check(uri: &Uri, headers: &HeaderMap) -> Result<(), Intrusion> {
+    let text = |value: &http::HeaderValue| value.to_str().ok().map(str::to_owned);
+    let mut hosts = headers.get_all(header::HOST).iter().map(text).map(|host| host?.parse().ok());
+    let is_named = headers.contains_key(header::HOST) || uri.authority().is_some();
+    let are_own = hosts.all(|host| host.as_ref().is_some_and(is_own)) && uri.authority().is_none_or(is_own);
+    if !is_named || !are_own {
+        return Err(Intrusion::Host);
+    }
+    let is_own_origin = |origin: &http::HeaderValue| {
+        let origin = origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://"));
+        origin.and_then(|origin| origin.parse().ok()).as_ref().is_some_and(is_own)
+    };
+    match headers.get_all(header::ORIGIN).iter().all(is_own_origin) {
+        true => Ok(()),
+        false => Err(Intrusion::Origin),
+    }
+}
+
+fn is_own(authority: &Authority) -> bool {
+    matches!(authority.host().to_ascii_lowercase().as_str(), "localhost" | "127.0.0.1" | "[::1]")
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+
+    use super::{Intrusion, check};
+
+    #[test]
+    fn hosts_and_origins() {
+        for (uri, lines, expected) in [
+            ("/", vec![("host", "localhost:7801")], Ok(())),
+            ("/", vec![("host", "127.0.0.1")], Ok(())),
+            ("/", vec![("host", "[::1]:1"), ("origin", "http://127.0.0.1:7801")], Ok(())),
+            ("/", vec![], Err(Intrusion::Host)),
+            ("/", vec![("host", "evil.example:7801")], Err(Intrusion::Host)),
+            ("/", vec![("host", "localhost"), ("host", "evil.example")], Err(Intrusion::Host)),
+            ("http://evil.example/", vec![("host", "localhost")], Err(Intrusion::Host)),
+            ("/", vec![("host", "localhost"), ("origin", "https://evil.example")], Err(Intrusion::Origin)),
+            ("/", vec![("host", "localhost"), ("origin", "null")], Err(Intrusion::Origin)),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in &lines {
+                headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            }
+            assert_eq!(check(&Uri::from_static(uri), &headers), expected, "{uri} {lines:?}");
+        }
+    }
+}
