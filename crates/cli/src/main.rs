@@ -1,5 +1,6 @@
 //! The binary `tollbook`: configuration, wiring, commands.
 
+mod backup;
 mod clock;
 mod config;
 mod doctor;
@@ -55,6 +56,8 @@ enum Command {
     /// Say how far the index has come, or make it anew.
     Index(read::index::IndexArgs),
     Verify(verify::VerifyArgs),
+    Backup(backup::BackupArgs),
+    Restore(backup::RestoreArgs),
     Evidence(verify::EvidenceArgs),
     Keys(verify::KeysArgs),
     Completions(packaging::CompletionsArgs),
@@ -112,6 +115,8 @@ fn reading(command: Command, environment: &Environment) -> u8 {
         Command::Replay(args) => read::replay::run(&args, environment, &mut out),
         Command::Run(args) => read::runs::run(&args, data, &mut out),
         Command::Index(args) => read::index::run(&args, data, &mut out),
+        Command::Backup(args) => backup::backup(&args, environment, &mut out),
+        Command::Restore(args) => backup::restore(&args, environment, &mut out),
         Command::Verify(args) => verify::run(&args, environment, &mut out),
         Command::Evidence(args) => verify::evidence(&args, data, &mut out),
         Command::Keys(args) => verify::keys(&args, data, &mut out),

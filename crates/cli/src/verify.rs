@@ -73,14 +73,12 @@ pub(crate) fn run(args: &VerifyArgs, environment: &Environment, out: &mut dyn Wr
         let report = evidence.verify(key.as_ref());
         (report.ok, serde_json::to_string(&report)?, describe(&evidence, &report, args.vkey.is_some()))
     } else {
-        // The `log` folder alone may be named: the rest of a data folder is not needed.
-        let folder = if path.ends_with("log") && path.join("checkpoint").is_file() {
-            path.join("..")
-        } else {
-            path.clone()
+        // A log may be named by itself, also one that was put aside: the rest of a data folder is not needed.
+        let report = match path.join("checkpoint").is_file() {
+            true => recorder::verify_log(&path, key),
+            false => recorder::verify_folder(&path, key),
         };
-        let report = recorder::verify_folder(&folder, key)
-            .with_context(|| format!("`{}` cannot be verified", path.display()))?;
+        let report = report.with_context(|| format!("`{}` cannot be verified", path.display()))?;
         (report.ok, serde_json::to_string(&report)?, report.to_string())
     };
     if args.json {

@@ -78,6 +78,21 @@ pub(crate) fn replace_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
+/// Makes the folder that a file is to stand in.
+pub(crate) fn folder_of(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), create_folder)
+}
+
+/// Puts what is read in the place of `path` (0600) and gives its length. Not durable: the caller syncs.
+pub(crate) fn put(path: &Path, from: &mut impl io::Read) -> io::Result<u64> {
+    let staged = staged_name(path);
+    let mut file = create(&staged)?;
+    let bytes = io::copy(from, &mut file)?;
+    drop(file);
+    std::fs::rename(&staged, path)?;
+    Ok(bytes)
+}
+
 fn staged_name(path: &Path) -> PathBuf {
     let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     path.with_file_name(format!(".{name}.tmp"))

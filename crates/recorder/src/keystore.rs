@@ -19,7 +19,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ledger::ids::KekId;
 use serde::{Deserialize, Serialize};
 
-use crate::disk;
+use crate::{disk, version};
 
 /// A wrapped 32-byte key: the key and its tag.
 pub(crate) const WRAPPED_BYTES: usize = 48;
@@ -298,6 +298,7 @@ impl Keystore {
 fn read(folder: &Path) -> Result<StoredKeys, KeystoreError> {
     let path = folder.join("keystore.json");
     let bytes = std::fs::read(&path).map_err(|source| KeystoreError::Io { path: path.clone(), source })?;
+    version::check(&bytes, 1).map_err(|source| KeystoreError::Io { path: path.clone(), source })?;
     serde_json::from_slice(&bytes).map_err(|source| KeystoreError::Format { path, source })
 }
 

@@ -7,6 +7,7 @@
 //! Only this crate knows the ledger's files. Their forms are in `docs/formats/`.
 
 mod account;
+mod backup;
 mod body;
 mod book;
 mod clock;
@@ -27,6 +28,7 @@ mod queue;
 mod read;
 mod receipt;
 mod recorder;
+mod restore;
 mod seal;
 mod sealing;
 mod settings;
@@ -35,9 +37,11 @@ mod spool;
 mod start;
 mod state;
 mod verify;
+mod version;
 mod wal;
 
 pub use account::{Account, Cleared, Clerk, Decision, Note, Outcome, Refusal, RunStart};
+pub use backup::{Backup, BackupError, Keys, back_up};
 pub use body::{Body, Gathering, Pieces, Spilled};
 pub use disk::{Space, free_space};
 pub use error::RecordError;
@@ -47,11 +51,12 @@ pub use origins::Predecessor;
 pub use read::{Leaves, ReadError, Reader};
 pub use receipt::{Closed, Opened, Passed, Receipt, Refused};
 pub use recorder::{Health, Recorder};
+pub use restore::{RestoreError, Restored, restore};
 pub use seal::BlobError;
 pub use settings::{Limits, Settings, SpaceProbe};
 pub use size::{log_bytes, wal_bytes};
 pub use start::{Recovered, Shutdown, ShutdownError, StartError, Started, start};
-pub use verify::verify_folder;
+pub use verify::{verify_folder, verify_log};
 pub use wal::scan::WalError;
 
 /// Reads bytes as a disk may give them: for fuzzing alone.

@@ -6,10 +6,10 @@
 use std::io;
 use std::path::Path;
 
-use ledger::LogKey;
+use ledger::{LogKey, VerifierKey};
 use serde::{Deserialize, Serialize};
 
-use crate::disk;
+use crate::{disk, version};
 
 /// A log that a new one stands in for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +21,7 @@ pub struct Predecessor {
     pub signed: u64,
     /// The size that was found.
     pub found: u64,
-    /// Why it ended: `rollback`.
+    /// Why it ended: `rollback` or `restore`.
     pub reason: String,
 }
 
@@ -105,6 +105,36 @@ pub(crate) fn succeed(keys: &Path, fresh: Fresh<'_>, predecessor: Predecessor) -
     write(keys, &add(stored, fresh, seed, Some(predecessor))?)
 }
 
+/// Begins a new log, with a key of its own, in a folder that was restored. Gives its origin.
+pub(crate) fn take_over(
+    from: &Path,
+    keys: &Path,
+    fresh: Fresh<'_>,
+    (seed, predecessor): ([u8; 32], Predecessor),
+) -> io::Result<String> {
+    let stored = read(from)?.ok_or_else(|| io::Error::other("`origins.json` is missing"))?;
+    disk::replace_durably(&keys.join("log.key"), &seed)?;
+    write(keys, &add(stored, fresh, &seed, Some(predecessor))?)?;
+    load_or_create(keys, fresh, seed).map(|origin| origin.name)
+}
+
+/// The folder that a log is put aside into.
+pub(crate) fn folder_of(origin: &str) -> String {
+    format!("log-{}", suffix(origin))
+}
+
+/// What tells the logs of a folder apart: the last part of the origin.
+pub(crate) fn suffix(origin: &str) -> &str {
+    origin.rsplit('/').next().unwrap_or_default()
+}
+
+/// The public key of one of the folder's logs.
+pub(crate) fn key_of(keys: &Path, origin: &str) -> io::Result<Option<VerifierKey>> {
+    let stored = read(keys)?;
+    let found = stored.and_then(|stored| stored.origins.into_iter().find(|stored| stored.origin == origin));
+    Ok(found.and_then(|found| found.vkey.parse().ok()))
+}
+
 fn add(
     mut stored: StoredOrigins,
     fresh: Fresh<'_>,
@@ -145,6 +175,7 @@ fn read(keys: &Path) -> io::Result<Option<StoredOrigins>> {
         let text = format!("`origins.json` is damaged ({error}); restore it from a copy of the data folder");
         io::Error::other(text)
     };
+    version::check(&bytes, 1).map_err(|error| io::Error::other(format!("`origins.json`: {error}")))?;
     serde_json::from_slice(&bytes).map(Some).map_err(damaged)
 }
 

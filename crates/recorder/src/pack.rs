@@ -13,7 +13,7 @@ use ledger::Hash;
 
 use crate::clock::Day;
 use crate::input::Input;
-use crate::{disk, faults};
+use crate::{disk, faults, version};
 
 const MAGIC: [u8; 8] = *b"TBPACK01";
 const ENTRY_MARK: u32 = u32::from_le_bytes(*b"TBPE");
@@ -70,6 +70,14 @@ impl PackIndex {
     /// Reads a pack's index, or finds its whole entries if it has none.
     pub(crate) fn load(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
+        let mut mark = [0; MAGIC.len()];
+        // A pack that was begun just now may be empty.
+        if file.read_exact_at(&mut mark, 0).is_ok()
+            && let Some(found) = version::other(&mark, &MAGIC, 2)
+        {
+            let text = format!("`{}`: {}", path.display(), version::unknown(found));
+            return Err(io::Error::other(text));
+        }
         let mut index = Self { file, entries: Vec::new(), end: HEADER_BYTES, finished: false };
         if !index.load_finished()? {
             index.extend()?;

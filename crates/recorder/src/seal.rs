@@ -13,6 +13,7 @@ use ledger::ids::KekId;
 
 use crate::input::Input;
 use crate::keystore::{Kek, WRAPPED_BYTES, cipher};
+use crate::version;
 
 /// Bytes of a blob before its first chunk.
 pub(crate) const HEADER_BYTES: usize = 4 + 16 + NONCE_LEN + WRAPPED_BYTES;
@@ -37,6 +38,11 @@ pub enum BlobError {
     /// It does not begin as a blob does, or is cut off.
     #[error("this is not a sealed payload")]
     Format,
+    /// Another version of this program sealed it.
+    #[error(
+        "the sealed payload is of a version that this program does not know; use the version of tollbook that wrote it, or a newer one"
+    )]
+    Version,
     /// It was changed, or sealed under another key.
     #[error("the sealed payload does not open with its key")]
     Authenticity,
@@ -92,7 +98,11 @@ pub(crate) fn kek_of(sealed: &[u8]) -> Result<KekId, BlobError> {
     let mut input = Input::new(sealed);
     let magic: [u8; 4] = input.array().ok_or(BlobError::Format)?;
     let id = input.array().ok_or(BlobError::Format)?;
-    if magic == MAGIC { Ok(KekId(id)) } else { Err(BlobError::Format) }
+    match version::other(&magic, &MAGIC, 1) {
+        _ if magic == MAGIC => Ok(KekId(id)),
+        Some(_) => Err(BlobError::Version),
+        None => Err(BlobError::Format),
+    }
 }
 
 /// Opens a blob: the encoded payload.

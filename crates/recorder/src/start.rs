@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use ledger::proof::TileSource as _;
+use ledger::record::LeafError;
 use ledger::tile::{TileId, decode_hashes};
 use ledger::{Fact, Hash, Kind, Leaf, Seq, leaf_hash};
 use tokio::sync::{Semaphore, watch};
@@ -38,7 +39,7 @@ use crate::wal::layout::{Blob, Lineage, Record, SegmentHeader};
 use crate::wal::scan::{Anchor, Scanned, WalError, scan};
 use crate::wal::writer::{self, Writer};
 use crate::wal::{Position, segments};
-use crate::disk;
+use crate::{backup, disk};
 
 /// Smallest segment.
 const SEGMENT_BYTES: u64 = 64 << 10;
@@ -52,6 +53,9 @@ pub enum StartError {
         /// The data folder.
         path: PathBuf,
     },
+    /// The folder is a backup.
+    #[error("`{}` is a backup and is not recorded into; make a data folder of it with `tollbook restore`", .0.display())]
+    Backup(PathBuf),
     /// The file system failed.
     #[error("cannot use `{}`", path.display())]
     Io {
@@ -157,6 +161,9 @@ pub fn start(settings: Settings) -> Result<Started, StartError> {
     if settings.limits.segment_bytes < SEGMENT_BYTES {
         return Err(StartError::Limit("segments must have at least 64 KiB"));
     }
+    if backup::is_backup(&settings.dir) {
+        return Err(StartError::Backup(settings.dir.clone()));
+    }
     let folders = Folders::of(&settings.dir);
     let lock = folders.lock()?;
     folders.create()?;
@@ -247,7 +254,7 @@ impl Folders {
     /// Moves what belongs to earlier origins out of the way. May be repeated after a crash.
     fn set_aside(&self, origin: &Origin) -> io::Result<()> {
         let Some(predecessor) = &origin.predecessor else { return Ok(()) };
-        let suffix = predecessor.origin.rsplit('/').next().unwrap_or_default();
+        let suffix = origins::suffix(&predecessor.origin);
         let signed_by_other = self.log.newest_note()?.is_some_and(|note| {
             ledger::Checkpoint::parse(&note).is_ok_and(|checkpoint| checkpoint.origin != origin.name)
         });
@@ -288,7 +295,7 @@ impl Folders {
             if segment != anchor && books.last().is_none_or(|(newest, _)| *newest != segment) {
                 books.push((segment, book.clone()));
             }
-            let leaf = Leaf::decode(record.leaf).map_err(|_| "a record is not readable")?;
+            let leaf = Leaf::decode(record.leaf).map_err(unreadable)?;
             let hash = leaf_hash(record.leaf);
             if seq >= signed
                 && let Blob::Spooled { digest, .. } = record.blob
@@ -304,6 +311,14 @@ impl Folders {
             spool::clear(&self.spool, &spooled).map_err(|source| io_error(&self.spool, source))?;
         }
         Ok(Found { origin, scanned, anchor, book, books })
+    }
+}
+
+/// What is said of a leaf in the write-ahead log that cannot be read.
+fn unreadable(error: LeafError) -> &'static str {
+    match error {
+        LeafError::Version(_) => "a record is of a version that this program does not know; use a newer one",
+        _ => "a record is not readable",
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::book::{Book, StoredBook};
 use crate::wal::scan::Anchor;
-use crate::{disk, faults};
+use crate::{disk, faults, version};
 
 /// A snapshot that a start begins from.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -31,8 +31,8 @@ impl Snapshot {
         let Some(bytes) = disk::read_if_present(&dir.join("state.json"))? else { return Ok(None) };
         let damaged =
             |error| io::Error::other(format!("it is damaged ({error}); restore the data folder from a copy"));
-        let snapshot: Self = serde_json::from_slice(&bytes).map_err(damaged)?;
-        if snapshot.v == 1 { Ok(Some(snapshot)) } else { Err(io::Error::other("unknown version")) }
+        version::check(&bytes, 1)?;
+        serde_json::from_slice(&bytes).map(Some).map_err(damaged)
     }
 
     /// Replaces the snapshot of a data folder; durable on return.

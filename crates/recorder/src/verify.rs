@@ -14,6 +14,7 @@ use ledger::verify::{Audit, Report, What};
 use ledger::{Checkpoint, Hash, Leaf, Seq, VerifierKey};
 
 use crate::log::LogFolder;
+use crate::origins;
 use crate::packs::Packs;
 use crate::read::{ReadError, stored_key};
 
@@ -28,11 +29,40 @@ pub fn verify_folder(dir: impl AsRef<Path>, vkey: Option<VerifierKey>) -> Result
         Some(key) => key,
         None => stored_key(dir)?.ok_or_else(|| ReadError::NoKey { path: dir.to_owned() })?,
     };
-    let log = LogFolder { path: dir.join("log") };
+    check(LogFolder { path: dir.join("log") }, &key)
+}
+
+/// Verifies a log by itself: the folder that holds its `checkpoint`. Without a key, the one that the data folder around it
+/// has for the log is taken.
+///
+/// # Errors
+/// As [`verify_folder`].
+pub fn verify_log(log: &Path, vkey: Option<VerifierKey>) -> Result<Report, ReadError> {
+    let log = LogFolder { path: log.to_owned() };
+    let key = match vkey {
+        Some(key) => key,
+        None => known_key(&log)?.ok_or_else(|| ReadError::NoKey { path: log.path.clone() })?,
+    };
+    check(log, &key)
+}
+
+/// The key of a log, from the list of the data folder that it is in.
+fn known_key(log: &LogFolder) -> Result<Option<VerifierKey>, ReadError> {
+    let io_error = |source| ReadError::Io { path: log.path.clone(), source };
+    let note = log.checkpoint().map_err(io_error)?;
+    let Some(checkpoint) = note.and_then(|note| Checkpoint::parse(&note).ok()) else { return Ok(None) };
+    let keys = log.path.join("..").join("keys");
+    match origins::key_of(&keys, &checkpoint.origin).map_err(io_error)? {
+        Some(key) => Ok(Some(key)),
+        None => stored_key(&log.path.join("..")),
+    }
+}
+
+fn check(log: LogFolder, key: &VerifierKey) -> Result<Report, ReadError> {
     let io_error = |source| ReadError::Io { path: log.path.clone(), source };
     let note = log.checkpoint().map_err(io_error)?;
     let note = note.ok_or_else(|| ReadError::NoCheckpoint { path: log.path.join("checkpoint") })?;
-    let size = Checkpoint::verify(&note, &key).map_or(0, |checkpoint| checkpoint.size);
+    let size = Checkpoint::verify(&note, key).map_or(0, |checkpoint| checkpoint.size);
     let earlier = log.last_notes().map_err(io_error)?;
     let packs = Packs::new(log.path.join("pack"));
     let mut check = Check {
@@ -43,10 +73,10 @@ pub fn verify_folder(dir: impl AsRef<Path>, vkey: Option<VerifierKey>) -> Result
         size,
         altered: BTreeSet::new(),
     };
-    let mut earlier: Vec<Checkpoint> = earlier.iter().filter_map(|note| check.earlier(note, &key)).collect();
+    let mut earlier: Vec<Checkpoint> = earlier.iter().filter_map(|note| check.earlier(note, key)).collect();
     earlier.sort_by_key(|checkpoint| checkpoint.size);
     check.leaves(&earlier)?;
-    Ok(check.audit.finish(&note, &key))
+    Ok(check.audit.finish(&note, key))
 }
 
 struct Check {

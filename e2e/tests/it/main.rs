@@ -8,6 +8,7 @@
     reason = "tests end by panicking"
 )]
 
+mod backups;
 mod conformance;
 mod console;
 mod faults;

@@ -6,6 +6,7 @@
 use aws_lc_rs::digest::{self, SHA256};
 
 use crate::input::Input;
+use crate::version;
 
 /// Room that a segment's header takes; the first frame starts here.
 pub(crate) const SEGMENT_HEADER_BYTES: usize = 128;
@@ -61,6 +62,11 @@ impl SegmentHeader {
             *into = from;
         }
         header
+    }
+
+    /// The version of a segment that another version of this program wrote.
+    pub(crate) fn other_version(bytes: &[u8]) -> Option<String> {
+        version::other(bytes, &SEGMENT_MAGIC, 3)
     }
 
     /// Reads a header; none if it is not one or its checksum is wrong.

@@ -12,6 +12,7 @@ use super::layout::{
 };
 use super::{Position, segments};
 use crate::disk;
+use crate::version;
 
 /// Why the log cannot be taken up.
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +110,9 @@ impl<V: FnMut(Anchor, u64, Record<'_>) -> Result<(), &'static str>> Scanner<'_, 
     fn segment(&mut self, number: u64) -> Result<bool, WalError> {
         let path = segments::path_of(self.folder, number);
         let bytes = std::fs::read(&path).map_err(|source| io_error(&path, source))?;
+        if let Some(found) = SegmentHeader::other_version(&bytes) {
+            return Err(io_error(&path, version::unknown(found)));
+        }
         let Some(header) = SegmentHeader::decode(&bytes) else {
             if holds_frame(&bytes) {
                 return Err(damaged(&path, 0, "its header is unreadable, but records follow"));
