@@ -70,9 +70,10 @@ fn spans_agree(text: &[u8], outline: &Outline) {
     let spanned = outline.span(name).and_then(|span| text.get(span));
     assert_eq!(spanned, value.map(|value| value.get().as_bytes()));
     if name == "params" {
-        let arguments = value.and_then(|params| Params::of(params).arguments());
+        // `null` reads as none: nothing asks for its span.
+        let Some(arguments) = value.and_then(|params| Params::of(params).arguments()) else { return };
         let spanned = outline.span("arguments").and_then(|span| text.get(span));
-        assert_eq!(spanned, arguments.map(|arguments| arguments.get().as_bytes()));
+        assert_eq!(spanned, Some(arguments.get().as_bytes()));
     }
 }
 
