@@ -77,7 +77,7 @@ fn account(run: RunId, subject: &Arc<str>, number: u64) -> anyhow::Result<Accoun
     let arguments = part(&body, br#"{"text""#, br#","_meta""#).context("no arguments")?;
     let spans = Spans::from([("arguments".to_owned(), arguments)]);
     let subject = Arc::clone(subject);
-    Ok(Account { run, call: None, round: 0, parent: None, subject, fields, body, spans })
+    Ok(Account { run, call: None, round: 0, parent: None, subject, fields, body: body.into(), spans })
 }
 
 fn outcome(number: u64) -> Outcome {
@@ -86,7 +86,7 @@ fn outcome(number: u64) -> Outcome {
         r#"{{"jsonrpc":"2.0","id":{number},"result":{{"content":[{{"type":"text","text":"{text}"}}]}}}}"#
     );
     let status = if number.is_multiple_of(RARE) { Status::ToolError } else { Status::Ok };
-    Outcome { status, fields: Fields::new(), body: Bytes::from(body), spans: Spans::new() }
+    Outcome { status, fields: Fields::new(), body: Bytes::from(body).into(), spans: Spans::new() }
 }
 
 /// Where a part stands that begins with one text and ends before another.

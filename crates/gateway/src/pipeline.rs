@@ -14,9 +14,7 @@ use ledger::{CallId, Status};
 use mcp::fields::Params;
 use mcp::message::{Answer, Frame, IdBuf, Kind, Message};
 use mcp::mrtr::Leg;
-use recorder::{
-    Account, Body, Cleared, Clerk, Closed, Outcome, Receipt, RecordError, Recorder, faults,
-};
+use recorder::{Account, Body, Cleared, Clerk, Closed, Outcome, Receipt, RecordError, Recorder, faults};
 
 use crate::account::{self, Side};
 use crate::clock;

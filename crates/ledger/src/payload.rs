@@ -64,26 +64,22 @@ impl Payload {
     /// # Errors
     /// [`PayloadError`] says what is wrong with the bytes.
     pub fn decode(bytes: &Bytes) -> Result<Payload, PayloadError> {
-        let (length, rest) = bytes.split_first_chunk::<4>().ok_or(PayloadError("no header"))?;
-        let length = u32::from_le_bytes(*length) as usize;
-        let header = rest.get(..length).ok_or(PayloadError("the header is cut off"))?;
-        let header: Header<'_> =
-            serde_json::from_slice(header).map_err(|_| PayloadError("the header is not sound"))?;
-        if header.v != VERSION {
-            return Err(PayloadError("of a version that this program does not know"));
-        }
-        let body = bytes.slice(4 + length..);
-        let spans: Spans = header.spans.into_iter().map(|(name, [start, end])| (name, start..end)).collect();
-        if spans.values().any(|span| body.get(span.clone()).is_none()) {
+        let (mut payload, spans, begin) = decode_head(bytes)?;
+        let body = bytes.slice(begin..);
+        payload.spans = spans.into_iter().map(|(name, [start, end])| (name, start..end)).collect();
+        if payload.spans.values().any(|span| body.get(span.clone()).is_none()) {
             return Err(PayloadError("a span lies outside the body"));
         }
-        let secret = URL_SAFE_NO_PAD.decode(header.secret).ok().and_then(|bytes| bytes.try_into().ok());
-        Ok(Payload {
-            secret: secret.ok_or(PayloadError("the secret is not sound"))?,
-            fields: header.fields.into_iter().map(|(name, value)| (name, value.get().to_owned())).collect(),
-            spans,
-            body,
-        })
+        payload.body = body;
+        Ok(payload)
+    }
+
+    /// Reads a payload of which only the beginning is there: its fields, without spans and body.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn decode_fields(bytes: &Bytes) -> Result<Payload, PayloadError> {
+        decode_head(bytes).map(|(payload, ..)| payload)
     }
 
     /// The sorted digests that the leaf carries: of each field, each span, and the body.
@@ -234,6 +230,26 @@ impl Write for Digested {
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
+}
+
+/// The fields, the spans, and where the body begins.
+fn decode_head(bytes: &Bytes) -> Result<(Payload, BTreeMap<String, [usize; 2]>, usize), PayloadError> {
+    let (length, rest) = bytes.split_first_chunk::<4>().ok_or(PayloadError("no header"))?;
+    let length = u32::from_le_bytes(*length) as usize;
+    let header = rest.get(..length).ok_or(PayloadError("the header is cut off"))?;
+    let header: Header<'_> =
+        serde_json::from_slice(header).map_err(|_| PayloadError("the header is not sound"))?;
+    if header.v != VERSION {
+        return Err(PayloadError("of a version that this program does not know"));
+    }
+    let secret = URL_SAFE_NO_PAD.decode(header.secret).ok().and_then(|bytes| bytes.try_into().ok());
+    let payload = Payload {
+        secret: secret.ok_or(PayloadError("the secret is not sound"))?,
+        fields: header.fields.into_iter().map(|(name, value)| (name, value.get().to_owned())).collect(),
+        spans: Spans::new(),
+        body: Bytes::new(),
+    };
+    Ok((payload, header.spans, 4 + length))
 }
 
 #[derive(Deserialize)]

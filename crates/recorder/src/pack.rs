@@ -122,6 +122,14 @@ impl PackIndex {
         Ok(bytes)
     }
 
+    /// Reads a stored blob, at most its first `length` bytes.
+    pub(crate) fn read_beginning(&self, entry: &Entry, length: usize) -> io::Result<Vec<u8>> {
+        let size = usize::try_from(entry.size).map_err(io::Error::other)?;
+        let mut bytes = vec![0; size.min(length)];
+        self.file.read_exact_at(&mut bytes, entry.offset)?;
+        Ok(bytes)
+    }
+
     /// The digest that stands before a stored blob, none if that is damaged or of another blob; and the one that the blob
     /// has. Read in bounded memory, a small blob in one step.
     pub(crate) fn digests(&self, entry: &Entry) -> io::Result<(Option<Hash>, Hash)> {

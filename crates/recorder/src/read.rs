@@ -4,7 +4,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use ledger::checkpoint::NoteError;
@@ -14,7 +14,7 @@ use ledger::tile::{self, TileId, WIDTH};
 use ledger::{Checkpoint, Hash, Leaf, Payload, Seq, VerifierKey};
 
 use crate::disk;
-use crate::keystore::{Keystore, KeystoreError};
+use crate::keystore::{Kek, Keystore, KeystoreError};
 use crate::log::LogFolder;
 use crate::packs::Packs;
 use crate::seal::{self, BlobError};
@@ -214,14 +214,43 @@ impl Reader {
                 Some(sealed).filter(is_meant).ok_or(ReadError::Altered(seq))?
             }
         };
+        let Some(kek) = self.kek(&sealed)? else { return Ok(None) };
+        let opened = Bytes::from(seal::open(&kek, &sealed)?);
+        Ok(Some(Payload::decode(&opened)?))
+    }
+
+    /// Like [`Reader::payload`], in memory bounded by `limit`: of a payload that is larger, the fields without spans and body.
+    ///
+    /// # Errors
+    /// As there; but what lies beyond the limit is not looked at.
+    pub fn payload_within(&self, seq: Seq, leaf: &Leaf, limit: usize) -> Result<Option<Payload>, ReadError> {
+        let Some(reference) = leaf.blobs.first() else { return Ok(None) };
+        let length = seal::beginning(limit);
+        let found = {
+            let mut packs = lock(&self.packs);
+            packs.find(seq.0).and_then(|found| match found {
+                Some((pack, entry)) => pack.read_beginning(&entry, length).map(Some),
+                None => Ok(None),
+            })
+        };
+        let found = found.map_err(|source| ReadError::Io { path: self.log.path.join("pack"), source })?;
+        let is_meant =
+            |bytes: &Vec<u8>| bytes.len() as u64 != reference.size || Hash::of(bytes) == reference.digest;
+        // What is not there may be there in a moment.
+        let Some(sealed) = found.filter(is_meant) else { return self.payload(seq, leaf) };
+        let Some(kek) = self.kek(&sealed)? else { return Ok(None) };
+        let opened = Bytes::from(seal::open_beginning(&kek, &sealed, reference.size, limit)?);
+        let is_whole = opened.len() < limit && sealed.len() as u64 == reference.size;
+        Ok(Some(if is_whole { Payload::decode(&opened)? } else { Payload::decode_fields(&opened)? }))
+    }
+
+    fn kek(&self, sealed: &[u8]) -> Result<Option<Arc<Kek>>, ReadError> {
         let mut keystore = lock(&self.keystore);
         let keystore = match &mut *keystore {
             Some(keystore) => keystore,
             none => none.insert(Keystore::open(&self.keys)?),
         };
-        let Some(kek) = keystore.find(seal::kek_of(&sealed)?)? else { return Ok(None) };
-        let opened = Bytes::from(seal::open(&kek, &sealed)?);
-        Ok(Some(Payload::decode(&opened)?))
+        Ok(keystore.find(seal::kek_of(sealed)?)?)
     }
 }
 

@@ -107,6 +107,35 @@ pub(crate) fn kek_of(sealed: &[u8]) -> Result<KekId, BlobError> {
 
 /// Opens a blob: the encoded payload.
 pub(crate) fn open(kek: &Kek, sealed: &[u8]) -> Result<Vec<u8>, BlobError> {
+    expand(&decrypt(kek, sealed, sealed.len() as u64)?)
+}
+
+/// Opens the beginning of a blob of `size` bytes, of which `sealed` has the first: at most `limit` bytes of the encoded payload.
+pub(crate) fn open_beginning(
+    kek: &Kek,
+    sealed: &[u8],
+    size: u64,
+    limit: usize,
+) -> Result<Vec<u8>, BlobError> {
+    let compressed = decrypt(kek, sealed, size)?;
+    let decoder = zstd::stream::read::Decoder::new(compressed.as_slice());
+    let mut decoder = decoder.map_err(|_| BlobError::Compression)?.take(limit as u64);
+    let mut payload = Vec::new();
+    // What was cut off is missing to the decoder, after it has given what it could.
+    let read = decoder.read_to_end(&mut payload);
+    if read.is_err() && sealed.len() as u64 == size {
+        return Err(BlobError::Compression);
+    }
+    Ok(payload)
+}
+
+/// How many bytes of a blob hold at least so many of what was sealed, before compression made them fewer.
+pub(crate) fn beginning(limit: usize) -> usize {
+    HEADER_BYTES + (limit / CHUNK_BYTES + 1) * (CHUNK_BYTES + TAG_BYTES)
+}
+
+/// Decrypts a blob of `size` bytes as far as it is there. A chunk that is cut off is left out.
+fn decrypt(kek: &Kek, sealed: &[u8], size: u64) -> Result<Vec<u8>, BlobError> {
     let (header, body) = sealed.split_at_checked(HEADER_BYTES).ok_or(BlobError::Format)?;
     let mut input = Input::new(header);
     let context = input.bytes(4 + 16).ok_or(BlobError::Format)?;
@@ -114,21 +143,24 @@ pub(crate) fn open(kek: &Kek, sealed: &[u8]) -> Result<Vec<u8>, BlobError> {
     let wrapped = input.bytes(WRAPPED_BYTES).ok_or(BlobError::Format)?;
     let key = kek.unwrap_key(nonce, context, wrapped).and_then(|key| cipher(&key));
     let key = key.ok_or(BlobError::Authenticity)?;
+    let missing = size.saturating_sub(sealed.len() as u64);
     let mut compressed = Vec::with_capacity(body.len());
     let mut rest = body;
-    let mut counter = 0;
-    loop {
+    for counter in 0.. {
         let (chunk, after) = rest.split_at(rest.len().min(CHUNK_BYTES + TAG_BYTES));
+        if missing > 0 && chunk.len() < CHUNK_BYTES + TAG_BYTES {
+            break;
+        }
+        let is_last = after.is_empty() && missing == 0;
         let mut chunk = chunk.to_vec();
-        let opened = key.open_in_place(chunk_nonce(counter, after.is_empty()), Aad::from(header), &mut chunk);
+        let opened = key.open_in_place(chunk_nonce(counter, is_last), Aad::from(header), &mut chunk);
         compressed.extend_from_slice(opened.map_err(|_| BlobError::Authenticity)?);
-        if after.is_empty() {
+        if is_last {
             break;
         }
         rest = after;
-        counter += 1;
     }
-    expand(&compressed)
+    Ok(compressed)
 }
 
 fn expand(compressed: &[u8]) -> Result<Vec<u8>, BlobError> {
@@ -232,7 +264,10 @@ mod tests {
     use std::io::Write as _;
     use std::sync::Arc;
 
-    use super::{BlobError, CHUNK_BYTES, HEADER_BYTES, Sealer, TAG_BYTES, kek_of, open, seal};
+    use super::{
+        BlobError, CHUNK_BYTES, HEADER_BYTES, Sealer, TAG_BYTES, beginning, kek_of, open, open_beginning,
+        seal,
+    };
     use crate::keystore::{Kek, Keystore};
 
     fn kek() -> Arc<Kek> {
@@ -263,6 +298,25 @@ mod tests {
             assert_eq!(open(&kek, &whole).unwrap(), payload);
             assert_eq!(open(&kek, &parts).unwrap(), payload);
         }
+    }
+
+    #[test]
+    fn the_beginning_opens_alone() {
+        let kek = kek();
+        let payload = noise(5 * CHUNK_BYTES);
+        let sealed = seal(&kek, &payload).unwrap();
+        let limit = CHUNK_BYTES;
+        let opened = open_beginning(&kek, &sealed[..beginning(limit)], sealed.len() as u64, limit).unwrap();
+        assert_eq!(opened, payload[..limit]);
+        let whole = open_beginning(&kek, &sealed, sealed.len() as u64, limit).unwrap();
+        assert_eq!(whole, payload[..limit]);
+        let mut bent = sealed[..beginning(limit)].to_vec();
+        bent[HEADER_BYTES + 7] ^= 1;
+        let opened = open_beginning(&kek, &bent, sealed.len() as u64, limit);
+        assert_eq!(opened, Err(BlobError::Authenticity));
+        // The first bytes of a blob are no blob.
+        let opened = open_beginning(&kek, &sealed[..beginning(limit)], beginning(limit) as u64, limit);
+        assert_eq!(opened, Err(BlobError::Authenticity));
     }
 
     #[test]

@@ -295,7 +295,7 @@ impl Folders {
             if segment != anchor && books.last().is_none_or(|(newest, _)| *newest != segment) {
                 books.push((segment, book.clone()));
             }
-            let leaf = Leaf::decode(record.leaf).map_err(unreadable)?;
+            let leaf = Leaf::decode(record.leaf).map_err(|error| unreadable(&error))?;
             let hash = leaf_hash(record.leaf);
             if seq >= signed
                 && let Blob::Spooled { digest, .. } = record.blob
@@ -315,7 +315,7 @@ impl Folders {
 }
 
 /// What is said of a leaf in the write-ahead log that cannot be read.
-fn unreadable(error: LeafError) -> &'static str {
+fn unreadable(error: &LeafError) -> &'static str {
     match error {
         LeafError::Version(_) => "a record is of a version that this program does not know; use a newer one",
         _ => "a record is not readable",

@@ -41,7 +41,7 @@ fn plain(schema: &mut Value) {
                 object.remove(name);
                 match only {
                     Value::Object(inner) => {
-                        object.extend(inner.into_iter().filter(|(key, _)| key != "description"))
+                        object.extend(inner.into_iter().filter(|(key, _)| key != "description"));
                     }
                     only => drop(object.insert(name.to_owned(), only)),
                 }

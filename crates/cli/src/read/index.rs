@@ -16,7 +16,9 @@ use super::text;
 
 /// Records applied in one transaction.
 const BATCH: usize = 2_000;
-/// Payload bytes held at once; a larger payload makes a batch of its own.
+/// Of a larger payload the index has what the leaf and the fields say, and nothing of the body.
+const PAYLOAD_BYTES: usize = 4 << 20;
+/// Payload bytes held at once.
 const BATCH_BYTES: usize = 16 << 20;
 /// For a running gateway to index what it has written: it publishes twice a second.
 const LONGEST_WAIT: Duration = Duration::from_secs(3);
@@ -108,7 +110,11 @@ impl Batch {
             }
             let leaf = Leaf::decode(&leaf)
                 .with_context(|| format!("record {seq} is no record, see `tollbook verify`"))?;
-            let payload = if has_facts(leaf.kind) { reader.payload(seq, &leaf) } else { Ok(None) };
+            let payload = if has_facts(leaf.kind) {
+                reader.payload_within(seq, &leaf, PAYLOAD_BYTES)
+            } else {
+                Ok(None)
+            };
             let payload = payload.unwrap_or_else(|_| {
                 batch.unopened += 1;
                 None

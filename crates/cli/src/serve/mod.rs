@@ -77,7 +77,7 @@ pub(crate) async fn run(args: ServeArgs, environment: &Environment) -> anyhow::R
     bound
         .serve(async {
             stop.await;
-            measures.drain()
+            measures.drain();
         })
         .await;
     reloading.abort();

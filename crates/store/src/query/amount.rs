@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan as _};
+use jiff::{SignedDuration, Timestamp};
 
 const SECOND: i64 = 1_000_000;
 const DAY: i64 = 86_400 * SECOND;
@@ -103,7 +103,7 @@ pub(super) fn day_bounds(day: Date) -> RangeInclusive<i64> {
 
 /// `now` less a duration in microseconds.
 pub(super) fn ago(now: Timestamp, us: i64) -> Option<i64> {
-    let t = now.checked_sub(us.microseconds()).ok()?;
+    let t = now.checked_sub(SignedDuration::from_micros(us)).ok()?;
     Some(t.as_microsecond())
 }
 
