@@ -39,11 +39,10 @@ fn plain(schema: &mut Value) {
             if let [only] = all.as_slice() {
                 let only = only.clone();
                 object.remove(name);
-                match only {
-                    Value::Object(inner) => {
-                        object.extend(inner.into_iter().filter(|(key, _)| key != "description"));
-                    }
-                    only => drop(object.insert(name.to_owned(), only)),
+                if let Value::Object(inner) = only {
+                    object.extend(inner.into_iter().filter(|(key, _)| key != "description"));
+                } else {
+                    object.insert(name.to_owned(), only);
                 }
             }
         }
