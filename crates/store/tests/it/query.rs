@@ -115,6 +115,7 @@ fn mistakes_say_where_and_what_instead() {
         time>=soon
         since:*
         last:2026-11-20
+        until:1380477470h
         day:monday
         run:zz
         args.n>many
@@ -164,6 +165,8 @@ fn mistakes_say_where_and_what_instead() {
                   ^ expected a duration back from now like `1h` or `2d`, or a time like `2026-11-20T10:00Z` (at character 7)
             last:2026-11-20
                  ^ expected a duration back from now like `1h` or `2d`, or a time like `2026-11-20T10:00Z` (at character 6)
+            until:1380477470h
+                  ^ expected a duration back from now like `1h` or `2d`, or a time like `2026-11-20T10:00Z` (at character 7)
             day:monday
                 ^ expected a day like `2026-11-20`, `today` or `yesterday` (at character 5)
             run:zz
