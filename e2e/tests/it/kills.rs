@@ -1,10 +1,10 @@
-//! Fifty kills under load: what the upstream saw is in the ledger, once, and the ledger verifies.
+//! Two hundred kills under load: what the upstream saw is in the ledger, once, and the ledger verifies.
 
 use e2e::gateway::Gateway;
 use e2e::load::{Heard, Numbers, call, check};
 use e2e::upstream::{Upstream, echo};
 
-const KILLS: usize = 50;
+const KILLS: usize = 200;
 const CALLERS: usize = 8;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
