@@ -64,8 +64,8 @@ impl Payload {
     /// # Errors
     /// [`PayloadError`] says what is wrong with the bytes.
     pub fn decode(bytes: &Bytes) -> Result<Payload, PayloadError> {
-        let (mut payload, spans, begin) = decode_head(bytes)?;
-        let body = bytes.slice(begin..);
+        let Head { mut payload, spans, length } = decode_head(bytes)?;
+        let body = bytes.slice(length..);
         payload.spans = spans.into_iter().map(|(name, [start, end])| (name, start..end)).collect();
         if payload.spans.values().any(|span| body.get(span.clone()).is_none()) {
             return Err(PayloadError("a span lies outside the body"));
@@ -79,7 +79,7 @@ impl Payload {
     /// # Errors
     /// As above.
     pub fn decode_fields(bytes: &Bytes) -> Result<Payload, PayloadError> {
-        decode_head(bytes).map(|(payload, ..)| payload)
+        decode_head(bytes).map(|head| head.payload)
     }
 
     /// The sorted digests that the leaf carries: of each field, each span, and the body.
@@ -232,8 +232,16 @@ impl Write for Digested {
     }
 }
 
-/// The fields, the spans, and where the body begins.
-fn decode_head(bytes: &Bytes) -> Result<(Payload, BTreeMap<String, [usize; 2]>, usize), PayloadError> {
+/// What stands before the body.
+struct Head {
+    /// Without spans and body.
+    payload: Payload,
+    spans: BTreeMap<String, [usize; 2]>,
+    /// Where the body begins.
+    length: usize,
+}
+
+fn decode_head(bytes: &Bytes) -> Result<Head, PayloadError> {
     let (length, rest) = bytes.split_first_chunk::<4>().ok_or(PayloadError("no header"))?;
     let length = u32::from_le_bytes(*length) as usize;
     let header = rest.get(..length).ok_or(PayloadError("the header is cut off"))?;
@@ -249,7 +257,7 @@ fn decode_head(bytes: &Bytes) -> Result<(Payload, BTreeMap<String, [usize; 2]>, 
         spans: Spans::new(),
         body: Bytes::new(),
     };
-    Ok((payload, header.spans, 4 + length))
+    Ok(Head { payload, spans: header.spans, length: 4 + length })
 }
 
 #[derive(Deserialize)]
