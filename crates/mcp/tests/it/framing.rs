@@ -3,8 +3,10 @@
 use bytes::Bytes;
 use expect_test::expect;
 use mcp::framing::TooLarge;
-use mcp::framing::lines::LineDecoder;
-use mcp::framing::sse::{SseDecoder, SseItem, encode_comment, encode_event};
+use mcp::framing::lines::{LineDecoder, LineItem};
+use mcp::framing::sse::{
+    EVENT_END, SseDecoder, SseItem, encode_beginning, encode_comment, encode_event, encode_piece,
+};
 use proptest::prelude::*;
 
 type Items = Vec<Result<SseItem, TooLarge>>;
@@ -34,23 +36,35 @@ fn raw(item: &Result<SseItem, TooLarge>) -> &[u8] {
     match item {
         Ok(SseItem::Event(event)) => &event.raw,
         Ok(SseItem::Comment(raw)) => raw,
-        Err(TooLarge) => b"",
+        Ok(SseItem::Part(_) | SseItem::Ended { .. }) | Err(TooLarge) => b"",
     }
 }
 
-/// Without the bytes, which may differ by the LF of a CRLF that comes in two pieces.
+/// Without the bytes, which may differ by the LF of a CRLF that comes in two pieces; what comes in pieces is joined.
 fn meaning(items: &Items) -> String {
-    items
-        .iter()
-        .map(|item| match item {
-            Ok(SseItem::Event(event)) => {
-                let data = event.data.escape_ascii();
-                format!("event {:?} {:?} \"{data}\"\n", event.id, event.event)
-            }
+    let mut parts = Vec::new();
+    let mut shown = String::new();
+    for item in items {
+        shown += &match item {
+            Ok(SseItem::Event(event)) => shown_event(&event.id, &event.event, &event.data),
             Ok(SseItem::Comment(_)) => "comment\n".to_owned(),
-            Err(TooLarge) => "too large\n".to_owned(),
-        })
-        .collect()
+            Ok(SseItem::Part(part)) => {
+                assert!(!part.is_empty());
+                parts.extend_from_slice(part);
+                continue;
+            }
+            Ok(SseItem::Ended { id, event }) => shown_event(id, event, &std::mem::take(&mut parts)),
+            Err(TooLarge) => {
+                parts.clear();
+                "too large\n".to_owned()
+            }
+        };
+    }
+    shown
+}
+
+fn shown_event(id: &Option<String>, event: &Option<String>, data: &[u8]) -> String {
+    format!("event {id:?} {event:?} \"{}\"\n", data.escape_ascii())
 }
 
 /// Each stream in one piece; what comes byte by byte means the same.
@@ -223,6 +237,48 @@ proptest! {
         prop_assert_eq!(meaning(&at_once(limit, &single)), meaning(&whole));
     }
 
+    /// Whatever is given in pieces: joined, it is what it is when it is whole. Comments alone are not given then.
+    #[test]
+    fn events_in_pieces_are_the_events(
+        stream in sse_stream(),
+        cuts in cuts(),
+        limit in 0usize..3_000,
+        threshold in 0usize..1_500,
+    ) {
+        let without_comments = |items: &Items| meaning(items).replace("comment\n", "");
+        let whole = without_comments(&at_the_end(limit, &[&stream]));
+        let single: Vec<&[u8]> = stream.chunks(1).collect();
+        for pieces in [cut(&stream, &cuts), single] {
+            let mut decoder = SseDecoder::new(limit).in_pieces(threshold);
+            let mut items = Items::new();
+            for piece in pieces {
+                decoder.push(piece);
+                items.extend(std::iter::from_fn(|| decoder.next_item()));
+            }
+            for item in items.iter().flatten() {
+                if let SseItem::Event(event) = item {
+                    // The LF of a CRLF before or after it is not counted.
+                    prop_assert!(event.raw.len() <= threshold + 2);
+                }
+            }
+            prop_assert_eq!(without_comments(&items), whole.clone());
+        }
+    }
+
+    #[test]
+    fn an_event_encoded_in_pieces_is_the_event(
+        id in prop::option::of(any::<String>()),
+        data in "[a\r\n: id]{0,40}",
+        cuts in cuts(),
+    ) {
+        let mut joined = encode_beginning(id.as_deref(), Some("message")).to_vec();
+        for piece in cut(data.as_bytes(), &cuts) {
+            joined.extend_from_slice(&encode_piece(&Bytes::copy_from_slice(piece)));
+        }
+        joined.extend_from_slice(EVENT_END);
+        prop_assert_eq!(joined, encode_event(id.as_deref(), Some("message"), data.as_bytes()));
+    }
+
     #[test]
     fn the_items_are_the_stream(stream in sse_stream(), cuts in cuts()) {
         let limit = stream.len();
@@ -274,6 +330,7 @@ proptest! {
         lines in prop::collection::vec("[ab\r]{0,12}", 0..12),
         cuts in cuts(),
         limit in 0usize..12,
+        threshold in 0usize..12,
     ) {
         let stream: String = lines.iter().map(|line| format!("{line}\n")).collect();
         let expected: Vec<Result<Bytes, TooLarge>> = lines
@@ -288,7 +345,28 @@ proptest! {
             decoder.push(piece);
             read.extend(std::iter::from_fn(|| decoder.next_line()));
         }
-        prop_assert_eq!(read, expected);
+        prop_assert_eq!(&read, &expected);
+
+        let mut decoder = LineDecoder::new(limit).in_pieces(threshold);
+        let (mut joined, mut parts) = (Vec::new(), Vec::new());
+        for piece in cut(stream.as_bytes(), &cuts) {
+            decoder.push(piece);
+            while let Some(item) = decoder.next_item() {
+                match item {
+                    Ok(LineItem::Whole(line)) => {
+                        prop_assert!(line.len() <= threshold);
+                        joined.push(Ok(line));
+                    }
+                    Ok(LineItem::Part(part)) => parts.extend_from_slice(&part),
+                    Ok(LineItem::Ended) => joined.push(Ok(std::mem::take(&mut parts).into())),
+                    Err(TooLarge) => {
+                        parts.clear();
+                        joined.push(Err(TooLarge));
+                    }
+                }
+            }
+        }
+        prop_assert_eq!(&joined, &expected);
     }
 }
 
