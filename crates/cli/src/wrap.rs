@@ -174,7 +174,8 @@ async fn read_server(mut stdout: ChildStdout, frames: &mpsc::Sender<(Tag, Bytes)
 fn next_frame(decoder: &mut LineDecoder, tag: Tag) -> Option<(Tag, Bytes)> {
     Some(match decoder.next_line()? {
         Ok(line) => (tag, line),
-        Err(_) => (Tag::Junk, Bytes::new()),
+        Err(_) if tag == Tag::Client => (Tag::Junk, Bytes::from_static(tunnel::JUNK_OF_CLIENT)),
+        Err(_) => (Tag::Junk, Bytes::from_static(tunnel::JUNK_OF_SERVER)),
     })
 }
 

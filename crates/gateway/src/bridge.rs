@@ -2,15 +2,16 @@
 //! waits for it, and everything else to the session's own stream.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use mcp::message::{Frame, IdBuf, Kind, Message};
+use mcp::message::{Frame, IdBuf, Kind};
 use tokio::sync::mpsc;
 
 use crate::account::Side;
 use crate::duplex::{Arrival, End, QUEUE};
-use crate::pipeline::{Pipeline, Released, Route};
+use crate::pipeline::{Pipeline, Released, ReleasedBody};
 use crate::refusal::Refused;
+use crate::route::Route;
 use crate::scope::Scope;
 
 /// Messages for a session's own stream that are kept while no client listens; beyond it the oldest go. They are in the
@@ -29,12 +30,12 @@ pub(crate) struct Bridge {
 #[derive(Debug, Default)]
 struct Routes {
     /// Exchanges by the ids of their requests.
-    exchanges: HashMap<IdBuf, mpsc::Sender<Released>>,
+    exchanges: HashMap<IdBuf, mpsc::Sender<ReleasedBody>>,
     /// The request that declared a progress token.
     progress: HashMap<IdBuf, IdBuf>,
     /// The session's own stream.
-    stream: Option<mpsc::Sender<Released>>,
-    backlog: VecDeque<Released>,
+    stream: Option<mpsc::Sender<ReleasedBody>>,
+    backlog: VecDeque<ReleasedBody>,
     ended: bool,
 }
 
@@ -50,7 +51,7 @@ impl Bridge {
     /// when the server has ended.
     pub(crate) fn new(
         scope: Arc<Scope>,
-        server: End,
+        server: End<Released>,
         pipeline: Arc<Pipeline>,
     ) -> (Arc<Bridge>, impl Future<Output = String> + Send + 'static) {
         let bridge = Arc::new(Bridge { scope, to_server: server.to, routes: Mutex::default() });
@@ -61,37 +62,8 @@ impl Bridge {
             // The bridge is not kept alive from here: when the session lets go of it, the server's input closes.
             let reason = loop {
                 match from.recv().await {
-                    Some(Arrival::Message(message)) => {
-                        match pipeline
-                            .carry_bytes(Route { scope: &scope, exchange: None }, Side::Server, &message)
-                            .await
-                        {
-                            Ok(released) => {
-                                if let Some(bridge) = weak.upgrade() {
-                                    bridge.deliver(released).await;
-                                }
-                            }
-                            Err(refused) => {
-                                let reason = refused.reason();
-                                tracing::warn!(
-                                    server = &*scope.server,
-                                    reason,
-                                    "a server's message was withheld"
-                                );
-                                if let Some(bridge) = weak.upgrade() {
-                                    bridge.answer_instead(refused).await;
-                                }
-                            }
-                        }
-                    }
-                    Some(Arrival::Junk(reason)) => {
-                        tracing::warn!(
-                            server = &*scope.server,
-                            reason,
-                            "a server printed what is no message"
-                        );
-                    }
                     Some(Arrival::Ended(reason)) => break reason,
+                    Some(arrival) => carry_down(&pipeline, &scope, &weak, arrival).await,
                     None => break "the server has ended".to_owned(),
                 }
             };
@@ -108,7 +80,7 @@ impl Bridge {
         &self,
         released: Released,
         requests: Requests,
-    ) -> Result<mpsc::Receiver<Released>, Ended> {
+    ) -> Result<mpsc::Receiver<ReleasedBody>, Ended> {
         let (sender, answers) = mpsc::channel(QUEUE);
         {
             let mut routes = self.routes();
@@ -132,7 +104,7 @@ impl Bridge {
     }
 
     /// Opens the session's own stream, closing an earlier one; what was kept comes first.
-    pub(crate) fn listen(&self) -> mpsc::Receiver<Released> {
+    pub(crate) fn listen(&self) -> mpsc::Receiver<ReleasedBody> {
         let (sender, messages) = mpsc::channel(BACKLOG + QUEUE);
         let mut routes = self.routes();
         for kept in routes.backlog.drain(..).collect::<Vec<_>>() {
@@ -143,7 +115,7 @@ impl Bridge {
         messages
     }
 
-    async fn deliver(&self, released: Released) {
+    async fn deliver(&self, released: ReleasedBody) {
         let Some(destination) = self.routes().destination(&released) else {
             return;
         };
@@ -155,7 +127,7 @@ impl Bridge {
     /// Tells who waits for what was withheld.
     async fn answer_instead(&self, refused: Refused) {
         match refused.owed {
-            Some(Side::Client) => self.deliver(Released::refusal(refused)).await,
+            Some(Side::Client) => self.deliver(ReleasedBody::refusal(refused)).await,
             // Not waited for: a server that does not read would keep its own messages from being read.
             Some(Side::Server) => drop(self.to_server.try_send(Released::refusal(refused))),
             None => {}
@@ -175,20 +147,14 @@ impl Bridge {
 impl Routes {
     /// Where a frame of the server goes: to the exchange it answers or speaks of, else to the session's stream, else to
     /// any open exchange. `None`: it was kept, or its exchange has gone.
-    fn destination(&mut self, released: &Released) -> Option<mpsc::Sender<Released>> {
-        let frame = mcp::message::parse(released.frame()).ok()?;
-        let messages = frame.messages();
-        if let Some(id) = messages.iter().find_map(answered) {
-            let destination = self.exchanges.get(&id).cloned();
-            for message in messages {
-                if let Some(id) = answered(message) {
-                    self.forget(&id);
-                }
-            }
+    fn destination(&mut self, released: &ReleasedBody) -> Option<mpsc::Sender<ReleasedBody>> {
+        if let Some(id) = released.answered().first() {
+            let destination = self.exchanges.get(id).cloned();
+            released.answered().iter().for_each(|id| self.forget(id));
             return destination;
         }
-        let named = messages.iter().find_map(spoken_of).and_then(|token| {
-            let id = self.progress.get(&token).unwrap_or(&token);
+        let named = released.spoken_of().and_then(|token| {
+            let id = self.progress.get(token).unwrap_or(token);
             self.exchanges.get(id).cloned()
         });
         let open = named
@@ -200,7 +166,7 @@ impl Routes {
         open
     }
 
-    fn keep(&mut self, released: Released) {
+    fn keep(&mut self, released: ReleasedBody) {
         if self.backlog.len() == BACKLOG {
             self.backlog.pop_front();
         }
@@ -213,18 +179,39 @@ impl Routes {
     }
 }
 
-fn answered(message: &Message<'_>) -> Option<IdBuf> {
-    match message.kind() {
-        Kind::Response { id: Some(id), .. } => Some(id.to_buf()),
-        _ => None,
+/// Carries one arrival of the server to whom it concerns.
+async fn carry_down(pipeline: &Pipeline, scope: &Scope, bridge: &Weak<Bridge>, arrival: Arrival) {
+    match arrival {
+        Arrival::Message(content) => {
+            match pipeline.carry_down(Route { scope, exchange: None }, &content).await {
+                Ok(released) => {
+                    if let Some(bridge) = bridge.upgrade() {
+                        bridge.deliver(released).await;
+                    }
+                }
+                Err(refused) => {
+                    let reason = refused.reason();
+                    tracing::warn!(server = &*scope.server, reason, "a server's message was withheld");
+                    if let Some(bridge) = bridge.upgrade() {
+                        bridge.answer_instead(refused).await;
+                    }
+                }
+            }
+        }
+        Arrival::Lost(lost) => {
+            tracing::warn!(server = &*scope.server, reason = %lost.error, "a server's message was not taken in");
+            for refused in pipeline.lose(scope, &lost).await {
+                if let Some(bridge) = bridge.upgrade() {
+                    bridge.answer_instead(refused).await;
+                }
+            }
+        }
+        Arrival::Junk(reason) => {
+            tracing::warn!(server = &*scope.server, reason, "a server printed what is no message");
+        }
+        // The caller's.
+        Arrival::Ended(_) => {}
     }
-}
-
-/// The progress token or the subscription that a notification speaks of.
-fn spoken_of(message: &Message<'_>) -> Option<IdBuf> {
-    let Kind::Notification { params: Some(params), .. } = message.kind() else { return None };
-    let params = mcp::fields::Params::of(params);
-    params.progress_token().or_else(|| params.subscription_id())
 }
 
 /// The ids of a frame's requests, each with the progress token it declares.
@@ -237,12 +224,4 @@ pub(crate) fn requests_of(frame: &Frame<'_>) -> Requests {
         _ => None,
     });
     requests.collect()
-}
-
-/// Removes what a frame answers.
-pub(crate) fn strike_off(waiting: &mut Vec<IdBuf>, released: &Released) {
-    if let Ok(frame) = mcp::message::parse(released.frame()) {
-        let answers: Vec<IdBuf> = frame.messages().iter().filter_map(answered).collect();
-        waiting.retain(|id| !answers.contains(id));
-    }
 }

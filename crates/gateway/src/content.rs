@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use mcp::fields::span_of;
-use mcp::message::{Frame, Message, ParseError};
-use mcp::outline::Outline;
-use recorder::Body;
+use mcp::message::{Frame, IdBuf, Message, ParseError};
+use mcp::outline::{Glimpse, Outline};
+use recorder::{Body, Pieces};
 
 /// The bytes of a frame.
 #[derive(Debug)]
@@ -17,8 +17,15 @@ pub(crate) enum Content {
     Large {
         body: Body,
         /// What is parsed in its place.
-        outline: Result<Outline, ParseError>,
+        outline: Result<Outline, Unread>,
     },
+}
+
+/// A large message that cannot be read, and what can be told of it.
+#[derive(Debug)]
+pub(crate) struct Unread {
+    pub(crate) error: ParseError,
+    pub(crate) glimpse: Glimpse,
 }
 
 impl From<Bytes> for Content {
@@ -33,7 +40,7 @@ impl Content {
         match self {
             Content::Small(bytes) => mcp::message::parse(bytes),
             Content::Large { outline: Ok(outline), .. } => mcp::message::parse(outline.text()),
-            Content::Large { outline: Err(error), .. } => Err(error.clone()),
+            Content::Large { outline: Err(unread), .. } => Err(unread.error.clone()),
         }
     }
 
@@ -62,6 +69,14 @@ impl Content {
         }
     }
 
+    /// The id in what cannot be read, if it can be told without doubt.
+    pub(crate) fn id_of_refused(&self) -> Option<IdBuf> {
+        match self {
+            Content::Small(bytes) => mcp::message::id_of_refused(bytes),
+            Content::Large { outline, .. } => outline.as_ref().err()?.glimpse.answered().cloned(),
+        }
+    }
+
     /// The bytes, if they are in memory.
     pub(crate) fn in_memory(&self) -> Option<&Bytes> {
         match self {
@@ -70,3 +85,37 @@ impl Content {
         }
     }
 }
+
+/// Reads a body that is to be sent, piece by piece; the disk keeps no other task waiting.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    /// `None` after the end.
+    pieces: Option<Pieces>,
+}
+
+impl Reading {
+    pub(crate) fn of(body: &Body) -> Reading {
+        Reading { pieces: Some(body.pieces()) }
+    }
+
+    /// The next piece; after an error, which is logged here, there is nothing more.
+    pub(crate) async fn next(&mut self) -> Option<Result<Bytes, BrokenOff>> {
+        let mut pieces = self.pieces.take()?;
+        let step = tokio::task::spawn_blocking(move || (pieces.next(), pieces)).await;
+        let error = match step {
+            Ok((Some(Ok(piece)), pieces)) => {
+                self.pieces = Some(pieces);
+                return Some(Ok(piece));
+            }
+            Ok((None, _)) => return None,
+            Ok((Some(Err(error)), _)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        tracing::error!(error, "a large message was recorded, but cannot be passed on");
+        Some(Err(BrokenOff))
+    }
+}
+
+/// The rest of a message cannot be read again.
+#[derive(Debug)]
+pub(crate) struct BrokenOff;

@@ -3,21 +3,26 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::account::Side;
-use crate::pipeline::{Pipeline, Released, Route};
+use crate::content::Content;
+use crate::listen::body::BodyError;
+use crate::pipeline::{Pipeline, Released, ReleasedBody};
+use crate::refusal::{Reason, Refused};
+use crate::route::Route;
 use crate::scope::Scope;
+use crate::taking::Lost;
 
 /// Messages that wait for a slow reader before the writer waits too.
 pub(crate) const QUEUE: usize = 64;
 
-/// One end of a stream of messages: what is sent there, what comes from there.
+/// One end of a stream of messages: what is sent there ([`Released`] to a server, [`ReleasedBody`] to a client), what comes
+/// from there.
 #[derive(Debug)]
-pub(crate) struct End {
+pub(crate) struct End<T> {
     /// Bounded by [`QUEUE`]: a full queue makes the sender wait. Dropping it ends that direction.
-    pub(crate) to: mpsc::Sender<Released>,
+    pub(crate) to: mpsc::Sender<T>,
     /// Each item is one message without its framing.
     pub(crate) from: mpsc::Receiver<Arrival>,
 }
@@ -25,17 +30,39 @@ pub(crate) struct End {
 /// What came from an end.
 #[derive(Debug)]
 pub(crate) enum Arrival {
-    /// One message (or a batch), not parsed.
-    Message(Bytes),
+    /// One message (or a batch), not parsed. A client's is small.
+    Message(Content),
+    /// A message that could not be taken in.
+    Lost(Lost),
     /// Bytes that can be no message, for the reason given.
     Junk(&'static str),
     /// Nothing more will come: why, in words.
     Ended(String),
 }
 
+impl Arrival {
+    /// Brings it to who carries it. A large message waits until all before it were fetched, so that no more than one waits on
+    /// the disk for a slow receiver. `false`: nobody fetches it.
+    pub(crate) async fn send(self, to: &mpsc::Sender<Arrival>) -> bool {
+        if !matches!(self, Arrival::Message(Content::Large { .. })) {
+            return to.send(self).await.is_ok();
+        }
+        let Ok(mut whole_queue) = to.reserve_many(to.max_capacity()).await else { return false };
+        if let Some(place) = whole_queue.next() {
+            place.send(self);
+        }
+        true
+    }
+}
+
 /// Carries messages between a client and a server until the server has ended, or the client has and the server was
 /// given time to finish. Gives the reason.
-pub(crate) async fn relay(pipeline: &Pipeline, scope: &Arc<Scope>, client: End, server: End) -> String {
+pub(crate) async fn relay(
+    pipeline: &Pipeline,
+    scope: &Arc<Scope>,
+    client: End<ReleasedBody>,
+    server: End<Released>,
+) -> String {
     let End { to: to_client, from: mut from_client } = client;
     let End { to: to_server, from: mut from_server } = server;
     let back = to_server.downgrade();
@@ -58,43 +85,56 @@ async fn carry_up(
     scope: &Scope,
     from_client: &mut mpsc::Receiver<Arrival>,
     to_server: &mpsc::Sender<Released>,
-    to_client: &mpsc::Sender<Released>,
+    to_client: &mpsc::Sender<ReleasedBody>,
 ) -> String {
     while let Some(arrival) = from_client.recv().await {
-        let sent = match arrival {
-            Arrival::Message(message) => {
-                match pipeline.carry_bytes(Route { scope, exchange: None }, Side::Client, &message).await {
-                    Ok(released) => to_server.send(released).await,
+        let goes_on = match arrival {
+            Arrival::Message(content) => {
+                // Clients' messages are small.
+                let Some(bytes) = content.in_memory() else { continue };
+                match pipeline.carry_bytes(Route { scope, exchange: None }, bytes).await {
+                    Ok(released) => to_server.send(released).await.is_ok(),
                     Err(refused) => match refused.owed {
-                        Some(Side::Client) => to_client.send(Released::refusal(refused)).await,
-                        Some(Side::Server) => to_server.send(Released::refusal(refused)).await,
-                        None => Ok(()),
+                        Some(Side::Client) => to_client.send(ReleasedBody::refusal(refused)).await.is_ok(),
+                        Some(Side::Server) => to_server.send(Released::refusal(refused)).await.is_ok(),
+                        None => true,
                     },
                 }
             }
+            Arrival::Lost(lost) => {
+                let refused = refuse_lost(scope, &lost);
+                to_client.send(ReleasedBody::refusal(refused)).await.is_ok()
+            }
             Arrival::Junk(reason) => {
                 tracing::warn!(server = &*scope.server, reason, "a client sent what is no message");
-                Ok(())
+                true
             }
             Arrival::Ended(reason) => return reason,
         };
-        if sent.is_err() {
+        if !goes_on {
             return "the other side has ended".to_owned();
         }
     }
     "the client has left".to_owned()
 }
 
+/// A client's message that was too large to be read.
+fn refuse_lost(scope: &Scope, lost: &Lost) -> Refused {
+    let reason = Reason::Body(BodyError::TooLarge);
+    scope.meter.refuse(&reason);
+    Refused::unparsed(lost.glimpse.asked().map(|id| id.raw()), &reason)
+}
+
 async fn carry_down(
     pipeline: &Pipeline,
     scope: &Scope,
     from_server: &mut mpsc::Receiver<Arrival>,
-    (to_client, to_server): (&mpsc::Sender<Released>, &mpsc::WeakSender<Released>),
+    (to_client, to_server): (&mpsc::Sender<ReleasedBody>, &mpsc::WeakSender<Released>),
 ) -> String {
     while let Some(arrival) = from_server.recv().await {
         match arrival {
-            Arrival::Message(message) => {
-                match pipeline.carry_bytes(Route { scope, exchange: None }, Side::Server, &message).await {
+            Arrival::Message(content) => {
+                match pipeline.carry_down(Route { scope, exchange: None }, &content).await {
                     // A client that has left gets nothing more, but the record of what the server did goes on.
                     Ok(released) => drop(to_client.send(released).await),
                     Err(refused) => {
@@ -105,7 +145,7 @@ async fn carry_down(
                         );
                         // Who has left is owed nothing more.
                         match refused.owed {
-                            Some(Side::Client) => drop(to_client.send(Released::refusal(refused)).await),
+                            Some(Side::Client) => drop(to_client.send(ReleasedBody::refusal(refused)).await),
                             Some(Side::Server) => {
                                 // Not waited for: a server that does not read would keep its own messages from
                                 // being read.
@@ -116,6 +156,13 @@ async fn carry_down(
                             None => {}
                         }
                     }
+                }
+            }
+            Arrival::Lost(lost) => {
+                tracing::warn!(server = &*scope.server, reason = %lost.error, "a server's message was not taken in");
+                for refused in pipeline.lose(scope, &lost).await {
+                    // As above.
+                    drop(to_client.send(ReleasedBody::refusal(refused)).await);
                 }
             }
             Arrival::Junk(reason) => {

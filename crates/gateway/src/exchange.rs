@@ -17,17 +17,20 @@ use mcp::message::{Frame, IdBuf};
 use crate::Gateway;
 use crate::account::Side;
 use crate::bridge::{self, Bridge};
-use crate::content::Content;
+use crate::content::{Content, Reading};
 use crate::intake::Intake;
 use crate::listen::reply::Reply;
 use crate::listen::streamable::{self, event_stream_headers, has_media_type, session_id};
 use crate::listen::{body, guard};
-use crate::messages::{Decoder, Item};
+use crate::messages::{Decoder, Framing, Item};
 use crate::peer::Peer;
-use crate::pipeline::{Released, Route, Sent};
+use crate::pipeline::{Released, Sent};
 use crate::refusal::{Reason, Refused};
+use crate::route::Route;
 use crate::runs::{Rule, Session};
 use crate::scope::{Pending, Scope, Transport};
+use crate::taking::AnswerError;
+use crate::upstream::answer;
 use crate::upstream::http::{HttpUpstream, Unreachable};
 use crate::upstream::{Link, Server};
 
@@ -167,13 +170,13 @@ impl Exchange {
             return self.fail(&Reason::Answer("it is compressed, which was not asked for")).await;
         }
         let headers = guard::towards_client(&parts.headers);
-        let limit = self.gateway.limits.message_bytes;
+        let gateway = Arc::clone(&self.gateway);
         if has_media_type(&parts.headers, "text/event-stream") {
             self.reply.start(parts.status, headers);
-            self.follow_stream(place, body, Decoder::events(limit)).await;
+            self.follow_stream(place, body, Decoder::events(&gateway.limits, &gateway.places)).await;
         } else if place.intake.long_lived && has_media_type(&parts.headers, "application/json") {
             self.reply.start(parts.status, headers);
-            self.follow_stream(place, body, Decoder::lines(limit)).await;
+            self.follow_stream(place, body, Decoder::lines(&gateway.limits, &gateway.places)).await;
         } else {
             self.follow_whole(place, parts.status, headers, body).await;
         }
@@ -184,12 +187,15 @@ impl Exchange {
         let cancels = place.intake.era == Era::Stateless || place.intake.listens;
         let gateway = Arc::clone(&self.gateway);
         loop {
-            while let Some(item) = decoder.next_item() {
-                let Ok(item) = item else {
-                    return self.fail(&Reason::Answer("a message is larger than the limit")).await;
+            while let Some(item) = decoder.next_item().await {
+                let went = match item {
+                    Ok(item) => self.carry_item(place, item).await,
+                    Err(lost) if lost.error == AnswerError::TooLarge => {
+                        return self.fail(&Reason::Answer("a message is larger than the limit")).await;
+                    }
+                    Err(lost) => return self.fail(&Reason::Whole(lost.error)).await,
                 };
-                let Some(part) = self.carry_item(place, item).await else { continue };
-                if !self.reply.part(part).await && cancels {
+                if !went && cancels {
                     return self.abandon(Status::Cancelled).await;
                 }
             }
@@ -212,21 +218,21 @@ impl Exchange {
         self.end_of_stream(place, decoder.is_resumable()).await;
     }
 
-    /// What goes to the client for one item of a stream; `None`: nothing.
-    async fn carry_item(&mut self, place: &Place, item: Item) -> Option<Bytes> {
-        let (data, raw) = match &item {
-            Item::Message { data, raw, .. } => (data, raw),
-            Item::Other(raw) => return Some(raw.clone()),
-            Item::Stray => {
+    /// Sends to the client what one item of a stream is to it. `false`: the client has gone.
+    async fn carry_item(&mut self, place: &Place, item: Item) -> bool {
+        let arrived = match item {
+            Item::Message(arrived) => arrived,
+            Item::Other(raw) => return self.reply.part(raw).await,
+            Item::Stray { .. } => {
                 tracing::warn!(server = &*self.server.name, "an event that is no message was withheld");
-                return None;
+                return true;
             }
         };
         let route = Route { scope: &place.scope, exchange: Some(&mut self.pending) };
-        match self.gateway.pipeline.carry_bytes(route, Side::Server, data).await {
+        match self.gateway.pipeline.carry_down(route, &arrived.content).await {
             Ok(released) => {
-                self.learn_tools(place, data);
-                Some(if released.frame() == data { raw.clone() } else { item.reframe(released.frame()) })
+                self.learn_tools(place, &arrived.content);
+                arrived.write(&mut self.reply, released.body()).await
             }
             Err(refused) => {
                 tracing::warn!(
@@ -234,7 +240,8 @@ impl Exchange {
                     reason = refused.reason(),
                     "a server's message was withheld"
                 );
-                (refused.owed == Some(Side::Client)).then(|| item.reframe(&refused.body))
+                refused.owed != Some(Side::Client)
+                    || arrived.write(&mut self.reply, &refused.body.into()).await
             }
         }
     }
@@ -255,51 +262,39 @@ impl Exchange {
 
     async fn follow_whole(&mut self, place: &Place, status: StatusCode, headers: HeaderMap, body: Incoming) {
         let gateway = Arc::clone(&self.gateway);
-        let answer = match gateway.answers.read(body, &gateway.limits).await {
-            Ok(answer) => answer,
+        let content = match answer::read(&gateway.places, body, &gateway.limits).await {
+            Ok(content) => content,
             Err(error) => return self.fail(&Reason::Whole(error)).await,
         };
-        let content = &answer.content;
-        match gateway.pipeline.settle_whole(&place.scope, &mut self.pending, status, content).await {
+        match gateway.pipeline.settle_whole(&place.scope, &mut self.pending, status, &content).await {
             Ok(released) => {
-                if let Content::Small(bytes) = content {
-                    self.learn_tools(place, bytes);
-                }
-                // A slow client keeps nobody else's large answer waiting.
-                drop(answer);
-                self.reply_whole(status, headers, released.into_body()).await;
+                self.learn_tools(place, &content);
+                self.reply_whole(status, headers, released.body()).await;
             }
             Err(refused) => self.refuse(&refused),
         }
     }
 
-    async fn reply_whole(&mut self, status: StatusCode, mut headers: HeaderMap, body: recorder::Body) {
+    async fn reply_whole(&mut self, status: StatusCode, mut headers: HeaderMap, body: &recorder::Body) {
         if let recorder::Body::Memory(bytes) = body {
-            return self.reply.whole(status, headers, bytes);
+            return self.reply.whole(status, headers, bytes.clone());
         }
         // With its length said, a body that breaks off is not taken for a whole one.
         headers.insert(header::CONTENT_LENGTH, header::HeaderValue::from(body.len()));
         self.reply.start(status, headers);
-        let mut pieces = body.pieces();
-        loop {
-            let step = tokio::task::spawn_blocking(move || (pieces.next(), pieces)).await;
-            let Ok((Some(piece), after)) = step else { return };
-            pieces = after;
-            match piece {
-                Ok(piece) => {
-                    if !self.reply.part(piece).await {
-                        return;
-                    }
-                }
-                Err(error) => {
-                    return tracing::error!(%error, "a large answer was recorded, but cannot be passed on");
-                }
+        let mut reading = Reading::of(body);
+        while let Some(Ok(piece)) = reading.next().await {
+            if !self.reply.part(piece).await {
+                return;
             }
         }
     }
 
-    fn learn_tools(&self, place: &Place, answer: &Bytes) {
-        if place.intake.lists_tools && place.intake.era == Era::Stateless {
+    fn learn_tools(&self, place: &Place, content: &Content) {
+        if place.intake.lists_tools
+            && place.intake.era == Era::Stateless
+            && let Some(answer) = content.in_memory()
+        {
             self.gateway.declared.learn(&self.server.name, answer);
         }
     }
@@ -339,10 +334,9 @@ impl Exchange {
                     return self.fail_bridge(place, &waiting, &reason).await;
                 }
             };
-            bridge::strike_off(&mut waiting, &released);
-            let event = mcp::framing::sse::encode_event(None, Some("message"), released.frame());
+            waiting.retain(|id| !released.answered().contains(id));
             // In the session era the answers are recorded whether or not somebody takes them.
-            self.reply.part(event).await;
+            Framing::message().write(&mut self.reply, released.body()).await;
         }
     }
 
@@ -355,7 +349,7 @@ impl Exchange {
                 id.raw()
             );
             let route = Route { scope: &place.scope, exchange: None };
-            let carried = self.gateway.pipeline.carry_bytes(route, Side::Client, &Bytes::from(cancel)).await;
+            let carried = self.gateway.pipeline.carry_bytes(route, &Bytes::from(cancel)).await;
             if let Ok(released) = carried {
                 // The server may have ended.
                 let _ = bridge.exchange(released, Vec::new()).await;
@@ -388,8 +382,7 @@ impl Exchange {
                 () = self.gateway.stopping(&self.server) => None,
             };
             let Some(released) = message else { return };
-            let event = mcp::framing::sse::encode_event(None, Some("message"), released.frame());
-            if !self.reply.part(event).await {
+            if !Framing::message().write(&mut self.reply, released.body()).await {
                 return;
             }
         }

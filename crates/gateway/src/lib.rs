@@ -22,11 +22,13 @@ mod pipeline;
 mod refusal;
 mod reload;
 mod rounds;
+mod route;
 mod runs;
 mod scope;
 mod sessions;
 pub mod settings;
 mod sock_diag;
+mod taking;
 pub mod tunnel;
 mod upstream;
 
@@ -53,7 +55,7 @@ use crate::reload::Present;
 pub use crate::reload::{Control, Next};
 use crate::runs::Runs;
 use crate::settings::{Limits, Settings};
-use crate::upstream::answer::Answers;
+use crate::taking::Places;
 pub use crate::upstream::http::{ClientError, HttpUpstream, Unreachable};
 use crate::upstream::{Ground, Server};
 
@@ -68,7 +70,7 @@ pub struct Gateway {
     runs: Arc<Runs>,
     streams: Arc<Streams>,
     declared: Arc<Declared>,
-    answers: Arc<Answers>,
+    places: Places,
     owners: Arc<Owners>,
     meters: Arc<Meters>,
     stderr_dir: PathBuf,
@@ -136,13 +138,18 @@ impl Gateway {
             .create(&settings.stderr_dir)
             .map_err(|source| StartError::Folder { path: settings.stderr_dir.clone(), source })?;
         let meters = Arc::new(Meters::new(settings.servers.keys().map(String::as_str)));
+        let places = Places::new(recorder.clone());
+        let ground = Ground {
+            stderr_dir: &settings.stderr_dir,
+            limits: &settings.limits,
+            meters: &meters,
+            places: &places,
+        };
         let mut servers = BTreeMap::new();
         for (name, server) in settings.servers {
             if !listen::wrap::is_server_name(&name) {
                 return Err(StartError::Name(name));
             }
-            let ground =
-                Ground { stderr_dir: &settings.stderr_dir, limits: &settings.limits, meters: &meters };
             let server = Server::new(&name, server, &ground)?;
             servers.insert(name, Arc::new(server));
         }
@@ -155,7 +162,7 @@ impl Gateway {
         let gateway = Gateway {
             pipeline: Arc::new(Pipeline::new(recorder.clone(), clerk, settings.receipts)),
             servers,
-            answers: Arc::new(Answers::new(recorder.clone())),
+            places,
             runs: Arc::new(Runs::new(recorder, Arc::clone(&meters))),
             streams: Arc::default(),
             declared: Arc::default(),
@@ -172,7 +179,7 @@ impl Gateway {
 
     /// What servers are made with.
     fn ground<'a>(&'a self, limits: &'a Limits) -> Ground<'a> {
-        Ground { stderr_dir: &self.stderr_dir, limits, meters: &self.meters }
+        Ground { stderr_dir: &self.stderr_dir, limits, meters: &self.meters, places: &self.places }
     }
 
     /// Resolves when streams without a call in them should end, all of them or those of this server.

@@ -5,7 +5,6 @@
 //! story; nothing leaves the gateway without the `Released` that it returns, and it has none to return before the
 //! recorder has said that each message of the frame is durable.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -23,8 +22,10 @@ use crate::decide::Decider;
 use crate::meter::Tally;
 use crate::refusal::{Reason, Refused};
 use crate::rounds::Rounds;
+use crate::route::{Route, answers};
 use crate::scope::{Pending, Scope, Waiting};
 use crate::settings::Receipts;
+use crate::taking::Lost;
 
 /// Decides and records; knows no transport.
 #[derive(Debug)]
@@ -44,7 +45,7 @@ pub(crate) struct Sent<'a> {
     pub(crate) headers: Option<&'a HeaderMap>,
 }
 
-/// A frame that may leave the gateway: each of its messages is in the ledger. Only this file makes one.
+/// A frame that may leave for a server: each of its messages is in the ledger. Only this file makes one.
 #[derive(Debug, Clone)]
 pub struct Released {
     frame: Bytes,
@@ -62,16 +63,40 @@ impl Released {
     }
 }
 
-/// A response body that may leave the gateway, however large: what it says is in the ledger. Only this file makes one.
-#[derive(Debug)]
+/// A frame that may leave for a client, however large: what it says is in the ledger. Only this file makes one.
+#[derive(Debug, Clone)]
 pub(crate) struct ReleasedBody {
     body: Body,
+    answered: Vec<IdBuf>,
+    spoken_of: Option<IdBuf>,
 }
 
 impl ReleasedBody {
+    /// As above.
+    pub(crate) fn refusal(refused: Refused) -> ReleasedBody {
+        let frame = mcp::message::parse(&refused.body).ok();
+        ReleasedBody::of(refused.body.clone().into(), frame.as_ref())
+    }
+
+    fn of(body: Body, frame: Option<&Frame<'_>>) -> ReleasedBody {
+        let messages = frame.map(Frame::messages).unwrap_or_default();
+        let answered = messages.iter().filter_map(Message::answered).collect();
+        ReleasedBody { body, answered, spoken_of: messages.iter().find_map(spoken_of) }
+    }
+
     /// What to send.
-    pub(crate) fn into_body(self) -> Body {
-        self.body
+    pub(crate) fn body(&self) -> &Body {
+        &self.body
+    }
+
+    /// The requests that it answers.
+    pub(crate) fn answered(&self) -> &[IdBuf] {
+        &self.answered
+    }
+
+    /// The progress token or the subscription that it speaks of.
+    pub(crate) fn spoken_of(&self) -> Option<&IdBuf> {
+        self.spoken_of.as_ref()
     }
 }
 
@@ -86,8 +111,8 @@ impl Pipeline {
         Pipeline { recorder: self.recorder.clone(), decider, rounds, receipts }
     }
 
-    /// Carries a frame from `side` through the phases, message by message: it crosses whole or not at all.
-    /// `bytes` are the frame's.
+    /// Carries a client's frame through the phases, message by message: it crosses whole or not at all. `bytes` are the
+    /// frame's.
     pub(crate) async fn carry(
         &self,
         route: Route<'_>,
@@ -164,33 +189,48 @@ impl Pipeline {
 
 impl Pipeline {
     /// Like [`Pipeline::carry`], for bytes that are not parsed yet.
-    pub(crate) async fn carry_bytes(
-        &self,
-        route: Route<'_>,
-        side: Side,
-        bytes: &Bytes,
-    ) -> Result<Released, Refused> {
+    pub(crate) async fn carry_bytes(&self, route: Route<'_>, bytes: &Bytes) -> Result<Released, Refused> {
         let content = Content::Small(bytes.clone());
         match content.parse() {
             Ok(frame) => {
-                self.carry(route, Sent { side, content: &content, frame: &frame, headers: None }, bytes).await
+                let sent = Sent { side: Side::Client, content: &content, frame: &frame, headers: None };
+                self.carry(route, sent, bytes).await
             }
-            Err(error) => {
-                let refused =
-                    self.refuse_unparsed(route.scope, side, &content, Reason::Malformed(error)).await;
-                match side {
-                    Side::Client => Err(refused),
-                    Side::Server => Err(self.answer_instead(route, &content, refused).await),
-                }
-            }
+            Err(error) => Err(self.refuse_unparsed(route.scope, Side::Client, &content, error.into()).await),
         }
+    }
+
+    /// The same for what a server sent.
+    pub(crate) async fn carry_down(
+        &self,
+        route: Route<'_>,
+        content: &Content,
+    ) -> Result<ReleasedBody, Refused> {
+        let frame = match content.parse() {
+            Ok(frame) => frame,
+            Err(error) => {
+                let refused = self.refuse_unparsed(route.scope, Side::Server, content, error.into()).await;
+                return Err(self.answer_instead(route, content, refused).await);
+            }
+        };
+        let sent = Sent { side: Side::Server, content, frame: &frame, headers: None };
+        let entered = self.carry_messages(route, sent).await?;
+        Ok(self.released_body(&frame, content, &entered))
+    }
+
+    fn released_body(&self, frame: &Frame<'_>, content: &Content, entered: &[Entered]) -> ReleasedBody {
+        let body = match content {
+            Content::Small(bytes) => self.with_receipts(frame, bytes, entered).into(),
+            // A receipt would have to be put into it; it goes as it came.
+            Content::Large { body, .. } => body.clone(),
+        };
+        ReleasedBody::of(body, Some(frame))
     }
 
     /// What a server sent is withheld. If it may have been the answer to an open call, that call ends here, and who waits for
     /// it is told.
     async fn answer_instead(&self, mut route: Route<'_>, content: &Content, refused: Refused) -> Refused {
-        let id = content.in_memory().and_then(|bytes| mcp::message::id_of_refused(bytes));
-        match id.and_then(|id| route.take(Side::Client, Some(id))) {
+        match content.id_of_refused().and_then(|id| route.take(Side::Client, Some(id))) {
             Some(call) => {
                 let end = account::of_end(Status::Withheld, refused.reason(), None, Body::default());
                 if let Err(error) = self.close(call, end).await {
@@ -211,7 +251,7 @@ impl Pipeline {
         reason: Reason,
     ) -> Refused {
         let account = account::of_unparsed(scope, side, content);
-        let id = content.in_memory().and_then(|bytes| mcp::message::id_of_refused(bytes));
+        let id = content.id_of_refused();
         scope.meter.refuse(&reason);
         self.record_refusal(account, &reason).await;
         Refused::unparsed(id.as_ref().map(IdBuf::raw), &reason)
@@ -227,7 +267,7 @@ impl Pipeline {
         content: &Content,
     ) -> Result<ReleasedBody, Refused> {
         if pending.is_empty() {
-            return Ok(ReleasedBody { body: content.body() });
+            return Ok(ReleasedBody::of(content.body(), None));
         }
         if let Ok(frame) = content.parse()
             && answers(&frame, pending)
@@ -235,13 +275,7 @@ impl Pipeline {
             let route = Route { scope, exchange: Some(pending) };
             let sent = Sent { side: Side::Server, content, frame: &frame, headers: None };
             let entered = self.carry_messages(route, sent).await?;
-            return Ok(ReleasedBody {
-                body: match content {
-                    Content::Small(bytes) => self.with_receipts(&frame, bytes, &entered).into(),
-                    // A receipt would have to be put into it; it goes as it came.
-                    Content::Large { body, .. } => body.clone(),
-                },
-            });
+            return Ok(self.released_body(&frame, content, &entered));
         }
         if status.is_success() {
             let reason = Reason::Answer("it does not answer what was asked");
@@ -254,7 +288,26 @@ impl Pipeline {
                 return Err(Refused::unparsed(None, &Reason::NotClosed(error)));
             }
         }
-        Ok(ReleasedBody { body: content.body() })
+        Ok(ReleasedBody::of(content.body(), None))
+    }
+
+    /// A server's message that could not be taken in ends the call that it answers; if that cannot be told, each call that
+    /// may be the one. Gives an answer for each.
+    pub(crate) async fn lose(&self, scope: &Scope, lost: &Lost) -> Vec<Refused> {
+        let reason = Reason::Whole(lost.error);
+        let mut open = Pending::default();
+        let mut told = Vec::new();
+        let ids = match lost.glimpse.answered() {
+            Some(id) => vec![id.clone()],
+            None if lost.glimpse.may_answer() => scope.pending().asked_by(Side::Client),
+            None => Vec::new(),
+        };
+        for id in ids {
+            let Some(call) = scope.pending().take(Side::Client, &id) else { continue };
+            open.keep(Side::Client, id, call);
+            told.push(self.fail_all(&mut open, &reason, Body::default()).await);
+        }
+        told
     }
 
     /// Closes what is open without an answer to anybody.
@@ -385,6 +438,12 @@ impl Pipeline {
     }
 }
 
+fn spoken_of(message: &Message<'_>) -> Option<IdBuf> {
+    let Kind::Notification { params: Some(params), .. } = message.kind() else { return None };
+    let params = Params::of(params);
+    params.progress_token().or_else(|| params.subscription_id())
+}
+
 /// Key of receipts in `_meta`.
 const RECEIPT: &str = "tollbook/receipt";
 
@@ -410,67 +469,4 @@ impl Entered {
         object.end();
         Some(out)
     }
-}
-
-/// Where a message belongs: the scope, and the exchange whose own calls are kept apart from it.
-pub(crate) struct Route<'a> {
-    pub(crate) scope: &'a Scope,
-    pub(crate) exchange: Option<&'a mut Pending>,
-}
-
-impl Route<'_> {
-    /// The id, if no open call of that side has it: ids are unique among what is open (MCP basic/index).
-    fn unused(&self, side: Side, id: IdBuf) -> Result<IdBuf, Reason> {
-        match (&self.exchange, side) {
-            (Some(exchange), Side::Client) => exchange.room_for(side, &id)?,
-            _ => self.scope.pending().room_for(side, &id)?,
-        }
-        Ok(id)
-    }
-
-    fn keep(&mut self, side: Side, id: IdBuf, call: Waiting) {
-        match (&mut self.exchange, side) {
-            (Some(exchange), Side::Client) => exchange.keep(side, id, call),
-            _ => self.scope.pending().keep(side, id, call),
-        }
-    }
-
-    fn take(&mut self, side: Side, id: Option<IdBuf>) -> Option<Waiting> {
-        let id = id?;
-        let in_exchange = self.exchange.as_mut().and_then(|exchange| exchange.take(side, &id));
-        in_exchange.or_else(|| self.scope.pending().take(side, &id))
-    }
-
-    /// Takes out the client's call that a notification of the server speaks of.
-    fn take_spoken_of(&mut self, message: &Message<'_>) -> Option<(IdBuf, Waiting)> {
-        let token = match message.kind() {
-            Kind::Notification { params: Some(params), .. } => Params::of(params).progress_token(),
-            _ => None,
-        };
-        let taken = |pending: &mut Pending| {
-            let id = pending.spoken_of(token.as_ref())?;
-            pending.take(Side::Client, &id).map(|call| (id, call))
-        };
-        match self.exchange.as_mut().and_then(|exchange| taken(exchange)) {
-            Some(found) => Some(found),
-            None => taken(&mut self.scope.pending()),
-        }
-    }
-
-    fn only_call(&self) -> Option<CallId> {
-        let in_exchange = self.exchange.as_ref().and_then(|exchange| exchange.only_call());
-        in_exchange.or_else(|| self.scope.pending().only_call())
-    }
-}
-
-/// Whether a frame is made of answers to what is open, one for each.
-fn answers(frame: &Frame<'_>, pending: &Pending) -> bool {
-    let mut answered = HashSet::new();
-    frame.messages().iter().all(|message| match message.kind() {
-        Kind::Response { id: Some(id), .. } => {
-            let id = id.to_buf();
-            pending.has(Side::Client, &id) && answered.insert(id)
-        }
-        _ => false,
-    })
 }

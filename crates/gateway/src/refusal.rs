@@ -8,8 +8,8 @@ use mcp::message::{Frame, IdBuf, Kind, ParseError};
 use recorder::RecordError;
 
 use crate::account::Side;
+use crate::taking::AnswerError;
 use crate::upstream::LinkError;
-use crate::upstream::answer::AnswerError;
 use crate::upstream::http::Unreachable;
 
 /// Why a frame does not go on.

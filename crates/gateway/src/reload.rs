@@ -91,7 +91,7 @@ impl Control {
             runs: Arc::clone(&now.runs),
             streams: Arc::clone(&now.streams),
             declared: Arc::clone(&now.declared),
-            answers: Arc::clone(&now.answers),
+            places: now.places.clone(),
             owners: Arc::clone(&now.owners),
             meters: Arc::clone(&now.meters),
             stderr_dir: now.stderr_dir.clone(),

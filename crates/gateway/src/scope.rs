@@ -214,6 +214,11 @@ impl Pending {
         }
     }
 
+    /// The ids of the open calls of one side.
+    pub(crate) fn asked_by(&self, side: Side) -> Vec<IdBuf> {
+        self.calls.keys().filter(|(by, _)| *by == side).map(|(_, id)| id.clone()).collect()
+    }
+
     /// Takes a call out.
     pub(crate) fn take(&mut self, asked_by: Side, id: &IdBuf) -> Option<Waiting> {
         self.calls.remove(&(asked_by, id.clone()))

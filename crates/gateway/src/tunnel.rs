@@ -23,9 +23,14 @@ pub enum Tag {
     ClientEnd,
     /// To the gateway: the server has ended, in words. From the gateway: everything is recorded; end.
     ServerEnd,
-    /// To the gateway: a line from the client, the server or both that was longer than the limit.
+    /// To the gateway: a line that was longer than the limit; its frame is [`JUNK_OF_CLIENT`] or [`JUNK_OF_SERVER`].
     Junk,
 }
+
+/// The client's line was too long.
+pub const JUNK_OF_CLIENT: &[u8] = b"c";
+/// The server's line was too long.
+pub const JUNK_OF_SERVER: &[u8] = b"s";
 
 impl Tag {
     fn byte(self) -> u8 {
@@ -50,6 +55,18 @@ impl Tag {
 /// # Errors
 /// The stream's own, `InvalidData` for an unknown tag or a frame beyond the limit, `UnexpectedEof` inside a frame.
 pub async fn read<R: AsyncRead + Unpin>(reader: &mut R, limit: usize) -> io::Result<Option<(Tag, Bytes)>> {
+    let Some((tag, length)) = read_head(reader).await? else { return Ok(None) };
+    if length > limit {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame is longer than the limit"));
+    }
+    Ok(Some((tag, read_whole(reader, length).await?)))
+}
+
+/// Reads what stands before a frame's bytes: what it holds, and how many they are.
+///
+/// # Errors
+/// As of [`read`].
+pub(crate) async fn read_head<R: AsyncRead + Unpin>(reader: &mut R) -> io::Result<Option<(Tag, usize)>> {
     let tag = match reader.read_u8().await {
         Ok(byte) => {
             Tag::of(byte).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "unknown frame"))?
@@ -57,13 +74,17 @@ pub async fn read<R: AsyncRead + Unpin>(reader: &mut R, limit: usize) -> io::Res
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
         Err(error) => return Err(error),
     };
-    let length = reader.read_u32().await? as usize;
-    if length > limit {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame is longer than the limit"));
-    }
-    let mut frame = vec![0; length];
-    reader.read_exact(&mut frame).await?;
-    Ok(Some((tag, frame.into())))
+    Ok(Some((tag, reader.read_u32().await? as usize)))
+}
+
+/// Reads so many bytes of a frame.
+///
+/// # Errors
+/// As of [`read`].
+pub(crate) async fn read_whole<R: AsyncRead + Unpin>(reader: &mut R, length: usize) -> io::Result<Bytes> {
+    let mut bytes = vec![0; length];
+    reader.read_exact(&mut bytes).await?;
+    Ok(bytes.into())
 }
 
 /// Writes one frame and flushes it.
@@ -71,11 +92,23 @@ pub async fn read<R: AsyncRead + Unpin>(reader: &mut R, limit: usize) -> io::Res
 /// # Errors
 /// The stream's own, `InvalidInput` beyond 4 GiB.
 pub async fn write<W: AsyncWrite + Unpin>(writer: &mut W, tag: Tag, frame: &[u8]) -> io::Result<()> {
-    let length = u32::try_from(frame.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-    writer.write_u8(tag.byte()).await?;
-    writer.write_u32(length).await?;
+    write_head(writer, tag, frame.len()).await?;
     writer.write_all(frame).await?;
     writer.flush().await
+}
+
+/// Writes what stands before a frame's bytes.
+///
+/// # Errors
+/// As of [`write`].
+pub(crate) async fn write_head<W: AsyncWrite + Unpin>(
+    writer: &mut W,
+    tag: Tag,
+    length: usize,
+) -> io::Result<()> {
+    let length = u32::try_from(length).map_err(|_| io::ErrorKind::InvalidInput)?;
+    writer.write_u8(tag.byte()).await?;
+    writer.write_u32(length).await
 }
 
 #[cfg(test)]

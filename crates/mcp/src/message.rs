@@ -88,6 +88,14 @@ impl<'a> Message<'a> {
         self.raw
     }
 
+    /// The request that it answers.
+    pub fn answered(&self) -> Option<IdBuf> {
+        match &self.kind {
+            Kind::Response { id: Some(id), .. } => Some(id.to_buf()),
+            _ => None,
+        }
+    }
+
     /// What it is.
     pub fn kind(&self) -> &Kind<'a> {
         &self.kind
@@ -303,7 +311,7 @@ fn request_id(raw: &RawValue) -> Result<Id<'_>, ParseError> {
     }
 }
 
-fn is_id(raw: &RawValue) -> bool {
+pub(crate) fn is_id(raw: &RawValue) -> bool {
     match raw.get().as_bytes().first() {
         Some(b'"') => serde_json::from_str::<String>(raw.get()).is_ok(),
         Some(b'-' | b'0'..=b'9') => serde_json::from_str::<f64>(raw.get()).is_ok(),

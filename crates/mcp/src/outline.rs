@@ -5,10 +5,13 @@
 //! same message in little, with what is large in its second level made empty. The outline is read in the place of the message,
 //! whose own bytes stay what is recorded and forwarded.
 
+mod glimpse;
 mod keys;
 mod strings;
 
 use std::ops::Range;
+
+pub use glimpse::Glimpse;
 
 use crate::message::ParseError;
 use keys::OpenKeys;
@@ -153,6 +156,11 @@ impl Outliner {
             rest = rest.get(taken..).unwrap_or_default();
         }
         Ok(())
+    }
+
+    /// What can be told by now: of a message that breaks off, or is refused.
+    pub fn glimpse(&self) -> Glimpse {
+        Glimpse::of(&self.text)
     }
 
     /// The outline, when all pieces were pushed.

@@ -13,6 +13,7 @@ use ledger::payload::{Commitment, Fields, Spans, encode_head};
 use ledger::record::BlobRef;
 use ledger::{Hash, Payload};
 use serde_json::value::RawValue;
+use tokio::sync::Semaphore;
 
 use crate::body::Body;
 use crate::clock::{Day, now_micros};
@@ -62,7 +63,12 @@ pub(crate) struct Sealing {
     pub(crate) inline_bytes: usize,
     /// Larger bodies are not accepted.
     pub(crate) payload_bytes: usize,
+    /// Places of those that are sealed piece by piece, for some mebibytes each; the others wait.
+    pub(crate) large: Semaphore,
 }
+
+/// Payloads that are sealed piece by piece at the same time.
+pub(crate) const LARGE: usize = 4;
 
 /// How much room the disk has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +98,8 @@ impl Sealing {
                 self.seal_in_memory(&kek, &Payload { secret, fields, spans, body }).await?
             }
             draft => {
+                // Nobody closes the semaphore.
+                let _place = self.large.acquire().await;
                 let sealing = Arc::clone(self);
                 blocking(move || sealing.seal_to_spool(&kek, &secret, &draft)).await?
             }

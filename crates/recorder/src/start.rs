@@ -31,7 +31,7 @@ use crate::progress::{End, Progress};
 use crate::publisher::{Course, Place, Publisher, signed_checkpoint};
 use crate::queue::{Item, Queue, Queued};
 use crate::recorder::{Recorder, Shared};
-use crate::sealing::{Sealing, random};
+use crate::sealing::{LARGE, Sealing, random};
 use crate::settings::Settings;
 use crate::spool;
 use crate::state::Snapshot;
@@ -445,6 +445,7 @@ fn share(
         spool: folders.spool.as_path().into(),
         inline_bytes: limits.inline_bytes.min(quarter),
         payload_bytes: limits.payload_bytes,
+        large: Semaphore::new(LARGE),
     };
     let permits =
         |limit: u32| Arc::new(Semaphore::new(usize::try_from(limit).unwrap_or(Semaphore::MAX_PERMITS)));

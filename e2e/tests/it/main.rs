@@ -17,6 +17,7 @@ mod foreign;
 mod hostile;
 mod kills;
 mod large;
+mod large_streams;
 mod peers;
 mod receipts;
 mod reload;

@@ -87,6 +87,11 @@ impl Reply {
         }
     }
 
+    /// Ends a streamed response where it stands.
+    pub(crate) fn break_off(&mut self) {
+        *self = Reply::Done;
+    }
+
     /// Resolves when the client has gone; never after a whole response was sent.
     pub(crate) async fn gone(&mut self) {
         match self {

@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use mcp::framing::sse::{encode_comment, encode_event};
@@ -17,8 +16,9 @@ use crate::duplex::{self, Arrival, End, QUEUE};
 use crate::listen::reply::{self, Body, Reply};
 use crate::listen::streamable::event_stream_headers;
 use crate::listen::{Connection, body};
+use crate::messages::Framing;
 use crate::peer::Peer;
-use crate::pipeline::Released;
+use crate::pipeline::ReleasedBody;
 use crate::refusal::{Reason, Refused};
 use crate::runs::Rule;
 use crate::scope::Transport;
@@ -79,7 +79,14 @@ pub(crate) async fn open(
                 gateway.streams.leave(&id);
                 relaying.await;
             }
-            _ = &mut relaying => gateway.streams.leave(&id),
+            // What is still for the client goes out first.
+            _ = &mut relaying => {
+                gateway.streams.leave(&id);
+                tokio::select! {
+                    () = &mut writing => {}
+                    () = gateway.stopping(&server) => {}
+                }
+            }
             () = gateway.stopping(&server) => gateway.streams.leave(&id),
         }
         gateway.close_run(&scope, "the event stream was closed").await;
@@ -103,7 +110,7 @@ pub(crate) async fn post(
     let Some(arrivals) = gateway.streams.find(&id, &peer) else { return refuse(Reason::NoSession) };
     let limits = &gateway.limits;
     match body::read_within(request.into_body(), limits.request_bytes, limits.request_wait).await {
-        Ok(message) => match arrivals.send(Arrival::Message(message)).await {
+        Ok(message) => match arrivals.send(Arrival::Message(message.into())).await {
             Ok(()) => reply::text(StatusCode::ACCEPTED, "accepted"),
             Err(_) => refuse(Reason::NoSession),
         },
@@ -112,16 +119,16 @@ pub(crate) async fn post(
 }
 
 /// Resolves when the client has gone or the relay has ended.
-async fn write_events(mut reply: Reply, endpoint: String, mut messages: mpsc::Receiver<Released>) {
+async fn write_events(mut reply: Reply, endpoint: String, mut messages: mpsc::Receiver<ReleasedBody>) {
     reply.start(StatusCode::OK, event_stream_headers());
-    let mut part: Bytes = encode_event(None, Some("endpoint"), endpoint.as_bytes());
-    while reply.part(part).await {
-        part = tokio::select! {
+    let mut goes_on = reply.part(encode_event(None, Some("endpoint"), endpoint.as_bytes())).await;
+    while goes_on {
+        goes_on = tokio::select! {
             message = messages.recv() => match message {
-                Some(message) => encode_event(None, Some("message"), message.frame()),
+                Some(message) => Framing::message().write(&mut reply, message.body()).await,
                 None => return,
             },
-            () = tokio::time::sleep(KEEP_ALIVE) => encode_comment("keep-alive"),
+            () = tokio::time::sleep(KEEP_ALIVE) => reply.part(encode_comment("keep-alive")).await,
             () = reply.gone() => return,
         };
     }

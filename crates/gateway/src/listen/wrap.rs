@@ -1,5 +1,6 @@
 //! `/wrap/NAME`: the gateway's end of `tollbook wrap`, which holds a client's and a stdio server's streams.
 
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,17 +8,22 @@ use http::header::{self, HeaderValue};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, BufReader, BufWriter};
+use mcp::outline::Outliner;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader, BufWriter};
 use tokio::sync::mpsc;
 
 use crate::Gateway;
+use crate::account::Side;
+use crate::content::Reading;
 use crate::duplex::{self, Arrival, End, QUEUE};
 use crate::listen::Connection;
 use crate::listen::reply::{self, Body};
 use crate::peer::Peer;
-use crate::pipeline::Released;
+use crate::pipeline::{Released, ReleasedBody};
 use crate::runs::Rule;
 use crate::scope::Transport;
+use crate::settings::Limits;
+use crate::taking::{AnswerError, IN_MEMORY, Lost, Places};
 use crate::tunnel::{self, Tag};
 
 /// Accepts a tunnel and begins its run.
@@ -75,8 +81,12 @@ where
     let (server_arrivals, from_server) = mpsc::channel(QUEUE);
     let (to_client, for_client) = mpsc::channel(QUEUE);
     let (to_server, for_server) = mpsc::channel(QUEUE);
-    let limit = gateway.limits.message_bytes;
-    let reading = tokio::spawn(read_frames(BufReader::new(reader), limit, client_arrivals, server_arrivals));
+    let frames = Frames {
+        reader: BufReader::new(reader),
+        limits: gateway.limits.clone(),
+        places: gateway.places.clone(),
+    };
+    let reading = tokio::spawn(read_frames(frames, client_arrivals, server_arrivals));
     let writing = tokio::spawn(write_frames(BufWriter::new(writer), for_client, for_server));
     let client = End { to: to_client, from: from_client };
     let server = End { to: to_server, from: from_server };
@@ -92,59 +102,146 @@ where
 }
 
 async fn read_frames<R: AsyncRead + Unpin>(
-    mut reader: R,
-    limit: usize,
+    mut frames: Frames<R>,
     client: mpsc::Sender<Arrival>,
     server: mpsc::Sender<Arrival>,
 ) {
     let reason = loop {
-        let (tag, frame) = match tunnel::read(&mut reader, limit).await {
-            Ok(Some(frame)) => frame,
+        let (side, arrival) = match frames.next().await {
+            Ok(Some(arrived)) => arrived,
             Ok(None) => break "the wrap has gone".to_owned(),
             Err(error) => break format!("the tunnel broke: {error}"),
         };
-        let sent = match tag {
-            Tag::Client => client.send(Arrival::Message(frame)).await,
-            Tag::Server => server.send(Arrival::Message(frame)).await,
-            Tag::ClientEnd => {
-                client.send(Arrival::Ended("the client has closed its output".to_owned())).await
-            }
-            Tag::ServerEnd => server.send(Arrival::Ended(String::from_utf8_lossy(&frame).into_owned())).await,
-            Tag::Junk => server.send(Arrival::Junk("a line longer than the limit")).await,
-        };
         // A side that has ended already takes nothing more.
-        drop(sent);
+        let _ = match side {
+            Side::Client => arrival.send(&client).await,
+            Side::Server => arrival.send(&server).await,
+        };
     };
     // As above.
     let _ = client.send(Arrival::Ended(reason.clone())).await;
     let _ = server.send(Arrival::Ended(reason)).await;
 }
 
+/// What comes from a wrap.
+struct Frames<R> {
+    reader: BufReader<R>,
+    limits: Limits,
+    places: Places,
+}
+
+impl<R: AsyncRead + Unpin> Frames<R> {
+    async fn next(&mut self) -> io::Result<Option<(Side, Arrival)>> {
+        let Some((tag, length)) = tunnel::read_head(&mut self.reader).await? else { return Ok(None) };
+        Ok(Some(match tag {
+            Tag::Client if length > self.limits.request_bytes => {
+                (Side::Client, self.pass_over(length).await?)
+            }
+            Tag::Server if length > self.limits.message_bytes => {
+                (Side::Server, self.pass_over(length).await?)
+            }
+            Tag::Client => (Side::Client, Arrival::Message(self.whole(length).await?.into())),
+            Tag::Server if length > IN_MEMORY => (Side::Server, self.large(length).await?),
+            Tag::Server => (Side::Server, Arrival::Message(self.whole(length).await?.into())),
+            Tag::ClientEnd => {
+                self.short(length).await?;
+                (Side::Client, Arrival::Ended("the client has closed its output".to_owned()))
+            }
+            Tag::ServerEnd => {
+                let reason = self.short(length).await?;
+                (Side::Server, Arrival::Ended(String::from_utf8_lossy(&reason).into_owned()))
+            }
+            Tag::Junk => {
+                let lost = Arrival::Lost(AnswerError::TooLarge.into());
+                let side = self.short(length).await?;
+                (if side == tunnel::JUNK_OF_CLIENT { Side::Client } else { Side::Server }, lost)
+            }
+        }))
+    }
+
+    async fn whole(&mut self, length: usize) -> io::Result<Bytes> {
+        tunnel::read_whole(&mut self.reader, length).await
+    }
+
+    async fn short(&mut self, length: usize) -> io::Result<Bytes> {
+        if length > IN_MEMORY {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame is longer than the limit"));
+        }
+        self.whole(length).await
+    }
+
+    /// Takes in a large message.
+    async fn large(&mut self, length: usize) -> io::Result<Arrival> {
+        let taking = match self.places.take(self.limits.answer_wait).await {
+            Ok(taking) => taking,
+            Err(lost) => {
+                self.pass_over(length).await?;
+                return Ok(Arrival::Lost(lost));
+            }
+        };
+        let mut left = length;
+        while left > 0 {
+            taking.part(self.piece(&mut left).await?).await;
+        }
+        Ok(taking.finish().await.map_or_else(Arrival::Lost, Arrival::Message))
+    }
+
+    /// Passes over a message beyond its limit, but for what can be told of it.
+    async fn pass_over(&mut self, length: usize) -> io::Result<Arrival> {
+        let mut outliner = Outliner::default();
+        let mut judged = Ok(());
+        let mut left = length;
+        while left > 0 {
+            let piece = self.piece(&mut left).await?;
+            judged = judged.and_then(|()| outliner.push(&piece));
+        }
+        Ok(Arrival::Lost(Lost { error: AnswerError::TooLarge, glimpse: outliner.glimpse() }))
+    }
+
+    async fn piece(&mut self, left: &mut usize) -> io::Result<Bytes> {
+        let length = (*left).min(PIECE_BYTES);
+        *left -= length;
+        self.whole(length).await
+    }
+}
+
+/// Large frames are read and written in pieces of this size.
+const PIECE_BYTES: usize = 64 << 10;
+
 /// Writes what is for either side; gives the writer back when both have ended, nothing when the wrap has gone.
 async fn write_frames<W: AsyncWrite + Unpin>(
     mut writer: W,
-    mut for_client: mpsc::Receiver<Released>,
+    mut for_client: mpsc::Receiver<ReleasedBody>,
     mut for_server: mpsc::Receiver<Released>,
 ) -> Option<W> {
     let (mut client_open, mut server_open) = (true, true);
     while client_open || server_open {
-        let (tag, frame) = tokio::select! {
+        tokio::select! {
             message = for_client.recv(), if client_open => match message {
-                Some(message) => (Tag::Client, message.frame().clone()),
-                None => {
-                    client_open = false;
-                    continue;
-                }
+                Some(message) => write_body(&mut writer, message.body()).await?,
+                None => client_open = false,
             },
             message = for_server.recv(), if server_open => match message {
-                Some(message) => (Tag::Server, message.frame().clone()),
+                Some(message) => tunnel::write(&mut writer, Tag::Server, message.frame()).await.ok()?,
                 None => {
                     server_open = false;
-                    (Tag::ClientEnd, Bytes::new())
+                    tunnel::write(&mut writer, Tag::ClientEnd, &[]).await.ok()?;
                 }
             },
-        };
-        tunnel::write(&mut writer, tag, &frame).await.ok()?;
+        }
     }
     Some(writer)
+}
+
+/// Writes a line for the client. `None`: the tunnel is of no more use.
+async fn write_body<W: AsyncWrite + Unpin>(writer: &mut W, body: &recorder::Body) -> Option<()> {
+    if let recorder::Body::Memory(bytes) = body {
+        return tunnel::write(writer, Tag::Client, bytes).await.ok();
+    }
+    tunnel::write_head(writer, Tag::Client, body.len()).await.ok()?;
+    let mut reading = Reading::of(body);
+    while let Some(piece) = reading.next().await {
+        writer.write_all(&piece.ok()?).await.ok()?;
+    }
+    writer.flush().await.ok()
 }

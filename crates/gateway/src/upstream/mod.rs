@@ -13,7 +13,9 @@ use tokio::sync::watch;
 
 use crate::duplex::End;
 use crate::meter::{Meters, ServerMeter};
+use crate::pipeline::Released;
 use crate::settings::{Limits, ServerSettings};
+use crate::taking::Places;
 use crate::upstream::http::{ClientError, HttpUpstream};
 use crate::upstream::sse::ConnectError;
 use crate::upstream::stdio::{SpawnError, Spawner};
@@ -36,6 +38,7 @@ pub(crate) struct Ground<'a> {
     pub(crate) stderr_dir: &'a Path,
     pub(crate) limits: &'a Limits,
     pub(crate) meters: &'a Meters,
+    pub(crate) places: &'a Places,
 }
 
 /// How far a server is on its way out.
@@ -68,7 +71,7 @@ pub(crate) enum Link {
     /// Exchange by exchange.
     Http(Arc<HttpUpstream>),
     /// A stream of messages per session, over HTTP+SSE.
-    Sse(Arc<HttpUpstream>, Limits),
+    Sse(Arc<HttpUpstream>, Limits, Places),
     /// A stream of messages per session, to a child process.
     Stdio(Arc<Spawner>),
 }
@@ -94,11 +97,9 @@ impl Server {
         let link = match settings.clone() {
             ServerSettings::Http(server) => Link::Http(Arc::new(HttpUpstream::new(server, limits)?)),
             ServerSettings::Sse(server) => {
-                Link::Sse(Arc::new(HttpUpstream::new(server, limits)?), limits.clone())
+                Link::Sse(Arc::new(HttpUpstream::new(server, limits)?), limits.clone(), ground.places.clone())
             }
-            ServerSettings::Stdio(server) => {
-                Link::Stdio(Arc::new(Spawner::new(name, server, ground.stderr_dir, limits.message_bytes)))
-            }
+            ServerSettings::Stdio(server) => Link::Stdio(Arc::new(Spawner::new(name, server, ground))),
         };
         Ok(Server {
             name: Arc::from(name),
@@ -153,10 +154,10 @@ impl Server {
     }
 
     /// Opens a stream of messages to the server.
-    pub(crate) async fn connect(&self) -> Result<End, LinkError> {
+    pub(crate) async fn connect(&self) -> Result<End<Released>, LinkError> {
         match &self.link {
             Link::Http(_) => Err(LinkError::NoStream),
-            Link::Sse(upstream, limits) => Ok(sse::connect(upstream, limits).await?),
+            Link::Sse(upstream, limits, places) => Ok(sse::connect(upstream, limits, places).await?),
             Link::Stdio(spawner) => Ok(spawner.start()?),
         }
     }

@@ -2,18 +2,19 @@
 //! its first event names.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{StatusCode, Uri};
 use hyper::body::Incoming;
-use mcp::framing::sse::{SseDecoder, SseItem};
 use tokio::sync::mpsc;
 
 use crate::duplex::{Arrival, End, QUEUE};
 use crate::listen::body;
+use crate::messages::{Decoder, Item};
 use crate::pipeline::Released;
 use crate::settings::Limits;
+use crate::taking::{Lost, Places};
 use crate::upstream::http::{HttpUpstream, Unreachable};
 
 /// Why a connection was not made. The texts go to clients: they name no address.
@@ -30,7 +31,11 @@ pub(crate) enum ConnectError {
 }
 
 /// Opens the event stream and waits for the `endpoint` event.
-pub(crate) async fn connect(upstream: &Arc<HttpUpstream>, limits: &Limits) -> Result<End, ConnectError> {
+pub(crate) async fn connect(
+    upstream: &Arc<HttpUpstream>,
+    limits: &Limits,
+    places: &Places,
+) -> Result<End<Released>, ConnectError> {
     let mut headers = HeaderMap::new();
     headers.insert(header::ACCEPT, HeaderValue::from_static("text/event-stream"));
     let response = upstream.listen(headers).await?;
@@ -39,11 +44,11 @@ pub(crate) async fn connect(upstream: &Arc<HttpUpstream>, limits: &Limits) -> Re
     }
     let mut events = Events {
         body: response.into_body(),
-        decoder: SseDecoder::new(limits.message_bytes),
-        limits: limits.clone(),
+        decoder: Decoder::events(limits, places),
+        silence: limits.silence,
     };
     let endpoint = match events.next().await {
-        Some(Ok((kind, data))) if kind == "endpoint" => resolve(upstream.url(), &data)?,
+        Some(Ok(Item::Stray { kind, data })) if kind == "endpoint" => resolve(upstream.url(), &data)?,
         _ => return Err(ConnectError::NoEndpoint),
     };
     let (to, from_gateway) = mpsc::channel(QUEUE);
@@ -64,22 +69,18 @@ pub(crate) async fn connect(upstream: &Arc<HttpUpstream>, limits: &Limits) -> Re
 
 struct Events {
     body: Incoming,
-    decoder: SseDecoder,
-    limits: Limits,
+    decoder: Decoder,
+    silence: Duration,
 }
 
 impl Events {
-    /// The next event's type and data.
-    async fn next(&mut self) -> Option<Result<(String, Bytes), &'static str>> {
+    /// The next event that has data.
+    async fn next(&mut self) -> Option<Result<Item, Lost>> {
         loop {
-            match self.decoder.next_item() {
-                Some(Ok(SseItem::Event(event))) => {
-                    let kind = event.event.unwrap_or_else(|| "message".to_owned());
-                    return Some(Ok((kind, event.data)));
-                }
-                Some(Ok(_)) => {}
-                Some(Err(_)) => return Some(Err("an event larger than the limit")),
-                None => match body::next(&mut self.body, self.limits.silence).await {
+            match self.decoder.next_item().await {
+                Some(Ok(Item::Other(_))) => {}
+                Some(event) => return Some(event),
+                None => match body::next(&mut self.body, self.silence).await {
                     Ok(Some(part)) => self.decoder.push(&part),
                     Ok(None) | Err(_) => return None,
                 },
@@ -91,11 +92,11 @@ impl Events {
 async fn receive_messages(mut events: Events, to_gateway: &mpsc::Sender<Arrival>) -> String {
     while let Some(event) = events.next().await {
         let arrival = match event {
-            Ok((kind, data)) if kind == "message" => Arrival::Message(data),
-            Ok(_) => Arrival::Junk("an event of an unknown type"),
-            Err(reason) => return reason.to_owned(),
+            Ok(Item::Message(message)) => Arrival::Message(message.content),
+            Ok(Item::Stray { .. } | Item::Other(_)) => Arrival::Junk("an event of an unknown type"),
+            Err(lost) => Arrival::Lost(lost),
         };
-        if to_gateway.send(arrival).await.is_err() {
+        if !arrival.send(to_gateway).await {
             break;
         }
     }

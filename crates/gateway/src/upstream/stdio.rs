@@ -7,12 +7,11 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use mcp::framing::lines::LineDecoder;
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -20,8 +19,11 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::duplex::{Arrival, End, QUEUE};
+use crate::messages::{Decoder, Item};
 use crate::pipeline::Released;
-use crate::settings::StdioServer;
+use crate::settings::{Limits, StdioServer};
+use crate::taking::Places;
+use crate::upstream::Ground;
 
 /// Patience after the child's input was closed, and again after TERM.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -41,7 +43,8 @@ pub(crate) struct Spawner {
     name: String,
     server: StdioServer,
     stderr: PathBuf,
-    message_bytes: usize,
+    limits: Limits,
+    places: Places,
     /// Starts that ended early, in a row, and when the next may begin. Owned here; locked for reads and writes of
     /// the two values only.
     failures: Mutex<Failures>,
@@ -65,18 +68,19 @@ pub(crate) enum SpawnError {
 }
 
 impl Spawner {
-    pub(crate) fn new(name: &str, server: StdioServer, stderr_dir: &Path, message_bytes: usize) -> Spawner {
+    pub(crate) fn new(name: &str, server: StdioServer, ground: &Ground<'_>) -> Spawner {
         Spawner {
             name: name.to_owned(),
             server,
-            stderr: stderr_dir.join(format!("{name}.log")),
-            message_bytes,
+            stderr: ground.stderr_dir.join(format!("{name}.log")),
+            limits: ground.limits.clone(),
+            places: ground.places.clone(),
             failures: Mutex::default(),
         }
     }
 
     /// Starts a child. Its task lives until the child is gone.
-    pub(crate) fn start(self: &Arc<Self>) -> Result<End, SpawnError> {
+    pub(crate) fn start(self: &Arc<Self>) -> Result<End<Released>, SpawnError> {
         self.check_back_off()?;
         let child = self.command()?.spawn().map_err(SpawnError::Spawn)?;
         let (to, from_gateway) = mpsc::channel(QUEUE);
@@ -136,7 +140,7 @@ impl Spawner {
         let group = child.id().and_then(|pid| i32::try_from(pid).ok());
         let writing = tokio::spawn(write_lines(stdin, from_gateway));
         // Reading goes on after the gateway has closed the input: answers may still come.
-        let reading = read_lines(stdout, self.message_bytes, &to_gateway);
+        let reading = read_lines(stdout, Decoder::lines(&self.limits, &self.places), &to_gateway);
         tokio::pin!(reading);
         let mut asked_to_end = false;
         tokio::select! {
@@ -189,8 +193,7 @@ async fn write_lines(mut stdin: ChildStdin, mut messages: mpsc::Receiver<Release
     }
 }
 
-async fn read_lines(mut stdout: ChildStdout, message_bytes: usize, to_gateway: &mpsc::Sender<Arrival>) {
-    let mut decoder = LineDecoder::new(message_bytes);
+async fn read_lines(mut stdout: ChildStdout, mut decoder: Decoder, to_gateway: &mpsc::Sender<Arrival>) {
     let mut buffer = vec![0; 64 << 10];
     loop {
         let read = match stdout.read(&mut buffer).await {
@@ -198,12 +201,14 @@ async fn read_lines(mut stdout: ChildStdout, message_bytes: usize, to_gateway: &
             Ok(read) => read,
         };
         decoder.push(buffer.get(..read).unwrap_or_default());
-        while let Some(line) = decoder.next_line() {
+        while let Some(line) = decoder.next_item().await {
             let arrival = match line {
-                Ok(line) => Arrival::Message(line),
-                Err(_) => Arrival::Junk("a line longer than the limit"),
+                Ok(Item::Message(line)) => Arrival::Message(line.content),
+                // Lines are nothing else.
+                Ok(Item::Other(_) | Item::Stray { .. }) => continue,
+                Err(lost) => Arrival::Lost(lost),
             };
-            if to_gateway.send(arrival).await.is_err() {
+            if !arrival.send(to_gateway).await {
                 return;
             }
         }

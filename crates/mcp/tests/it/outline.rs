@@ -184,3 +184,33 @@ fn sprawling_messages_are_refused() {
         assert_eq!(outline(text.as_bytes(), 1 << 16).unwrap_err(), ParseError::TooManyMembers);
     }
 }
+
+/// What can be told of a message that breaks off.
+#[test]
+fn the_beginning_of_a_message_tells_its_id() {
+    let large = "x".repeat(200_000);
+    let told = |text: &str| {
+        let mut outliner = Outliner::default();
+        // What is refused tells what stood before.
+        let _ = text.as_bytes().chunks(1000).try_for_each(|piece| outliner.push(piece));
+        let glimpse = outliner.glimpse();
+        let raw = |id: Option<&mcp::message::IdBuf>| id.map_or("-".to_owned(), |id| id.raw().to_owned());
+        format!("{} {} {}", raw(glimpse.asked()), raw(glimpse.answered()), glimpse.may_answer())
+    };
+    for (text, expected) in [
+        (format!(r#"{{"id":7,"result":{{"a":"{large}"#), "- 7 true"),
+        (format!(r#"{{"id":"a","error":{{"a":"{large}"}},"id":8"#), "- - true"),
+        (format!(r#"{{"result":{{"a":"{large}"#), "- - true"),
+        (format!(r#"{{"result":{{"a":"{large}"}},"jsonrpc":"2.0","id":7}}"#), "- 7 true"),
+        (format!(r#"{{"result":{{"a":"{large}"}},"id":7,"a":{{"b":1,"b":2}}}}"#), "- 7 true"),
+        (format!(r#"{{"id":7,"method":"m","params":{{"a":"{large}"#), "7 - false"),
+        (format!(r#"{{"id":7,"params":{{"a":"{large}"#), "- - true"),
+        (format!(r#"{{"method":"m","params":{{"a":"{large}"#), "- - false"),
+        (r#"{"id":{},"result":{}}"#.to_owned(), "- - true"),
+        (large.clone(), "- - true"),
+        ("[".to_owned(), "- - true"),
+        (String::new(), "- - true"),
+    ] {
+        assert_eq!(told(&text), expected, "{}", &text[..text.len().min(60)]);
+    }
+}
