@@ -8,14 +8,14 @@ use e2e::gateway::{Gateway, tollbook};
 use e2e::scripted::{Act, ask, respond, start};
 use serde_json::Value;
 
-const MIB: usize = 1 << 20;
+pub(crate) const MIB: usize = 1 << 20;
 const LARGE: usize = 40 * MIB;
 /// What the gateway may take: a debug build, and several large answers in a row.
-const MEMORY: usize = 88 * MIB;
+pub(crate) const MEMORY: usize = 88 * MIB;
 
 const HEAD: &str = r#"{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":""#;
 
-fn large(tail: &str) -> String {
+pub(crate) fn large(tail: &str) -> String {
     [HEAD, &"lorem ipsum ".repeat(LARGE / 12), tail].concat()
 }
 
@@ -95,7 +95,7 @@ fn serve(folder: &std::path::Path, act: Act) -> Gateway {
 }
 
 /// How the calls ended; the folder verifies.
-fn ends(folder: &std::path::Path) -> Vec<String> {
+pub(crate) fn ends(folder: &std::path::Path) -> Vec<String> {
     let verified = tollbook(folder, &["verify"]);
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
     let calls = tollbook(folder, &["calls", "--json", "method:tools/call"]);
@@ -106,12 +106,12 @@ fn ends(folder: &std::path::Path) -> Vec<String> {
         .collect()
 }
 
-fn reset_peak(pid: u32) {
+pub(crate) fn reset_peak(pid: u32) {
     std::fs::write(format!("/proc/{pid}/clear_refs"), "5").expect("the peak is reset");
 }
 
 /// The most memory that a process had at once, in bytes.
-fn peak(pid: u32) -> usize {
+pub(crate) fn peak(pid: u32) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
     line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024

@@ -7,19 +7,27 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Barrier;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use e2e::gateway::{Gateway, binary, tollbook};
 use e2e::scripted::{Act, ask, begin_events, event, hold, respond, start};
 
 use crate::large::{MEMORY, MIB, ends, large, peak, reset_peak};
 
+/// Large enough to be put aside.
+fn medium(tail: &str) -> String {
+    let head = r#"{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":""#;
+    [head, &"lorem ipsum ".repeat(2 * MIB / 12), tail].concat()
+}
+
 const TAIL: &str = r#""}],"isError":true}}"#;
 
-/// Calls three times: what is heard each time, that the gateway does not grow, and that the bodies are in the record.
+/// Calls twice, each time as another client: what is heard each time, that the gateway does not grow, and that the bodies are in the record.
 fn crosses(servers: &str, heard: &str) {
     let folder = tempfile::tempdir().expect("a folder");
     let gateway = Gateway::start(folder.path(), servers);
     reset_peak(gateway.pid());
-    for _ in 0..3 {
+    for _ in 0..2 {
         let (body, is_whole) = ask(&gateway.url);
         assert!(is_whole);
         assert!(body == format!("{heard} [200]").as_bytes(), "{} bytes came", body.len());
@@ -27,15 +35,15 @@ fn crosses(servers: &str, heard: &str) {
     let peak = peak(gateway.pid());
     assert!(peak < MEMORY, "{} MiB", peak / MIB);
     gateway.stop();
-    assert_eq!(ends(folder.path()), ["outcome tool_error: -"; 3]);
+    assert_eq!(ends(folder.path()), ["call tool_error: -"; 2]);
     is_recorded(folder.path(), &large(TAIL));
 }
 
 fn is_recorded(folder: &Path, body: &str) {
     let evidence = tollbook(folder, &["evidence", "last"]);
     assert!(evidence.status.success());
-    let escaped = serde_json::to_string(body).expect("a text");
-    assert!(memchr::memmem::find(&evidence.stdout, escaped.as_bytes()).is_some(), "the body is in the record");
+    let shown = format!("\"body\": \"{}\"", URL_SAFE_NO_PAD.encode(body));
+    assert!(memchr::memmem::find(&evidence.stdout, shown.as_bytes()).is_some(), "the body is in the record");
 }
 
 #[test]
@@ -52,17 +60,17 @@ fn large_events_cross_and_are_recorded_whole() {
 fn large_events_are_written_anew() {
     let url = start(|stream, _| {
         begin_events(stream);
-        let data = large("\"\r\ndata: }\ndata:],\rdata:  \"isError\":\ndata: true}}");
+        let data = medium("\"\r\ndata: }\ndata:],\rdata:  \"isError\":\ndata: true}}");
         let _ = stream.write_all(format!("data: {data}\nevent: message\nid: 1\n: note\n\n").as_bytes());
     });
     let folder = tempfile::tempdir().expect("a folder");
     let gateway = Gateway::start(folder.path(), &format!("[servers.bad]\nurl = \"{url}\"\n"));
     let (body, is_whole) = ask(&gateway.url);
-    let data = large("\"\ndata: }\ndata: ],\ndata:  \"isError\":\ndata: true}}");
+    let data = medium("\"\ndata: }\ndata: ],\ndata:  \"isError\":\ndata: true}}");
     assert!(is_whole && body == format!("id: 1\nevent: message\ndata: {data}\n\n [200]").as_bytes());
     gateway.stop();
-    assert_eq!(ends(folder.path()), ["outcome tool_error: -"]);
-    is_recorded(folder.path(), &large("\"\n}\n],\n \"isError\":\ntrue}}"));
+    assert_eq!(ends(folder.path()), ["call tool_error: -"]);
+    is_recorded(folder.path(), &medium("\"\n}\n],\n \"isError\":\ntrue}}"));
 }
 
 /// Held by the stream of events and by each message that comes beside it.
@@ -74,10 +82,9 @@ fn large_events_of_2024_cross_and_are_recorded_whole() {
         if body.is_empty() {
             begin_events(stream);
             let _ = stream.write_all(b"event: endpoint\ndata: /mcp\n\n");
-            loop {
-                POSTED.wait();
-                event(stream, &large(TAIL));
-            }
+            POSTED.wait();
+            event(stream, &large(TAIL));
+            return hold(stream);
         }
         respond(stream, "202 Accepted", "text/plain", b"");
         POSTED.wait();
@@ -103,7 +110,7 @@ fn answering(folder: &Path, answers: &[&str]) -> String {
 fn large_lines_cross_and_are_recorded_whole() {
     let files = tempfile::tempdir().expect("a folder");
     let result = large(TAIL);
-    let script = answering(files.path(), &[result.as_str(); 3]);
+    let script = answering(files.path(), &[result.as_str(); 2]);
     crosses(
         &format!("[servers.bad]\ncommand = [\"sh\", \"-c\", {script:?}]\n"),
         &format!("event: message\ndata: {result}\n\n"),
@@ -115,14 +122,14 @@ fn large_lines_cross_through_wrap() {
     let folder = tempfile::tempdir().expect("a folder");
     let files = tempfile::tempdir().expect("a folder");
     let result = large(TAIL);
-    let script = answering(files.path(), &[result.as_str(); 3]);
+    let script = answering(files.path(), &[result.as_str(); 2]);
     let gateway = Gateway::start(folder.path(), "");
     reset_peak(gateway.pid());
-    assert!(wrapped(&gateway, &script, 3) == [result.as_str(); 3]);
+    assert!(wrapped(&gateway, &script, 2) == [result.as_str(); 2]);
     let peak = peak(gateway.pid());
     assert!(peak < MEMORY, "{} MiB", peak / MIB);
     gateway.stop();
-    assert_eq!(ends(folder.path()), ["outcome tool_error: -"; 3]);
+    assert_eq!(ends(folder.path()), ["call tool_error: -"; 2]);
     is_recorded(folder.path(), &result);
 }
 
@@ -140,7 +147,8 @@ fn wrapped(gateway: &Gateway, script: &str, calls: usize) -> Vec<String> {
     let mut lines = BufReader::new(wrap.stdout.take().expect("as above")).lines();
     let mut answers = Vec::new();
     for _ in 0..calls {
-        let call = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"work","arguments":{}}}"#;
+        let call =
+            r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"work","arguments":{}}}"#;
         writeln!(input, "{call}").expect("it reads");
         answers.push(lines.next().expect("an answer").expect("a line"));
     }
@@ -163,26 +171,24 @@ fn lines_beyond_the_limit_end_the_call() {
     ] {
         let files = tempfile::tempdir().expect("a folder");
         let script = answering(files.path(), &[&line, small]);
-        let expected = format!(r#"{{"jsonrpc":"2.0","id":7,"error":{{"code":-32603,"message":"{TOO_LARGE}"}}}}"#);
+        let expected =
+            format!(r#"{{"jsonrpc":"2.0","id":7,"error":{{"code":-32603,"message":"{TOO_LARGE}"}}}}"#);
 
         let folder = tempfile::tempdir().expect("a folder");
         let limits = "[limits]\nmessage_bytes = 2097152\n";
         let servers = format!("{limits}[servers.bad]\ncommand = [\"sh\", \"-c\", {script:?}]\n");
         let gateway = Gateway::start(folder.path(), &servers);
-        for expected in [expected.as_str(), small] {
-            let (body, _) = ask(&gateway.url);
-            let event = format!("event: message\ndata: {expected}\n\n [200]");
-            assert_eq!(String::from_utf8_lossy(&body), event);
-        }
+        let (body, _) = ask(&gateway.url);
+        assert_eq!(String::from_utf8_lossy(&body), format!("event: message\ndata: {expected}\n\n [200]"));
         gateway.stop();
-        let ended = format!("outcome upstream_failed: {TOO_LARGE}");
-        assert_eq!(ends(folder.path()), [&ended, "outcome ok: -"]);
+        let ended = format!("call upstream_failed: {TOO_LARGE}");
+        assert_eq!(ends(folder.path()), [ended.as_str()]);
 
         let folder = tempfile::tempdir().expect("a folder");
         let gateway = Gateway::start(folder.path(), limits);
         assert_eq!(wrapped(&gateway, &script, 2), [&expected, small]);
         gateway.stop();
-        assert_eq!(ends(folder.path()), [&ended, "outcome ok: -"]);
+        assert_eq!(ends(folder.path()), [&ended, "call ok: -"]);
     }
 }
 
@@ -191,29 +197,32 @@ fn large_events_are_judged_to_their_end() {
     let cases: &[(&str, Act, &str, &str)] = &[
         (
             "a key twice at the end",
-            |stream, _| stream_of(stream, &large(r#""}],"content":[]}}"#)),
+            |stream, _| stream_of(stream, &medium(r#""}],"content":[]}}"#)),
             "an object has the same key twice",
-            "outcome withheld: an object has the same key twice",
+            "call withheld: an object has the same key twice",
         ),
         (
             "cut off",
             |stream, _| {
                 begin_events(stream);
-                let _ = stream.write_all(format!("data: {}", large("")).as_bytes());
+                let _ = stream.write_all(format!("data: {}", medium("")).as_bytes());
             },
             "the stream ended before the answer",
-            "outcome upstream_failed: the server's answer cannot be passed on: the stream ended before the answer",
+            "call upstream_failed: the server's answer cannot be passed on: the stream ended before the answer",
         ),
         (
             "beyond the limit",
-            |stream, _| stream_of(stream, &[large(""), large(""), large("")].concat()),
+            |stream, _| stream_of(stream, &[medium(""), medium("")].concat()),
             "a message is larger than the limit",
-            "outcome upstream_failed: the server's answer cannot be passed on: a message is larger than the limit",
+            "call upstream_failed: the server's answer cannot be passed on: a message is larger than the limit",
         ),
     ];
     for (name, act, heard, end) in cases {
         let folder = tempfile::tempdir().expect("a folder");
-        let gateway = Gateway::start(folder.path(), &format!("[servers.bad]\nurl = \"{}\"\n", start(*act)));
+        let gateway = Gateway::start(
+            folder.path(),
+            &format!("[limits]\nmessage_bytes = 3145728\n[servers.bad]\nurl = \"{}\"\n", start(*act)),
+        );
         let (body, _) = ask(&gateway.url);
         assert!(memchr::memmem::find(&body, heard.as_bytes()).is_some(), "{name}");
         assert!(body.len() < 1000, "{name}: nothing of it was passed on");
@@ -225,5 +234,4 @@ fn large_events_are_judged_to_their_end() {
 fn stream_of(stream: &mut TcpStream, data: &str) {
     begin_events(stream);
     event(stream, data);
-    hold(stream);
 }

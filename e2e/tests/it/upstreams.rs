@@ -270,8 +270,8 @@ fn over_standard_streams() {
           client: {"jsonrpc":"2.0","id":7,"result":{}}
           record: call ok: -
         floods within a line
-          client: {"jsonrpc":"2.0","id":7,"error":{"code":-32603,"message":"the server did not answer in time"}}
-          record: call timeout: the server did not answer in time
+          client: {"jsonrpc":"2.0","id":7,"error":{"code":-32603,"message":"the server's answer cannot be passed on: it is larger than the limit"}}
+          record: call upstream_failed: the server's answer cannot be passed on: it is larger than the limit
         is not there
           client: {"jsonrpc":"2.0","id":7,"error":{"code":-32603,"message":"the server has ended"}}
           record: call disconnected: the server has ended
