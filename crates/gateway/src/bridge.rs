@@ -127,7 +127,7 @@ impl Bridge {
     /// Tells who waits for what was withheld.
     async fn answer_instead(&self, refused: Refused) {
         match refused.owed {
-            Some(Side::Client) => self.deliver(ReleasedBody::refusal(refused)).await,
+            Some(Side::Client) => self.deliver(ReleasedBody::refusal(&refused)).await,
             // Not waited for: a server that does not read would keep its own messages from being read.
             Some(Side::Server) => drop(self.to_server.try_send(Released::refusal(refused))),
             None => {}

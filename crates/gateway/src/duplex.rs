@@ -95,7 +95,7 @@ async fn carry_up(
                 match pipeline.carry_bytes(Route { scope, exchange: None }, bytes).await {
                     Ok(released) => to_server.send(released).await.is_ok(),
                     Err(refused) => match refused.owed {
-                        Some(Side::Client) => to_client.send(ReleasedBody::refusal(refused)).await.is_ok(),
+                        Some(Side::Client) => to_client.send(ReleasedBody::refusal(&refused)).await.is_ok(),
                         Some(Side::Server) => to_server.send(Released::refusal(refused)).await.is_ok(),
                         None => true,
                     },
@@ -103,7 +103,7 @@ async fn carry_up(
             }
             Arrival::Lost(lost) => {
                 let refused = refuse_lost(scope, &lost);
-                to_client.send(ReleasedBody::refusal(refused)).await.is_ok()
+                to_client.send(ReleasedBody::refusal(&refused)).await.is_ok()
             }
             Arrival::Junk(reason) => {
                 tracing::warn!(server = &*scope.server, reason, "a client sent what is no message");
@@ -145,7 +145,7 @@ async fn carry_down(
                         );
                         // Who has left is owed nothing more.
                         match refused.owed {
-                            Some(Side::Client) => drop(to_client.send(ReleasedBody::refusal(refused)).await),
+                            Some(Side::Client) => drop(to_client.send(ReleasedBody::refusal(&refused)).await),
                             Some(Side::Server) => {
                                 // Not waited for: a server that does not read would keep its own messages from
                                 // being read.
@@ -162,7 +162,7 @@ async fn carry_down(
                 tracing::warn!(server = &*scope.server, reason = %lost.error, "a server's message was not taken in");
                 for refused in pipeline.lose(scope, &lost).await {
                     // As above.
-                    drop(to_client.send(ReleasedBody::refusal(refused)).await);
+                    drop(to_client.send(ReleasedBody::refusal(&refused)).await);
                 }
             }
             Arrival::Junk(reason) => {

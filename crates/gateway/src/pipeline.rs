@@ -73,7 +73,7 @@ pub(crate) struct ReleasedBody {
 
 impl ReleasedBody {
     /// As above.
-    pub(crate) fn refusal(refused: Refused) -> ReleasedBody {
+    pub(crate) fn refusal(refused: &Refused) -> ReleasedBody {
         let frame = mcp::message::parse(&refused.body).ok();
         ReleasedBody::of(refused.body.clone().into(), frame.as_ref())
     }
