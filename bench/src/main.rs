@@ -26,8 +26,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 
-const USAGE: &str =
-    "usage: bench run --binary FILE --folder DIR --out DIR [--page FILE] [--quick] [--million]";
+const USAGE: &str = "usage: bench run --binary FILE --folder DIR --out DIR [--page FILE] [--quick] [--million], \
+     bench versus …, or bench ledger --binary FILE --folder DIR --calls NUMBER";
 
 /// What to measure, and where to put it.
 #[derive(Debug, Default)]
@@ -45,6 +45,8 @@ struct Arguments {
     pace: Pace,
     /// Whether to search a ledger of a million calls too.
     million: bool,
+    /// How many calls a ledger gets that is made.
+    calls: u64,
 }
 
 /// How long the measurements last.
@@ -62,6 +64,9 @@ fn main() -> ExitCode {
         Some((command, _)) if command == "upstream" => in_runtime(upstream::serve()),
         Some((command, rest)) if command == "run" => {
             parse(rest).and_then(|arguments| in_runtime(run::run(&arguments)))
+        }
+        Some((command, rest)) if command == "ledger" => {
+            parse(rest).and_then(|arguments| in_runtime(ledger(&arguments)))
         }
         Some((command, rest)) if command == "versus" => {
             parse(rest).and_then(|arguments| in_runtime(versus::run(&arguments)))
@@ -90,10 +95,24 @@ fn parse(given: &[String]) -> anyhow::Result<Arguments> {
             "--page" => arguments.page = Some(path()?),
             "--quick" => arguments.pace = Pace::Quick,
             "--million" => arguments.million = true,
+            "--calls" => arguments.calls = rest.next().context(USAGE)?.parse()?,
             other => bail!("`{other}` is unknown; {USAGE}"),
         }
     }
     Ok(arguments)
+}
+
+/// Makes a ledger if the folder has none, and examines it.
+async fn ledger(arguments: &Arguments) -> anyhow::Result<()> {
+    let data = arguments.folder.as_path();
+    if !data.join("log/checkpoint").exists() {
+        let begun = std::time::Instant::now();
+        scenarios::million::make(data, arguments.calls).await?;
+        say(&format!("made {} calls in {:.1} s", arguments.calls, begun.elapsed().as_secs_f64()));
+    }
+    let examined = scenarios::ledger::examine(&arguments.binary, data, arguments.calls)?;
+    say(&serde_json::to_string_pretty(&examined)?);
+    Ok(())
 }
 
 /// One thread: callers and upstream must leave the processor to the gateway.

@@ -14,7 +14,7 @@ use crate::results::{BytesPerCall, Ledger};
 use crate::{disk, process};
 
 /// Queries that find nothing, so that all rows are looked at, and some that find much.
-const QUERIES: [&str; 11] = [
+const QUERIES: [&str; 17] = [
     "",
     "server:bench",
     "server:rare",
@@ -22,10 +22,16 @@ const QUERIES: [&str; 11] = [
     "principal:rare",
     "agent:rare",
     "status:tool_error",
+    "status:timeout",
     "args.text:rare",
+    "args.text:absent",
+    "args.none:1",
     "rarely",
+    "\"invoice rare\"",
+    "invoice",
+    "call:call_ffff",
     "duration>1h",
-    "day:today -server:bench",
+    "-server:bench -server:files -server:mail -server:git -server:crm -server:erp -server:tickets -server:wiki",
 ];
 
 /// Examines a ledger of so many calls.

@@ -13,7 +13,8 @@ use crate::message;
 use crate::results::Ledger;
 use crate::scenarios::ledger as examination;
 
-const CALLS: u64 = 1_000_000;
+/// As many as the name says.
+pub(crate) const CALLS: u64 = 1_000_000;
 const TASKS: u64 = 500;
 const SERVERS: [&str; 8] = ["bench", "files", "mail", "git", "crm", "erp", "tickets", "wiki"];
 /// One call in so many is unlike the others, in each of its fields.
@@ -22,26 +23,33 @@ const RARE: u64 = 100_000;
 /// Makes the ledger, and does with it what is done with any.
 pub(crate) async fn examine(binary: &Path, folder: &Path) -> anyhow::Result<Ledger> {
     let data = folder.join("million");
-    let started = recorder::start(Settings::at(&data))?;
-    let (recorder, clerk) = (started.recorder, Arc::new(started.clerk));
-    let working: Vec<_> =
-        (0..TASKS).map(|task| tokio::spawn(record(recorder.clone(), Arc::clone(&clerk), task))).collect();
-    for task in working {
-        task.await??;
-    }
-    tokio::task::spawn_blocking(move || started.shutdown.finish()).await??;
+    make(&data, CALLS).await?;
     let examined = examination::examine(binary, &data, CALLS);
     std::fs::remove_dir_all(&data)?;
     examined
 }
 
-async fn record(recorder: Recorder, clerk: Arc<Clerk>, task: u64) -> anyhow::Result<()> {
+/// Makes a ledger of so many calls.
+pub(crate) async fn make(data: &Path, calls: u64) -> anyhow::Result<()> {
+    let started = recorder::start(Settings::at(data))?;
+    let (recorder, clerk) = (started.recorder, Arc::new(started.clerk));
+    let working: Vec<_> = (0..TASKS)
+        .map(|task| tokio::spawn(record(recorder.clone(), Arc::clone(&clerk), (task, calls))))
+        .collect();
+    for task in working {
+        task.await??;
+    }
+    tokio::task::spawn_blocking(move || started.shutdown.finish()).await??;
+    Ok(())
+}
+
+async fn record(recorder: Recorder, clerk: Arc<Clerk>, (task, calls): (u64, u64)) -> anyhow::Result<()> {
     let mut id = [0; 16];
     id.iter_mut().zip(task.to_be_bytes()).for_each(|(to, from)| *to = from);
     let run = RunId::new(id);
     let subject: Arc<str> = Arc::from(format!("os:user{}", task % 20));
     recorder.begin_run(RunStart { run, subject: Arc::clone(&subject), fields: Fields::new() }).await?;
-    for number in 0..CALLS / TASKS {
+    for number in 0..calls / TASKS {
         let number = number * TASKS + task;
         let decision = Decision { verdict: Verdict::Allow, policy: None, reason: None };
         let cleared = clerk.clear(decision, account(run, &subject, number)?);
@@ -86,7 +94,10 @@ fn outcome(number: u64) -> Outcome {
         r#"{{"jsonrpc":"2.0","id":{number},"result":{{"content":[{{"type":"text","text":"{text}"}}]}}}}"#
     );
     let status = if number.is_multiple_of(RARE) { Status::ToolError } else { Status::Ok };
-    Outcome { status, fields: Fields::new(), body: Bytes::from(body).into(), spans: Spans::new() }
+    let body = Bytes::from(body);
+    let start = body.windows(8).position(|window| window == b"\"result\"").map(|at| at + 9);
+    let spans = start.map(|start| ("result".to_owned(), start..body.len() - 1)).into_iter().collect();
+    Outcome { status, fields: Fields::new(), body: body.into(), spans }
 }
 
 /// Where a part stands that begins with one text and ends before another.

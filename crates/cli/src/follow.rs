@@ -12,6 +12,7 @@ use store::{Index, Mode};
 use tokio::sync::watch;
 
 use crate::read::index::feed;
+use crate::read::source::Pace;
 
 /// Between two tries when the index cannot be written.
 const RETRY: Duration = Duration::from_secs(5);
@@ -87,6 +88,6 @@ fn feed_once(data: &Path, open: &mut Option<(Reader, Index)>, indexed: &AtomicU6
     };
     reader.poll()?;
     indexed.store(index.next(reader.origin())?.0, Ordering::Relaxed);
-    feed(reader, index, &mut |next, _| indexed.store(next.0, Ordering::Relaxed))?;
+    feed(reader, index, Pace::Beside, &mut |next, _| indexed.store(next.0, Ordering::Relaxed))?;
     Ok(())
 }

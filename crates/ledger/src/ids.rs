@@ -1,12 +1,15 @@
 //! Identifiers as types: what one names cannot be taken for another.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::str::FromStr;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+const HASH_FORM: &str = "43 characters of base64url";
 
 /// Why a text is no identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -48,8 +51,7 @@ macro_rules! id {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-                text.parse().map_err(de::Error::custom)
+                deserializer.deserialize_str(Parsed($form, PhantomData))
             }
         }
     };
@@ -147,8 +149,13 @@ impl FromStr for Hash {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Hash, IdError> {
-        let bytes = URL_SAFE_NO_PAD.decode(text).ok();
-        bytes.and_then(|bytes| bytes.try_into().ok()).map(Hash).ok_or(IdError("43 characters of base64url"))
+        // Room for what 43 characters could hold at most: a leaf has some twenty of these, none worth an allocation.
+        let mut room = [0; 36];
+        let length = if text.len() == 43 { URL_SAFE_NO_PAD.decode_slice(text, &mut room).ok() } else { None };
+        match room.first_chunk().filter(|_| length == Some(32)) {
+            Some(bytes) => Ok(Hash(*bytes)),
+            None => Err(IdError(HASH_FORM)),
+        }
     }
 }
 
@@ -160,8 +167,22 @@ impl Serialize for Hash {
 
 impl<'de> Deserialize<'de> for Hash {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Hash, D::Error> {
-        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        text.parse().map_err(de::Error::custom)
+        deserializer.deserialize_str(Parsed(HASH_FORM, PhantomData))
+    }
+}
+
+/// Reads an id from a text that is not copied.
+struct Parsed<T>(&'static str, PhantomData<T>);
+
+impl<T: FromStr<Err = IdError>> de::Visitor<'_> for Parsed<T> {
+    type Value = T;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.0)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
     }
 }
 

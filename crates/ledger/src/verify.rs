@@ -211,8 +211,12 @@ impl Audit {
 
     /// Takes the next record and gives it read, unless it cannot be.
     pub fn leaf(&mut self, bytes: &[u8]) -> Option<Leaf> {
+        self.hashed_leaf(leaf_hash(bytes), bytes)
+    }
+
+    /// As [`Audit::leaf`], for who has the record's [`leaf_hash`] already.
+    pub fn hashed_leaf(&mut self, hash: Hash, bytes: &[u8]) -> Option<Leaf> {
         let seq = Seq(self.edge.size());
-        let hash = leaf_hash(bytes);
         self.edge.append(hash);
         match Leaf::decode(bytes) {
             Ok(leaf) => {

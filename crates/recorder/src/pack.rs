@@ -24,6 +24,9 @@ const ENTRY_HEADER_BYTES: usize = 4 + 8 + 8 + 32 + 4;
 const INDEX_ENTRY_BYTES: usize = 24;
 const TRAILER_BYTES: usize = 16;
 const BUFFER_BYTES: usize = 1 << 20;
+const AHEAD_BYTES: usize = 256 << 10;
+/// Further apart, two reads are no walk through the pack.
+const NEAR_BYTES: u64 = 4 << 10;
 
 /// Where a blob stands in its pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +67,40 @@ pub(crate) struct PackIndex {
     /// End of the last whole entry.
     end: u64,
     finished: bool,
+    ahead: Ahead,
+}
+
+/// What was read beyond a blob, for the next one: whoever reads all of a pack does it in few steps.
+#[derive(Debug, Default)]
+struct Ahead {
+    at: u64,
+    bytes: Vec<u8>,
+    /// Where the last read ended; one that goes on from there reads ahead.
+    next: u64,
+}
+
+impl Ahead {
+    /// A part of the file, unless it is large or not near the one before.
+    fn bytes(&mut self, file: &File, offset: u64, size: usize) -> io::Result<Option<&[u8]>> {
+        let near = offset.checked_sub(self.next).is_some_and(|gap| gap <= NEAR_BYTES);
+        self.next = offset.saturating_add(size as u64);
+        let within = |at: u64, bytes: &[u8]| {
+            let start = usize::try_from(offset.checked_sub(at)?).ok()?;
+            bytes.get(start..start.checked_add(size)?).map(|_| start)
+        };
+        if within(self.at, &self.bytes).is_none() {
+            if !near || size > AHEAD_BYTES {
+                return Ok(None);
+            }
+            self.bytes.resize(AHEAD_BYTES, 0);
+            let read = file.read_at(&mut self.bytes, offset);
+            self.bytes.truncate(*read.as_ref().unwrap_or(&0));
+            self.at = offset;
+            read?;
+        }
+        let start = within(self.at, &self.bytes);
+        Ok(start.and_then(|start| self.bytes.get(start..start + size)))
+    }
 }
 
 impl PackIndex {
@@ -78,7 +115,8 @@ impl PackIndex {
             let text = format!("`{}`: {}", path.display(), version::unknown(found));
             return Err(io::Error::other(text));
         }
-        let mut index = Self { file, entries: Vec::new(), end: HEADER_BYTES, finished: false };
+        let mut index =
+            Self { file, entries: Vec::new(), end: HEADER_BYTES, finished: false, ahead: Ahead::default() };
         if !index.load_finished()? {
             index.extend()?;
         }
@@ -116,32 +154,43 @@ impl PackIndex {
     }
 
     /// Reads a stored blob whole.
-    pub(crate) fn read(&self, entry: &Entry) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; usize::try_from(entry.size).map_err(io::Error::other)?];
+    pub(crate) fn read(&mut self, entry: &Entry) -> io::Result<Vec<u8>> {
+        let size = usize::try_from(entry.size).map_err(io::Error::other)?;
+        if let Some(bytes) = self.ahead.bytes(&self.file, entry.offset, size)? {
+            return Ok(bytes.to_vec());
+        }
+        let mut bytes = vec![0; size];
         self.file.read_exact_at(&mut bytes, entry.offset)?;
         Ok(bytes)
     }
 
     /// Reads a stored blob, at most its first `length` bytes.
-    pub(crate) fn read_beginning(&self, entry: &Entry, length: usize) -> io::Result<Vec<u8>> {
-        let size = usize::try_from(entry.size).map_err(io::Error::other)?;
-        let mut bytes = vec![0; size.min(length)];
+    pub(crate) fn read_beginning(&mut self, entry: &Entry, length: usize) -> io::Result<Vec<u8>> {
+        if entry.size <= length as u64 {
+            return self.read(entry);
+        }
+        let mut bytes = vec![0; length];
         self.file.read_exact_at(&mut bytes, entry.offset)?;
         Ok(bytes)
     }
 
     /// The digest that stands before a stored blob, none if that is damaged or of another blob; and the one that the blob
-    /// has. Read in bounded memory, a small blob in one step.
-    pub(crate) fn digests(&self, entry: &Entry) -> io::Result<(Option<Hash>, Hash)> {
+    /// has. Read in bounded memory.
+    pub(crate) fn digests(&mut self, entry: &Entry) -> io::Result<(Option<Hash>, Hash)> {
         let header_bytes = u64::try_from(ENTRY_HEADER_BYTES).map_err(io::Error::other)?;
         let mut offset = entry.offset.saturating_sub(header_bytes);
         let end = entry.offset.saturating_add(entry.size);
+        let whole = usize::try_from(entry.size).map_err(io::Error::other)?.saturating_add(ENTRY_HEADER_BYTES);
+        if let Some(bytes) = self.ahead.bytes(&self.file, offset, whole)? {
+            let (header, blob) = bytes.split_at_checked(ENTRY_HEADER_BYTES).unwrap_or_default();
+            return Ok((declared(entry, header), Hash::of(blob)));
+        }
         let step = |offset: u64| usize::try_from(end - offset).unwrap_or(BUFFER_BYTES).min(BUFFER_BYTES);
         let mut buffer = vec![0; step(offset)];
         let mut context = Context::new(&SHA256);
         self.file.read_exact_at(&mut buffer, offset)?;
         let (header, first) = buffer.split_at_checked(ENTRY_HEADER_BYTES).unwrap_or_default();
-        let declared = entry_header(header).filter(|(seq, size, _)| (*seq, *size) == (entry.seq, entry.size));
+        let declared = declared(entry, header);
         context.update(first);
         offset += u64::try_from(buffer.len()).map_err(io::Error::other)?;
         while offset < end {
@@ -150,7 +199,7 @@ impl PackIndex {
             context.update(&buffer);
             offset += u64::try_from(buffer.len()).map_err(io::Error::other)?;
         }
-        Ok((declared.map(|(_, _, digest)| digest), finish_hash(context)))
+        Ok((declared, finish_hash(context)))
     }
 
     fn load_finished(&mut self) -> io::Result<bool> {
@@ -172,6 +221,12 @@ impl PackIndex {
         self.finished = true;
         Ok(true)
     }
+}
+
+/// The digest in the header of an entry, if it is that entry's.
+fn declared(entry: &Entry, header: &[u8]) -> Option<Hash> {
+    let (seq, size, digest) = entry_header(header)?;
+    ((seq, size) == (entry.seq, entry.size)).then_some(digest)
 }
 
 /// Adds blobs, in order of seq.
@@ -215,7 +270,7 @@ impl PackWriter {
                 writer.newest = index.entries().last().map(|entry| entry.seq);
                 break;
             }
-            writer.finish_open(&path, &index)?;
+            writer.finish_open(&path, index)?;
             if writer.newest.is_some() {
                 break;
             }
@@ -262,16 +317,16 @@ impl PackWriter {
         open.sync()
     }
 
-    fn finish_open(&mut self, path: &Path, index: &PackIndex) -> io::Result<()> {
+    fn finish_open(&mut self, path: &Path, mut index: PackIndex) -> io::Result<()> {
         let mut whole = Vec::new();
         let mut end = HEADER_BYTES;
-        for entry in index.entries() {
-            let (declared, found) = index.digests(entry)?;
+        for entry in std::mem::take(&mut index.entries) {
+            let (declared, found) = index.digests(&entry)?;
             if declared != Some(found) {
                 break;
             }
             end = entry.offset.saturating_add(entry.size);
-            whole.push(*entry);
+            whole.push(entry);
         }
         let Some(newest) = whole.last() else { return disk::remove_if_present(path) };
         self.newest = Some(newest.seq);

@@ -1,6 +1,6 @@
 //! Finding payloads in packs, also while the newest pack grows.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, hash_map};
 use std::io;
 use std::path::PathBuf;
 
@@ -23,13 +23,13 @@ impl Packs {
     }
 
     /// The pack that holds the payload of a leaf, and where; none if no pack does.
-    pub(crate) fn find(&mut self, seq: u64) -> io::Result<Option<(&PackIndex, Entry)>> {
+    pub(crate) fn find(&mut self, seq: u64) -> io::Result<Option<(&mut PackIndex, Entry)>> {
         let mut found = self.look(seq)?;
         if found.is_none() && self.folder.is_dir() {
             self.listed = pack::list(&self.folder)?.into_iter().collect();
             found = self.look(seq)?;
         }
-        Ok(found.and_then(|(first, entry)| Some((self.loaded.get(&first)?, entry))))
+        Ok(found.and_then(|(first, entry)| Some((self.loaded.get_mut(&first)?, entry))))
     }
 
     /// Forgets everything, e.g. because a start has cut a pack.
@@ -43,11 +43,10 @@ impl Packs {
         if self.loaded.len() >= KEPT && !self.loaded.contains_key(first) {
             self.loaded.clear();
         }
-        let index = match self.loaded.remove(first) {
-            Some(index) => index,
-            None => PackIndex::load(path)?,
+        let index = match self.loaded.entry(*first) {
+            hash_map::Entry::Occupied(slot) => slot.into_mut(),
+            hash_map::Entry::Vacant(slot) => slot.insert(PackIndex::load(path)?),
         };
-        let index = self.loaded.entry(*first).insert_entry(index).into_mut();
         if index.entry(seq).is_none() && !index.is_finished() {
             index.extend()?;
         }

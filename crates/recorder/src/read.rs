@@ -116,6 +116,21 @@ impl Reader {
         Ok(reader)
     }
 
+    /// Another reader of the same log as of the same checkpoint, for another thread: they wait for each other nowhere.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        Self {
+            dir: self.dir.clone(),
+            log: self.log.clone(),
+            keys: self.keys.clone(),
+            vkey: self.vkey.clone(),
+            note: self.note.clone(),
+            size: self.size,
+            keystore: Mutex::new(None),
+            packs: Mutex::new(Packs::new(self.log.path.join("pack"))),
+        }
+    }
+
     /// Moves on to the newest checkpoint; gives its size.
     ///
     /// # Errors

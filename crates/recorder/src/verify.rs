@@ -130,11 +130,14 @@ impl Check {
     }
 
     fn leaf(&mut self, seq: Seq, bytes: &[u8]) -> Result<(), ReadError> {
-        let leaf = self.audit.leaf(bytes);
         // An entry comes from a bundle, whose lengths have 16 bits.
-        if self.sequencer.append(bytes).is_err() {
-            self.audit.fault(Some(seq), What::Altered);
-        }
+        let leaf = match self.sequencer.append(bytes) {
+            Ok(hash) => self.audit.hashed_leaf(hash, bytes),
+            Err(_) => {
+                self.audit.fault(Some(seq), What::Altered);
+                self.audit.leaf(bytes)
+            }
+        };
         let Some(leaf) = leaf.filter(|leaf| !leaf.blobs.is_empty()) else { return Ok(()) };
         let found = self
             .stored_digest(seq, &leaf)

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use ledger::Payload;
+use ledger::{Kind, Leaf, Payload};
 use serde::Deserialize;
 
 /// How much of the arguments is kept.
@@ -13,6 +13,54 @@ const TEXT: usize = 4 << 10;
 const PARSED: usize = 64 << 10;
 /// Names and reasons longer than this are cut.
 const NAME: usize = 1 << 10;
+
+/// What the index keeps of a record's payload: small, however large the payload is.
+#[derive(Debug)]
+pub struct Facts(pub(crate) Kept);
+
+#[derive(Debug)]
+pub(crate) enum Kept {
+    Asked(Box<Asked>),
+    Answer(Box<Answer>),
+}
+
+impl Facts {
+    /// The facts of a record; `None` if its payload has none that the index keeps.
+    #[must_use]
+    pub fn of(leaf: &Leaf, payload: &Payload) -> Option<Facts> {
+        Some(Facts(match leaf.kind {
+            Kind::SessionOpen => Kept::Asked(Box::new(Asked::of_run(payload))),
+            _ if ends_call(leaf) => Kept::Answer(Box::new(Answer::of(payload, ending(leaf)))),
+            _ if begins_row(leaf.kind) => Kept::Asked(Box::new(Asked::of(payload))),
+            _ => return None,
+        }))
+    }
+
+    /// Whether the payload of such a record is wanted at all.
+    #[must_use]
+    pub fn are_in(leaf: &Leaf) -> bool {
+        leaf.kind == Kind::SessionOpen || ends_call(leaf) || begins_row(leaf.kind)
+    }
+}
+
+fn begins_row(kind: Kind) -> bool {
+    let step = matches!(kind, Kind::ApprovalReq | Kind::ApprovalGrant | Kind::ApprovalDeny);
+    step || matches!(kind, Kind::Intent | Kind::Refused | Kind::Note)
+}
+
+fn ends_call(leaf: &Leaf) -> bool {
+    let refused = leaf.kind == Kind::Refused && leaf.reference.is_some();
+    refused || matches!(leaf.kind, Kind::Outcome | Kind::OutcomeUnknown)
+}
+
+/// How a call ended, by the record that ends it.
+pub(crate) fn ending(leaf: &Leaf) -> &'static str {
+    match leaf.status {
+        _ if leaf.kind == Kind::Refused => "refused",
+        Some(status) => status.as_str(),
+        None => "unknown",
+    }
+}
 
 /// What an intent, a refusal or a one-way message says.
 #[derive(Debug, Default)]

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::error::IndexError;
 
 /// Schema of both sorts of files; a change means that the index is made anew.
-pub(crate) const SCHEMA: i64 = 1;
+pub(crate) const SCHEMA: i64 = 2;
 
 /// How long one statement waits for another process before it fails.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -57,6 +57,11 @@ pub(crate) fn readable(path: &Path) -> Result<Option<Connection>, IndexError> {
     }
     known(&db, path)?;
     Ok(Some(db))
+}
+
+/// What SQLite says of a file whose structure is broken, for what is broken inside a row.
+pub(crate) fn damaged() -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT), None)
 }
 
 fn version(db: &Connection, path: &Path) -> Result<i64, IndexError> {

@@ -1,8 +1,7 @@
 //! Reading the index: search over the day files, page by page, and single calls.
 //!
-//! Each day file is asked for the ids first and for the rows then, so that sorting moves ids and not 16 KiB
-//! texts. Where a file's times rise with its ids (always, unless a clock was moved back by hand), bounds in
-//! time become bounds in ids by binary search.
+//! In each day file the rows that are kept by themselves are judged one by one; segments are asked by their summaries for the
+//! blocks that may hold a match, and only those are expanded.
 
 use std::fs;
 use std::num::NonZeroU32;
@@ -11,16 +10,14 @@ use std::path::PathBuf;
 
 use jiff::civil::Date;
 use ledger::{CallId, RunId, Seq};
-use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension as _, params_from_iter};
 use serde::Serialize;
 
 use crate::day;
 use crate::error::IndexError;
 use crate::file;
 use crate::index::{Index, day_of};
-use crate::query::Query;
-use crate::query::sql::Condition;
+use crate::part::Part;
+use crate::query::{Exact, Expr, HexPrefix, Pattern, Piece, Query, Term};
 use crate::row::{self, CallRow, Cursor, RowId};
 
 /// Which end a search begins at.
@@ -62,7 +59,15 @@ impl Index {
     /// # Errors
     /// If a file is damaged or of another schema. A file deleted meanwhile is left out.
     pub fn search(&self, query: &Query, page: &Page) -> Result<Vec<CallRow>, IndexError> {
-        let bounds = query.time_bounds();
+        self.search_within(query, page, &query.time_bounds())
+    }
+
+    fn search_within(
+        &self,
+        query: &Query,
+        page: &Page,
+        bounds: &RangeInclusive<i64>,
+    ) -> Result<Vec<CallRow>, IndexError> {
         let mut found = Vec::new();
         let mut days = self.files()?;
         if page.order == Order::Newest {
@@ -76,12 +81,14 @@ impl Index {
             if passed || day < day_of(*bounds.start()) || day > day_of(*bounds.end()) {
                 continue;
             }
-            let wanted = page.limit.get().saturating_sub(u32::try_from(found.len()).unwrap_or(u32::MAX));
+            let limit = usize::try_from(page.limit.get()).unwrap_or(usize::MAX);
+            let wanted = limit.saturating_sub(found.len());
             if wanted == 0 {
                 break;
             }
             let Some(db) = file::readable(&path)? else { continue };
-            let part = Part { db: &db, day, query, page, bounds: &bounds, wanted };
+            let after = page.after.filter(|cursor| cursor.day == day).map(|cursor| cursor.id);
+            let part = Part { db: &db, day, query, order: page.order, after, wanted };
             found.extend(part.rows().map_err(|e| IndexError::of(&path, e))?);
         }
         Ok(found)
@@ -102,7 +109,8 @@ impl Index {
                 break;
             }
             let Some(db) = file::readable(&path)? else { continue };
-            let rows = picked(&db, day, query, &mut ids).map_err(|e| IndexError::of(&path, e))?;
+            let part = Part { db: &db, day, query, order: Order::Oldest, after: None, wanted: ids.len() };
+            let rows = part.picked(&mut ids).map_err(|e| IndexError::of(&path, e))?;
             found.extend(rows);
         }
         found.sort_by_key(|row| row.id);
@@ -114,7 +122,7 @@ impl Index {
     /// # Errors
     /// As [`Index::search`].
     pub fn call(&self, call: CallId) -> Result<Vec<CallRow>, IndexError> {
-        self.all("call = ? AND kind <> 'note'", call.0.to_vec(), i64::MIN..=i64::MAX)
+        self.all(Term::Call(HexPrefix::of(&call.0)), &(i64::MIN..=i64::MAX))
     }
 
     /// All rows of a run, one-way messages and notes among them, in order.
@@ -124,7 +132,7 @@ impl Index {
     pub fn of_run(&self, run: RunId) -> Result<Vec<CallRow>, IndexError> {
         let known = self.run(run)?;
         let bounds = known.map_or(i64::MIN..=i64::MAX, |run| run.t_first..=run.t_last);
-        self.all("run = ?", run.0.to_vec(), bounds)
+        self.all(Term::Run(HexPrefix::of(&run.0)), &bounds)
     }
 
     /// The day files there are and those that should be there, oldest first.
@@ -145,7 +153,11 @@ impl Index {
             let (present, rows) = match file::readable(&path)? {
                 None => (false, 0),
                 Some(db) => {
-                    let rows = db.query_row("SELECT count(*) FROM calls", [], |r| row::unsigned(r, 0));
+                    let rows = db.query_row(
+                        "SELECT (SELECT count(*) FROM recent) + (SELECT ifnull(sum(rows), 0) FROM segments)",
+                        [],
+                        |r| row::unsigned(r, 0),
+                    );
                     (true, rows.map_err(|e| IndexError::of(&path, e))?.unwrap_or(0))
                 }
             };
@@ -154,23 +166,16 @@ impl Index {
         Ok(found)
     }
 
-    fn all(
-        &self,
-        condition: &str,
-        key: Vec<u8>,
-        bounds: RangeInclusive<i64>,
-    ) -> Result<Vec<CallRow>, IndexError> {
-        let key = Value::Blob(key);
-        let mut found = Vec::new();
-        for (day, path) in self.files()? {
-            if day < day_of(*bounds.start()) || day > day_of(*bounds.end()) {
-                continue;
-            }
-            let Some(db) = file::readable(&path)? else { continue };
-            let rows = select(&db, day, &format!("{condition} ORDER BY id"), std::slice::from_ref(&key));
-            found.extend(rows.map_err(|e| IndexError::of(&path, e))?);
+    /// Every row that the term holds for, notes of a run among them.
+    fn all(&self, term: Term, bounds: &RangeInclusive<i64>) -> Result<Vec<CallRow>, IndexError> {
+        let mut parts = Vec::new();
+        if matches!(term, Term::Run(_)) {
+            parts.push(Expr::Term(Term::Exact(Exact::Kind, Pattern::new(vec![Piece::Any]))));
         }
-        Ok(found)
+        parts.push(Expr::Term(term));
+        let query = Expr::all(parts).map(Query::from).unwrap_or_default();
+        let page = Page { order: Order::Oldest, limit: NonZeroU32::MAX, after: None };
+        self.search_within(&query, &page, bounds)
     }
 
     /// The day files in the folder, oldest first.
@@ -185,109 +190,4 @@ impl Index {
         files.sort_unstable();
         Ok(files)
     }
-}
-
-/// One day's share of a page.
-struct Part<'a> {
-    db: &'a Connection,
-    day: Date,
-    query: &'a Query,
-    page: &'a Page,
-    bounds: &'a RangeInclusive<i64>,
-    wanted: u32,
-}
-
-impl Part<'_> {
-    fn rows(&self) -> rusqlite::Result<Vec<CallRow>> {
-        let mut condition = condition(self.query);
-        let (word, after) = match self.page.order {
-            Order::Newest => ("DESC", "id < ?"),
-            Order::Oldest => ("ASC", "id > ?"),
-        };
-        let mut also = |text: &str, id: RowId| {
-            condition.text.push_str(" AND ");
-            condition.text.push_str(text);
-            condition.bound.push(Value::Integer(id.0));
-        };
-        if let Some(cursor) = self.page.after.filter(|cursor| cursor.day == self.day) {
-            also(after, cursor.id);
-        }
-        if ordered(self.db)? {
-            if *self.bounds.start() != i64::MIN {
-                also("id >= ?", first_at(self.db, *self.bounds.start())?);
-            }
-            if let Some(end) = self.bounds.end().checked_add(1) {
-                also("id < ?", first_at(self.db, end)?);
-            }
-        }
-        let tail = format!(
-            "id IN (SELECT id FROM calls WHERE {} ORDER BY id {word} LIMIT ?) ORDER BY id {word}",
-            condition.text
-        );
-        condition.bound.push(Value::Integer(i64::from(self.wanted)));
-        select(self.db, self.day, &tail, &condition.bound)
-    }
-}
-
-/// The query's condition, with one-way messages left out unless asked for.
-fn condition(query: &Query) -> Condition {
-    let mut condition = query.expr().map(Condition::of).unwrap_or_default();
-    if condition.text.is_empty() {
-        condition.text.push('1');
-    }
-    if !query.names_kind() {
-        condition.text.push_str(" AND kind <> 'note'");
-    }
-    condition
-}
-
-fn select(db: &Connection, day: Date, tail: &str, bound: &[Value]) -> rusqlite::Result<Vec<CallRow>> {
-    let mut statement = db.prepare_cached(&format!("SELECT {} FROM calls WHERE {tail}", row::COLUMNS))?;
-    let rows = statement.query_map(params_from_iter(bound), |r| row::read(day, r))?;
-    rows.collect()
-}
-
-/// The matching rows among `ids`; those the file has are taken off the list, matching or not.
-fn picked(db: &Connection, day: Date, query: &Query, ids: &mut Vec<RowId>) -> rusqlite::Result<Vec<CallRow>> {
-    let condition = condition(query);
-    let tail = format!("id = ? AND ({})", condition.text);
-    let mut found = Vec::new();
-    let mut rest = Vec::new();
-    for id in ids.drain(..) {
-        let here = db.prepare_cached("SELECT 1 FROM calls WHERE id = ?")?.exists([id])?;
-        if !here {
-            rest.push(id);
-            continue;
-        }
-        let bound: Vec<Value> =
-            std::iter::once(Value::Integer(id.0)).chain(condition.bound.iter().cloned()).collect();
-        found.extend(select(db, day, &tail, &bound)?);
-    }
-    *ids = rest;
-    Ok(found)
-}
-
-/// Whether times rise with ids throughout the file.
-fn ordered(db: &Connection) -> rusqlite::Result<bool> {
-    db.query_row("SELECT count(*) = 1 AND min(ordered) = 1 FROM progress", [], |r| r.get(0))
-}
-
-/// The first id with a time of at least `t`, or one past the last.
-fn first_at(db: &Connection, t: i64) -> rusqlite::Result<RowId> {
-    let mut next = db.prepare_cached("SELECT id, t_start FROM calls WHERE id >= ? ORDER BY id LIMIT 1")?;
-    let mut at =
-        |id: i64| next.query_row([id], |r| Ok((r.get::<_, i64>(0)?, r.get::<_, i64>(1)?))).optional();
-    let ends =
-        db.query_row("SELECT (SELECT min(id) FROM calls), (SELECT max(id) + 1 FROM calls)", [], |r| {
-            Ok((r.get(0)?, r.get(1)?))
-        })?;
-    let (Some(mut low), Some(mut high)): (Option<i64>, Option<i64>) = ends else { return Ok(RowId(0)) };
-    while low < high {
-        let middle = low + (high - low) / 2;
-        match at(middle)? {
-            Some((id, found)) if found < t => low = id + 1,
-            _ => high = middle,
-        }
-    }
-    Ok(RowId(low))
 }

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use ledger::{Kind, Leaf, RunId, Seq};
 
 use crate::error::IndexError;
-use crate::facts::{Answer, Asked};
-use crate::index::{Entry, day_of};
-use crate::query::sql::FAILED;
+use crate::facts::{Answer, Asked, Facts, Kept, ending};
+use crate::index::{Record, day_of};
+use crate::query::judge::FAILED;
 use crate::register::Mark;
 use crate::row::{CallRow, RowId, RowKind};
 
@@ -70,10 +70,10 @@ pub(crate) struct RunChange {
 
 impl Batch {
     /// Folds the entries from `mark` on; those before it were applied already.
-    pub(crate) fn fold(mark: Mark, entries: &[Entry<'_>]) -> Result<Batch, IndexError> {
+    pub(crate) fn fold(mark: Mark, records: Vec<Record<'_>>) -> Result<Batch, IndexError> {
         let mut batch = Batch { no: mark.no, counted: mark.counted, size: mark.size, ..Batch::default() };
         let mut last = None;
-        for entry in entries {
+        for entry in records {
             let seq = entry.seq.0;
             if last.is_some_and(|last| last >= seq) {
                 return Err(IndexError::Order { last: last.unwrap_or(0), found: seq });
@@ -87,26 +87,29 @@ impl Batch {
         Ok(batch)
     }
 
-    fn add(&mut self, entry: &Entry<'_>) {
+    fn add(&mut self, entry: Record<'_>) {
         let leaf = entry.leaf;
-        self.count_run(entry);
+        self.count_run(&entry);
         match leaf.kind {
             Kind::Intent => self.begin(entry, RowKind::Call),
             Kind::Refused if leaf.reference.is_none() => self.begin(entry, RowKind::Refused),
             Kind::Outcome | Kind::OutcomeUnknown | Kind::Refused => self.end(entry),
             Kind::Note => {
+                self.note(&entry);
                 self.begin(entry, RowKind::Note);
-                self.note(entry);
             }
             Kind::ApprovalReq | Kind::ApprovalGrant | Kind::ApprovalDeny => self.begin(entry, RowKind::Note),
             _ => {}
         }
     }
 
-    fn begin(&mut self, entry: &Entry<'_>, kind: RowKind) {
+    fn begin(&mut self, entry: Record<'_>, kind: RowKind) {
         let leaf = entry.leaf;
         let id = RowId::new(self.no, entry.seq);
-        let asked = entry.payload.map(Asked::of).unwrap_or_default();
+        let asked = match entry.facts {
+            Some(Facts(Kept::Asked(asked))) => *asked,
+            _ => Asked::default(),
+        };
         let status = match kind {
             RowKind::Call => Some("open"),
             RowKind::Refused => Some("refused"),
@@ -155,21 +158,19 @@ impl Batch {
         });
     }
 
-    fn end(&mut self, entry: &Entry<'_>) {
+    fn end(&mut self, entry: Record<'_>) {
         let leaf = entry.leaf;
         let Some(reference) = &leaf.reference else { return };
         let refused = leaf.kind == Kind::Refused;
-        let status = match leaf.status {
-            _ if refused => "refused",
-            Some(status) => status.as_str(),
-            None => "unknown",
+        let answer = match entry.facts {
+            Some(Facts(Kept::Answer(answer))) => *answer,
+            _ => Answer::default(),
         };
-        let answer = entry.payload.map(|p| Answer::of(p, status)).unwrap_or_default();
         let end = End {
             seq: entry.seq,
             id: RowId::new(self.no, reference.seq),
             t: time(leaf),
-            status: status.to_owned(),
+            status: ending(leaf).to_owned(),
             verdict: if refused { verdict(leaf).or(Some("deny".to_owned())) } else { None },
             answer_bytes: answer.bytes,
             http_status: answer.http_status,
@@ -183,7 +184,7 @@ impl Batch {
         }
     }
 
-    fn note(&mut self, entry: &Entry<'_>) {
+    fn note(&mut self, entry: &Record<'_>) {
         let Some(reference) = &entry.leaf.reference else { return };
         let id = RowId::new(self.no, reference.seq);
         match self.place.get(&id).and_then(|i| self.rows.get_mut(*i)) {
@@ -192,7 +193,7 @@ impl Batch {
         }
     }
 
-    fn count_run(&mut self, entry: &Entry<'_>) {
+    fn count_run(&mut self, entry: &Record<'_>) {
         let leaf = entry.leaf;
         let Some(run) = leaf.link.map(|link| link.run) else { return };
         if entry.seq.0 < self.counted {
@@ -209,8 +210,8 @@ impl Batch {
         change.records += 1;
         change.count(leaf);
         let names_run = matches!(leaf.kind, Kind::SessionOpen | Kind::Intent | Kind::Refused);
-        if let Some(payload) = entry.payload.filter(|_| names_run) {
-            change.learn(Asked::of_run(payload));
+        if let Some(Facts(Kept::Asked(asked))) = entry.facts.as_ref().filter(|_| names_run) {
+            change.learn(asked);
         }
     }
 }
@@ -245,19 +246,27 @@ impl RunChange {
     }
 
     /// The first record that tells something decides; later ones only add servers.
-    fn learn(&mut self, asked: Asked) {
-        self.principal = self.principal.take().or(asked.principal);
-        self.agent = self.agent.take().or(asked.agent);
-        self.agent_version = self.agent_version.take().or(asked.agent_version);
-        self.era = self.era.take().or(asked.era);
-        self.version = self.version.take().or(asked.version);
-        self.rule = self.rule.take().or(asked.rule);
-        self.servers.extend(asked.server);
+    fn learn(&mut self, asked: &Asked) {
+        let first = |known: &mut Option<String>, told: &Option<String>| {
+            if known.is_none() {
+                known.clone_from(told);
+            }
+        };
+        first(&mut self.principal, &asked.principal);
+        first(&mut self.agent, &asked.agent);
+        first(&mut self.agent_version, &asked.agent_version);
+        first(&mut self.era, &asked.era);
+        first(&mut self.version, &asked.version);
+        first(&mut self.rule, &asked.rule);
+        if let Some(server) = asked.server.as_ref().filter(|server| !self.servers.contains(*server)) {
+            self.servers.insert(server.clone());
+        }
     }
 }
 
 impl End {
-    fn apply(self, row: &mut CallRow) {
+    /// Finishes the row.
+    pub(crate) fn apply(self, row: &mut CallRow) {
         row.seq_end = Some(self.seq);
         row.t_end = Some(self.t);
         row.status = Some(self.status);

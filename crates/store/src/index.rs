@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use crate::day::{self, DayFile, Part};
 use crate::error::IndexError;
+use crate::facts::Facts;
 use crate::file;
 use crate::fold::Batch;
 use crate::register::{Register, Step};
@@ -54,6 +55,17 @@ pub struct Entry<'a> {
     pub payload: Option<&'a Payload>,
 }
 
+/// A record and what the index keeps of its payload: [`Entry`] for who has read the facts already, on other threads perhaps.
+#[derive(Debug)]
+pub struct Record<'a> {
+    /// Its place in the log.
+    pub seq: Seq,
+    /// The record.
+    pub leaf: &'a Leaf,
+    /// What its payload tells; `None` if it has none or it cannot be opened.
+    pub facts: Option<Facts>,
+}
+
 /// The index under a data folder.
 #[derive(Debug)]
 pub struct Index {
@@ -74,7 +86,8 @@ impl Index {
     ///
     /// # Errors
     /// [`IndexError::Locked`] if another process writes it, [`IndexError::Missing`] if there is nothing to
-    /// read, [`IndexError::Damaged`] or [`IndexError::Schema`] if it has to be made anew.
+    /// read, [`IndexError::Damaged`] or [`IndexError::Schema`] if it has to be made anew. A writer empties an index of an
+    /// older schema: its feeder begins anew.
     pub fn open(data: &Path, mode: Mode) -> Result<Index, IndexError> {
         let dir = data.join("index");
         match mode {
@@ -93,18 +106,18 @@ impl Index {
     pub fn recreate(data: &Path) -> Result<Index, IndexError> {
         let dir = data.join("index");
         let lock = lock(&dir)?;
-        for entry in fs::read_dir(&dir).map_err(|e| IndexError::file(&dir, e))? {
-            let path = entry.map_err(|e| IndexError::file(&dir, e))?.path();
-            let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-            if [".sqlite", ".sqlite-wal", ".sqlite-shm"].iter().any(|end| name.ends_with(end)) {
-                fs::remove_file(&path).map_err(|e| IndexError::file(&path, e))?;
-            }
-        }
+        empty(&dir)?;
         Index::writing(dir, lock)
     }
 
     fn writing(dir: PathBuf, lock: File) -> Result<Index, IndexError> {
-        let register = Register::open(&dir)?;
+        let register = match Register::open(&dir) {
+            Err(IndexError::Schema { found, known, .. }) if found < known => {
+                empty(&dir)?;
+                Register::open(&dir)?
+            }
+            opened => opened?,
+        };
         Ok(Index { dir, register, writer: Some(Writer { _lock: lock, days: BTreeMap::new() }) })
     }
 
@@ -150,10 +163,23 @@ impl Index {
     /// # Errors
     /// [`IndexError::Order`] if entries are not in order; else what SQLite or the system says. After an error
     /// the watermark has not moved.
-    pub fn apply(&mut self, origin: &str, entries: &[Entry<'_>]) -> Result<(), IndexError> {
+    pub fn apply<'a>(&mut self, origin: &str, entries: &[Entry<'a>]) -> Result<(), IndexError> {
+        let record = |entry: &Entry<'a>| Record {
+            seq: entry.seq,
+            leaf: entry.leaf,
+            facts: entry.payload.and_then(|payload| Facts::of(entry.leaf, payload)),
+        };
+        self.apply_facts(origin, entries.iter().map(record).collect())
+    }
+
+    /// As [`Index::apply`].
+    ///
+    /// # Errors
+    /// As [`Index::apply`].
+    pub fn apply_facts(&mut self, origin: &str, records: Vec<Record<'_>>) -> Result<(), IndexError> {
         let Some(writer) = &mut self.writer else { return Err(IndexError::ReadOnly(self.dir.clone())) };
         let mut mark = self.register.mark(origin)?;
-        let batch = Batch::fold(mark, entries)?;
+        let batch = Batch::fold(mark, records)?;
         if batch.size <= mark.size {
             return Ok(());
         }
@@ -183,6 +209,7 @@ impl Days<'_> {
         let mut parts = self.parts(batch, &known);
         let mut lost: Option<RowId> = None;
         let mut carried = false;
+        let mut begun = None;
         while let Some((day, part)) = parts.pop_last() {
             let path = self.dir.join(day::file_name(day));
             if self.open.get(&day).is_some_and(|f| f.is_gone() || !f.is_of(self.no)) {
@@ -192,6 +219,7 @@ impl Days<'_> {
             match (known.get(&day).copied(), first) {
                 (None, Some(first)) => {
                     self.register.add_day(day, first)?;
+                    begun = Some(begun.map_or(day, |other: Date| other.max(day)));
                     known.insert(day, first);
                 }
                 (Some(from), Some(_)) if !path.exists() => {
@@ -212,10 +240,24 @@ impl Days<'_> {
                 parts.entry(*before).or_insert_with(|| Part::new(batch)).take(missed);
             }
         }
+        if let Some(begun) = begun {
+            self.finish_before(begun, &known)?;
+        }
         while self.open.len() > OPEN_DAYS {
             self.open.pop_first();
         }
         Ok(lost)
+    }
+
+    /// A day has begun: those before it get few rows more.
+    fn finish_before(&mut self, begun: Date, known: &BTreeMap<Date, RowId>) -> Result<(), IndexError> {
+        for day in known.range(..begun).rev().take(OPEN_DAYS).map(|(day, _)| *day) {
+            let path = self.dir.join(day::file_name(day));
+            if path.exists() {
+                self.file(day, &path)?.finish()?;
+            }
+        }
+        Ok(())
     }
 
     /// Sorts a batch by day. An end or a note goes to the day that was the newest when its intent came.
@@ -244,7 +286,7 @@ impl Days<'_> {
         match self.open.entry(day) {
             std::collections::btree_map::Entry::Occupied(slot) => Ok(slot.into_mut()),
             std::collections::btree_map::Entry::Vacant(slot) => {
-                Ok(slot.insert(DayFile::open(path, self.no, self.origin)?))
+                Ok(slot.insert(DayFile::open(path, day, self.no, self.origin)?))
             }
         }
     }
@@ -257,6 +299,18 @@ pub(crate) fn day_of(t: i64) -> Date {
         Err(_) if t < 0 => Date::MIN,
         Err(_) => Date::MAX,
     }
+}
+
+/// Removes the index's files.
+fn empty(dir: &Path) -> Result<(), IndexError> {
+    for entry in fs::read_dir(dir).map_err(|e| IndexError::file(dir, e))? {
+        let path = entry.map_err(|e| IndexError::file(dir, e))?.path();
+        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        if [".sqlite", ".sqlite-wal", ".sqlite-shm"].iter().any(|end| name.ends_with(end)) {
+            fs::remove_file(&path).map_err(|e| IndexError::file(&path, e))?;
+        }
+    }
+    Ok(())
 }
 
 fn lock(dir: &Path) -> Result<File, IndexError> {

@@ -15,14 +15,17 @@ mod file;
 mod find;
 mod fold;
 mod index;
+mod part;
 mod query;
 mod register;
 mod row;
 mod runs;
+mod segment;
 
 pub use error::IndexError;
+pub use facts::Facts;
 pub use find::{DayStatus, Order, Page};
-pub use index::{Entry, Index, Mode, Watermark};
+pub use index::{Entry, Index, Mode, Record, Watermark};
 pub use query::{
     ArgumentTest, Comparison, Contained, Exact, Expr, Figure, HexPrefix, Metric, Pattern, Piece, Query,
     QueryError, Step, Term,

@@ -2,8 +2,8 @@
 
 use jiff::civil::Date;
 use ledger::{CallId, RunId, Seq};
-use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{Row, Statement};
+use rusqlite::Row;
+use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use serde::Serialize;
 
 /// What a row stands for.
@@ -152,97 +152,9 @@ impl FromSql for RowId {
     }
 }
 
-pub(crate) const COLUMNS: &str = "id, seq_end, kind, call, round, parent, of_seq, run, sn, t_start, t_end, verdict, \
-     status, attention, principal, agent, agent_version, server, transport, era, version, direction, method, name, \
-     request_bytes, answer_bytes, http_status, notes, reason, trace, args_whole, args, error, result";
-
-/// `?` for each of [`COLUMNS`].
-pub(crate) const HOLES: &str = "?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?";
-
-/// Writes `row` through a statement with [`HOLES`].
-pub(crate) fn insert(
-    statement: &mut Statement<'_>,
-    row: &CallRow,
-    attention: i64,
-) -> rusqlite::Result<usize> {
-    statement.execute(rusqlite::params![
-        row.id,
-        number(row.seq_end.map(|s| s.0)),
-        row.kind,
-        row.call.as_ref().map(|id| id.0.as_slice()),
-        row.round,
-        row.parent.as_ref().map(|id| id.0.as_slice()),
-        number(row.of.map(|s| s.0)),
-        row.run.as_ref().map(|id| id.0.as_slice()),
-        number(row.sn),
-        row.t_start,
-        row.t_end,
-        row.verdict,
-        row.status,
-        attention,
-        row.principal,
-        row.agent,
-        row.agent_version,
-        row.server,
-        row.transport,
-        row.era,
-        row.version,
-        row.direction,
-        row.method,
-        row.name,
-        number(row.request_bytes),
-        number(row.answer_bytes),
-        row.http_status,
-        row.notes,
-        row.reason,
-        row.trace,
-        row.args_whole,
-        row.args,
-        row.error,
-        row.result,
-    ])
-}
-
-/// Reads a row selected with [`COLUMNS`].
-pub(crate) fn read(day: Date, row: &Row<'_>) -> rusqlite::Result<CallRow> {
-    let id: RowId = row.get(0)?;
-    Ok(CallRow {
-        seq: id.seq(),
-        seq_end: seq(row, 1)?,
-        kind: row.get(2)?,
-        call: row.get::<_, Option<[u8; 16]>>(3)?.map(CallId),
-        round: row.get(4)?,
-        parent: row.get::<_, Option<[u8; 16]>>(5)?.map(CallId),
-        of: seq(row, 6)?,
-        run: row.get::<_, Option<[u8; 16]>>(7)?.map(RunId),
-        sn: unsigned(row, 8)?,
-        t_start: row.get(9)?,
-        t_end: row.get(10)?,
-        verdict: row.get(11)?,
-        status: row.get(12)?,
-        principal: row.get(14)?,
-        agent: row.get(15)?,
-        agent_version: row.get(16)?,
-        server: row.get(17)?,
-        transport: row.get(18)?,
-        era: row.get(19)?,
-        version: row.get(20)?,
-        direction: row.get(21)?,
-        method: row.get(22)?,
-        name: row.get(23)?,
-        request_bytes: unsigned(row, 24)?,
-        answer_bytes: unsigned(row, 25)?,
-        http_status: row.get(26)?,
-        notes: row.get(27)?,
-        reason: row.get(28)?,
-        trace: row.get(29)?,
-        args_whole: row.get(30)?,
-        args: row.get(31)?,
-        error: row.get(32)?,
-        result: row.get(33)?,
-        id,
-        day,
-    })
+/// Key of a segment's block; a segment has at most 64.
+pub(crate) fn block_id(segment: i64, block: i64) -> i64 {
+    (segment << 6) | block
 }
 
 /// SQLite's integers are signed; nothing counted here comes near the limit.
@@ -252,29 +164,4 @@ pub(crate) fn number(n: Option<u64>) -> Option<i64> {
 
 pub(crate) fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<u64>> {
     Ok(row.get::<_, Option<i64>>(column)?.and_then(|n| u64::try_from(n).ok()))
-}
-
-fn seq(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Seq>> {
-    Ok(unsigned(row, column)?.map(Seq))
-}
-
-impl ToSql for RowKind {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::from(match self {
-            RowKind::Call => "call",
-            RowKind::Refused => "refused",
-            RowKind::Note => "note",
-        }))
-    }
-}
-
-impl FromSql for RowKind {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<RowKind> {
-        match value.as_str()? {
-            "call" => Ok(RowKind::Call),
-            "refused" => Ok(RowKind::Refused),
-            "note" => Ok(RowKind::Note),
-            _ => Err(FromSqlError::InvalidType),
-        }
-    }
 }

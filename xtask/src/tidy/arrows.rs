@@ -31,7 +31,7 @@ const ALONE: [(&str, &[&str]); 8] = [
     ("rmcp", &["e2e"]),
     ("rusqlite", &["store"]),
     ("syn", &["xtask"]),
-    ("zstd", &["recorder"]),
+    ("zstd", &["recorder", "store"]),
 ];
 
 /// What makes a crate impure: clocks, randomness, I/O, runtimes.

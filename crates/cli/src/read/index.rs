@@ -7,19 +7,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use ledger::{Kind, Leaf, Payload, Seq};
+use ledger::Seq;
 use recorder::Reader;
 use serde::Serialize;
-use store::{DayStatus, Entry, Index, IndexError, Mode, Watermark};
+use store::{DayStatus, Index, IndexError, Mode, Watermark};
 
+use super::source::{Pace, Source};
 use super::text;
 
-/// Records applied in one transaction.
-const BATCH: usize = 2_000;
-/// Of a larger payload the index has what the leaf and the fields say, and nothing of the body.
-const PAYLOAD_BYTES: usize = 4 << 20;
-/// Payload bytes held at once.
-const BATCH_BYTES: usize = 16 << 20;
 /// For a running gateway to index what it has written: it publishes twice a second.
 const LONGEST_WAIT: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(10);
@@ -72,78 +67,25 @@ pub(crate) struct Fed {
 pub(crate) fn feed(
     reader: &Reader,
     index: &mut Index,
+    pace: Pace,
     progress: &mut dyn FnMut(Seq, Seq),
 ) -> anyhow::Result<Fed> {
     let origin = reader.origin().to_owned();
     let size = Seq(reader.size());
     let mut fed = Fed::default();
+    let source = Source::of(reader, pace);
     loop {
         let from = index.next(&origin)?;
         if from >= size {
             return Ok(fed);
         }
-        let batch = Batch::read(reader, from, size)?;
-        fed.records += batch.records.len() as u64;
-        fed.calls += batch.calls;
+        let mut batch = source.batch(from, size)?;
+        fed.records += batch.leaves.len() as u64;
+        fed.calls += batch.calls();
         fed.unopened += batch.unopened;
-        index.apply(&origin, &batch.entries())?;
+        index.apply_facts(&origin, batch.records())?;
         progress(index.next(&origin)?, size);
     }
-}
-
-#[derive(Default)]
-struct Batch {
-    records: Vec<(Seq, Leaf, Option<Payload>)>,
-    calls: u64,
-    unopened: u64,
-}
-
-impl Batch {
-    fn read(reader: &Reader, from: Seq, size: Seq) -> anyhow::Result<Batch> {
-        let mut batch = Batch::default();
-        let mut bytes = 0;
-        for record in reader.leaves(from) {
-            let (seq, leaf) = record
-                .with_context(|| format!("cannot read the record after {from}, see `tollbook verify`"))?;
-            if seq >= size || batch.records.len() == BATCH || bytes >= BATCH_BYTES {
-                break;
-            }
-            let leaf = Leaf::decode(&leaf)
-                .with_context(|| format!("record {seq} is no record, see `tollbook verify`"))?;
-            let payload = if has_facts(leaf.kind) {
-                reader.payload_within(seq, &leaf, PAYLOAD_BYTES)
-            } else {
-                Ok(None)
-            };
-            let payload = payload.unwrap_or_else(|_| {
-                batch.unopened += 1;
-                None
-            });
-            bytes += payload.as_ref().map_or(0, |p| p.body.len());
-            batch.calls += u64::from(matches!(leaf.kind, Kind::Intent | Kind::Refused));
-            batch.records.push((seq, leaf, payload));
-        }
-        anyhow::ensure!(
-            !batch.records.is_empty(),
-            "the ledger says it has {size} records, but {from} cannot be found"
-        );
-        Ok(batch)
-    }
-
-    fn entries(&self) -> Vec<Entry<'_>> {
-        self.records
-            .iter()
-            .map(|(seq, leaf, payload)| Entry { seq: *seq, leaf, payload: payload.as_ref() })
-            .collect()
-    }
-}
-
-/// The kinds whose payload the index keeps something of.
-fn has_facts(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::Intent | Kind::Outcome | Kind::OutcomeUnknown | Kind::Refused | Kind::Note | Kind::SessionOpen
-    )
 }
 
 /// The ledger and its index, opened for reading, with the index as far as it can be brought.
@@ -163,7 +105,7 @@ pub(crate) fn open(data: &Path) -> anyhow::Result<Opened> {
     let mut reader = reader(data)?;
     let index = match Index::open(data, Mode::ReadWrite) {
         Ok(mut index) => {
-            feed(&reader, &mut index, &mut |_, _| {})?;
+            feed(&reader, &mut index, Pace::Alone, &mut |_, _| {})?;
             drop(index);
             Index::open(data, Mode::ReadOnly)?
         }
@@ -208,7 +150,7 @@ fn rebuild(data: &Path, out: &mut dyn Write) -> anyhow::Result<()> {
     let begun = Instant::now();
     let mut told = Instant::now();
     let mut failed = Ok(());
-    let fed = feed(&reader, &mut index, &mut |next, size| {
+    let fed = feed(&reader, &mut index, Pace::Alone, &mut |next, size| {
         if told.elapsed().as_secs() >= 1 {
             told = Instant::now();
             failed = writeln!(out, "{next} of {size} records").and_then(|()| out.flush());

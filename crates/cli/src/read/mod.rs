@@ -8,6 +8,7 @@ pub(crate) mod index;
 pub(crate) mod render;
 pub(crate) mod replay;
 pub(crate) mod runs;
+pub(crate) mod source;
 #[cfg(test)]
 pub(crate) mod tests;
 pub(crate) mod text;

@@ -173,17 +173,17 @@ fn hostile_leaves_are_refused() {
         "n":1.0
             not a leaf: invalid type: floating point `1.0`, expected u32 at line 1 column 31
         "c":"run_00000000000000000000000000000001"
-            not a leaf: expected `call_ and 32 hexadecimal digits` at line 1 column 67
+            not a leaf: expected `call_ and 32 hexadecimal digits` at line 1 column 66
         "c":"call_0000000000000000000000000000000A"
-            not a leaf: expected `call_ and 32 hexadecimal digits` at line 1 column 68
+            not a leaf: expected `call_ and 32 hexadecimal digits` at line 1 column 67
         "c":"call_+0000000000000000000000000000001"
-            not a leaf: expected `call_ and 32 hexadecimal digits` at line 1 column 68
+            not a leaf: expected `call_ and 32 hexadecimal digits` at line 1 column 67
         "cfg":"AAAA"
-            not a leaf: expected `43 characters of base64url` at line 1 column 37
+            not a leaf: expected `43 characters of base64url` at line 1 column 36
         "cfg":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
-            not a leaf: expected `43 characters of base64url` at line 1 column 77
-        "cfg":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAB"
             not a leaf: expected `43 characters of base64url` at line 1 column 76
+        "cfg":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAB"
+            not a leaf: expected `43 characters of base64url` at line 1 column 75
         "dec":"maybe"
             not a leaf: unknown variant `maybe`, expected one of `allow`, `deny`, `hold` at line 1 column 37
         "st":"fine"
@@ -207,7 +207,7 @@ fn hostile_leaves_are_refused() {
         "x":{"count":1,"count":2}
             not a leaf: duplicate member in `x` at line 1 column 49
         "_sd":["AAAA"]
-            not a leaf: expected `43 characters of base64url` at line 1 column 38
+            not a leaf: expected `43 characters of base64url` at line 1 column 37
         "_sd_alg":"sha-1"
             not a leaf: `_sd_alg` is not sha-256
         "t":2

@@ -95,7 +95,7 @@ pub(super) fn day(text: &str, now: Timestamp) -> Option<Date> {
 }
 
 /// First and last microsecond of a UTC day.
-pub(super) fn day_bounds(day: Date) -> RangeInclusive<i64> {
+pub(crate) fn day_bounds(day: Date) -> RangeInclusive<i64> {
     let start = TimeZone::UTC.to_timestamp(day.to_datetime(jiff::civil::Time::midnight()));
     let start = start.map_or(0, Timestamp::as_microsecond);
     start..=start.saturating_add(DAY - 1)

@@ -1,27 +1,29 @@
 //! The query language of `tollbook calls` and of the console's feed: text in, [`Query`] out.
 //!
 //! Pure: the clock is an argument (`since:1h` becomes an absolute time while parsing), and nothing here knows
-//! SQLite except `sql`, which turns the tree into a condition with bound parameters. Text of a query never
-//! becomes SQL text.
+//! SQLite. What a query means for a row is in `judge`; a query never becomes SQL.
 //!
 //! Invariant: `Display` writes a query that parses to the same tree. The language is described for its users
 //! in `docs/search.md`.
 
 mod amount;
 mod field;
+pub(crate) mod judge;
 mod parse;
 mod pattern;
 mod show;
-pub(crate) mod sql;
 
 use std::ops::RangeInclusive;
 
+pub(crate) use amount::day_bounds;
 pub use field::{Contained, Exact, Metric};
 pub use parse::QueryError;
 pub use pattern::{Pattern, Piece};
 
 use jiff::Timestamp;
 use jiff::civil::Date;
+
+use crate::row::{CallRow, RowKind};
 
 /// A parsed search; the default is the empty query, which every call matches.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -42,6 +44,11 @@ impl Query {
     #[must_use]
     pub fn expr(&self) -> Option<&Expr> {
         self.expr.as_ref()
+    }
+
+    /// Whether a row is found: it matches, and it is no one-way message or those were asked for.
+    pub(crate) fn finds(&self, row: &CallRow) -> bool {
+        (row.kind != RowKind::Note || self.names_kind()) && self.expr().is_none_or(|expr| expr.holds(row))
     }
 
     /// Whether one-way messages were asked for: they are found only by a query that names `kind`.
@@ -208,6 +215,11 @@ impl HexPrefix {
     pub fn new(text: &str) -> Option<HexPrefix> {
         let fits = (1..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit());
         fits.then(|| HexPrefix(text.to_ascii_lowercase()))
+    }
+
+    /// The whole of an id.
+    pub(crate) fn of(id: &[u8; 16]) -> HexPrefix {
+        HexPrefix(id.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// The digits.

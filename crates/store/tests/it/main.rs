@@ -6,3 +6,4 @@ mod index;
 mod made;
 #[cfg(test)]
 mod query;
+mod segment;
