@@ -105,7 +105,11 @@ impl Batch {
             }
             let leaf = Leaf::decode(&leaf)
                 .with_context(|| format!("record {seq} is no record, see `tollbook verify`"))?;
-            let payload = if Facts::are_in(&leaf) { reader.payload_within(seq, &leaf, PAYLOAD_BYTES) } else { Ok(None) };
+            let payload = if Facts::are_in(&leaf) {
+                reader.payload_within(seq, &leaf, PAYLOAD_BYTES)
+            } else {
+                Ok(None)
+            };
             let payload = payload.unwrap_or_else(|_| {
                 batch.unopened += 1;
                 None

@@ -211,6 +211,6 @@ fn the_beginning_of_a_message_tells_its_id() {
         ("[".to_owned(), "- - true"),
         (String::new(), "- - true"),
     ] {
-        assert_eq!(told(&text), expected, "{}", &text[..text.len().min(60)]);
+        assert_eq!(told(&text), expected, "{}", text.chars().take(60).collect::<String>());
     }
 }

@@ -6,4 +6,5 @@ mod index;
 mod made;
 #[cfg(test)]
 mod query;
+#[cfg(test)]
 mod segment;

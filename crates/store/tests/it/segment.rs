@@ -24,7 +24,7 @@ fn many(calls: u64) -> Log {
             777 => r#"{"amount":9001,"note":"only once"}"#.to_owned(),
             778 => r#"{"note":"\u0075nusual"}"#.to_owned(),
             779 => format!(r#"{{"data":"{}"}}"#, "QUJD".repeat(40)),
-            _ => format!(r#"{{"n":{n},"path":"/home/user{}/File {}.txt"}}"#, n % 11, n % 100),
+            _ => format!(r#"{{"n":{n},"path":"/srv/user{}/File {}.txt"}}"#, n % 11, n % 100),
         };
         let ask = Ask {
             run: u8::try_from(n % 200).unwrap(),
@@ -140,7 +140,7 @@ fn segments_give_what_single_rows_give() {
         ("args.note:unusual", true),
         ("args.note:un*al", true),
         ("args.note:\"only once\"", true),
-        ("args.path:/home/user3/*", true),
+        ("args.path:/srv/user3/*", true),
         ("UJDQ", true),
         ("error:quota*exceeded", true),
         ("\"too late\"", true),
