@@ -198,8 +198,11 @@ fn describe(
     // Writing to a String cannot fail.
     let _ = writeln!(
         text,
-        "{verdict}: {} records of {}, in a tree of {}",
-        report.records, report.origin, report.size
+        "{verdict}: {} {} of {}, in a tree of {}",
+        report.records,
+        if report.records == 1 { "record" } else { "records" },
+        report.origin,
+        report.size
     );
     if let Scope::Run(run) = evidence.scope {
         let end = if report.complete { "with its end" } else { "still open at that checkpoint" };

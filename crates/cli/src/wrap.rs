@@ -16,6 +16,7 @@ use gateway::tunnel::{self, Tag};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use mcp::framing::lines::LineDecoder;
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, BufWriter};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::signal::unix::{SignalKind, signal};
@@ -32,6 +33,9 @@ const LINE_BYTES: usize = 128 << 20;
 
 /// Lines under way to the gateway; beyond that the sides wait.
 const QUEUE: usize = 64;
+
+/// Patience with a server that was killed: the kernel may be at work for it.
+const LAST_BREATH: Duration = Duration::from_secs(5);
 
 /// Patience with a standard output that somebody else still holds after the server has ended.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -73,6 +77,8 @@ async fn wrap(args: WrapArgs, environment: &Environment) -> anyhow::Result<u8> {
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
         .kill_on_drop(true)
+        // What the server starts, as `npx` does, ends with it.
+        .process_group(0)
         .spawn()
     {
         Ok(child) => child,
@@ -85,14 +91,15 @@ async fn wrap(args: WrapArgs, environment: &Environment) -> anyhow::Result<u8> {
     let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
         bail!("standard streams are missing");
     };
-    forward_signals(&child)?;
-    carry(tunnel, child, stdin, stdout).await
+    let group = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+    forward_signals(group)?;
+    carry(tunnel, (child, group), stdin, stdout).await
 }
 
 /// Carries messages until the gateway has recorded the server's end.
 async fn carry(
     tunnel: TokioIo<Upgraded>,
-    child: Child,
+    (child, group): (Child, Option<Pid>),
     stdin: ChildStdin,
     stdout: ChildStdout,
 ) -> anyhow::Result<u8> {
@@ -104,8 +111,10 @@ async fn carry(
     let complete = deliver(BufReader::new(reader), stdin).await;
     writing.abort();
     if !complete {
-        // Dropping the task kills the server: it must not act unrecorded.
-        attending.abort();
+        signal_server(group, Signal::KILL);
+        if tokio::time::timeout(LAST_BREATH, attending).await.is_err() {
+            bail!("the gateway has gone, and the server does not end: end it by hand, it runs unrecorded");
+        }
         bail!("the gateway has gone; the server was ended, since nothing may run unrecorded");
     }
     let status = attending.await.context("the server's end was not seen")?;
@@ -216,9 +225,7 @@ async fn deliver<R: tokio::io::AsyncRead + Unpin>(mut reader: R, stdin: ChildStd
 }
 
 /// Signals for this process are meant for the server.
-fn forward_signals(child: &Child) -> anyhow::Result<()> {
-    use rustix::process::{Pid, Signal, kill_process};
-    let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+fn forward_signals(group: Option<Pid>) -> anyhow::Result<()> {
     let kinds = [
         (SignalKind::terminate(), Signal::TERM),
         (SignalKind::interrupt(), Signal::INT),
@@ -230,14 +237,19 @@ fn forward_signals(child: &Child) -> anyhow::Result<()> {
         let mut signals = signal(kind).context("cannot receive signals")?;
         tokio::spawn(async move {
             while signals.recv().await.is_some() {
-                if let Some(pid) = pid {
-                    // The server may have ended.
-                    let _ = kill_process(pid, forwarded);
-                }
+                signal_server(group, forwarded);
             }
         });
     }
     Ok(())
+}
+
+/// Signals the server and what it has started.
+fn signal_server(group: Option<Pid>, signal: Signal) {
+    if let Some(group) = group {
+        // The server may have ended.
+        let _ = kill_process_group(group, signal);
+    }
 }
 
 /// The server's own code, or 128 and the signal's number, as shells say it.

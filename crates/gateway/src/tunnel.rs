@@ -100,7 +100,7 @@ pub async fn write<W: AsyncWrite + Unpin>(writer: &mut W, tag: Tag, frame: &[u8]
 /// Writes what stands before a frame's bytes.
 ///
 /// # Errors
-/// As of [`write`].
+/// As of [`write()`].
 pub(crate) async fn write_head<W: AsyncWrite + Unpin>(
     writer: &mut W,
     tag: Tag,

@@ -38,6 +38,9 @@ pub enum ReadError {
         /// The data folder.
         path: PathBuf,
     },
+    /// The folder holds no ledger.
+    #[error("nothing is recorded in `{}` yet; use a client that goes through Tollbook, then look again", .0.display())]
+    Nothing(PathBuf),
     /// There is no checkpoint to check the log against.
     #[error("there is no `{}`; a gateway that starts on this folder puts the last one back", path.display())]
     NoCheckpoint {
@@ -76,6 +79,14 @@ pub enum ReadError {
     Payload(#[from] PayloadError),
 }
 
+impl ReadError {
+    /// Why a folder has no key: it holds no ledger at all, or the key is missing.
+    pub(crate) fn no_key(dir: &Path) -> ReadError {
+        let path = dir.to_owned();
+        if dir.join("log").exists() { ReadError::NoKey { path } } else { ReadError::Nothing(path) }
+    }
+}
+
 /// Reads a published log.
 #[derive(Debug)]
 pub struct Reader {
@@ -98,7 +109,7 @@ impl Reader {
     /// When there is no log, or its checkpoint does not hold.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, ReadError> {
         let dir = dir.as_ref();
-        let vkey = stored_key(dir)?.ok_or_else(|| ReadError::NoKey { path: dir.to_owned() })?;
+        let vkey = stored_key(dir)?.ok_or_else(|| ReadError::no_key(dir))?;
         let log = LogFolder { path: dir.join("log") };
         let packs = Mutex::new(Packs::new(log.path.join("pack")));
         let keys = dir.join("keys");

@@ -323,7 +323,10 @@ impl Shared {
             return Ok(measured.space);
         }
         let space = self.limits.space.ask(&self.dir).map_err(RecordError::failed)?;
-        if share(space.free, space.total) * 100.0 < f64::from(self.limits.warn_percent) {
+        let is_low =
+            |space: Space| share(space.free, space.total) * 100.0 < f64::from(self.limits.warn_percent);
+        // Said when it becomes so, not at each look.
+        if is_low(space) && !newest.is_some_and(|before| is_low(before.space)) {
             tracing::warn!(free = space.free, total = space.total, "disk space for the record is low");
         }
         *newest = Some(Measured { at: now, space });

@@ -76,7 +76,7 @@ pub fn restore(from: &Path, to: &Path) -> Result<Restored, RestoreError> {
     if std::fs::read_dir(to).map_err(failed)?.next().is_some() {
         return Err(RestoreError::NotEmpty(to.to_owned()));
     }
-    let key = stored_key(from)?.ok_or_else(|| ReadError::NoKey { path: from.to_owned() })?;
+    let key = stored_key(from)?.ok_or_else(|| ReadError::no_key(from))?;
     let log = LogFolder { path: from.join("log") };
     let signed = signed_size(&log, &key).map_err(failed)?.max(mark.size);
     let mut copy = Copying { from, to, files: 0, bytes: 0, kept: 0 };

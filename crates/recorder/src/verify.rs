@@ -27,7 +27,7 @@ pub fn verify_folder(dir: impl AsRef<Path>, vkey: Option<VerifierKey>) -> Result
     let dir = dir.as_ref();
     let key = match vkey {
         Some(key) => key,
-        None => stored_key(dir)?.ok_or_else(|| ReadError::NoKey { path: dir.to_owned() })?,
+        None => stored_key(dir)?.ok_or_else(|| ReadError::no_key(dir))?,
     };
     check(LogFolder { path: dir.join("log") }, &key)
 }

@@ -23,3 +23,4 @@ mod receipts;
 mod reload;
 mod replayed;
 mod upstreams;
+mod wraps;

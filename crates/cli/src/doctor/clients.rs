@@ -50,7 +50,7 @@ fn summary(patient: &Patient<'_>, source: &Source, servers: &[Found<'_>]) -> Fin
         servers.iter().filter(|server| !is_through(&server.entry)).map(|s| s.name).collect();
     let all = servers.len();
     if past.is_empty() {
-        return Finding::ok(CHECK, format!("{place}: all {all} servers go through Tollbook"));
+        return Finding::ok(CHECK, format!("{place}: {all} of {all} servers go through Tollbook"));
     }
     let text = format!("{place}: {} of {all} servers go past Tollbook: {}", past.len(), past.join(", "));
     Finding::look(CHECK, text, "`tollbook init`")

@@ -77,7 +77,7 @@ fn clients_that_go_past_and_clients_that_cannot_work() {
             1
             ✓ config    `HOME/.config/tollbook/tollbook.toml` is valid
             ✕ clients   Gemini CLI: HOME/.gemini/settings.json:1:3: a key in double quotes or `}` is expected → correct the file; the client cannot read it either
-            ✓ clients   Claude Code (~/project/.mcp.json): all 2 servers go through Tollbook
+            ✓ clients   Claude Code (~/project/.mcp.json): 2 of 2 servers go through Tollbook
             ✕ clients   Claude Code: `gone` points at the gateway's `gone`, which is not configured → write `[servers.gone]` into `tollbook.toml`
             ✕ clients   Claude Code: `old` starts `/opt/old/tollbook`, which is not there → install it there, or `tollbook init --undo` and `tollbook init`
             ! clients   Cursor (~/.cursor/mcp.json): 2 of 2 servers go past Tollbook: a, b → `tollbook init`

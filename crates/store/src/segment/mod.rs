@@ -1,7 +1,7 @@
 //! Rows that will not change any more, many together: compressed, with a summary and the words of their texts.
 //!
 //! A segment has up to 64 blocks of up to 64 rows. What a query can find is narrowed down to blocks by the summary and the
-//! words ([`Segment::blocks`]); only those are expanded and their rows judged one by one. So a search for what is rare or
+//! words (`Segment::blocks`); only those are expanded and their rows judged one by one. So a search for what is rare or
 //! absent reads a few per cent of what there is.
 //!
 //! Invariant: the summary and the words may let through a block without a match, never keep back one with a match.
