@@ -1,6 +1,7 @@
 //! `tollbook verify`, `evidence`, `keys`: proof, for whoever holds a data folder, a copy of its log, or a document.
 
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -115,12 +116,19 @@ pub(crate) fn evidence(args: &EvidenceArgs, data: &Path, out: &mut dyn Write) ->
     let text = serde_json::to_string_pretty(&document)?;
     match &args.output {
         Some(path) => {
-            std::fs::write(path, text + "\n")
+            write_private(path, &(text + "\n"))
                 .with_context(|| format!("cannot write `{}`", path.display()))?;
         }
         None => writeln!(out, "{text}")?,
     }
     Ok(0)
+}
+
+/// Arguments and results are in it: for its owner alone.
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())
 }
 
 /// Runs `keys`.

@@ -73,6 +73,10 @@ fn show(args: &CallsArgs, query: &Query, opened: Opened, out: &mut dyn Write) ->
     for row in &rows {
         printer.row(row)?;
     }
+    if rows.is_empty() && !args.json && !args.follow {
+        // The table is on standard output, for others to read.
+        writeln!(std::io::stderr(), "no call matches")?;
+    }
     if args.follow {
         Follow::new(opened, query)?.run(&mut printer)?;
     }

@@ -78,7 +78,10 @@ pub(crate) fn run(args: &RunArgs, data: &Path, out: &mut dyn Write) -> anyhow::R
     }
 }
 
-/// The run that the user means: by id, by the beginning of an id, or `last`.
+/// Runs among which the last one with calls is looked for: a server that never started has a run too.
+const RECENT: u32 = 64;
+
+/// The run that the user means: by id, by the beginning of an id, or `last`, the newest with calls.
 ///
 /// # Errors
 /// [`Mistake`] if there is no such run, or several.
@@ -92,8 +95,13 @@ pub(crate) fn named(index: &Index, text: &str) -> anyhow::Result<RunRow> {
             })?)
         }
     };
-    let limit = if id.is_some() { 4 } else { 1 };
+    let limit = if id.is_some() { 4 } else { RECENT };
+    let is_last = id.is_none();
     let mut found = index.runs(&RunFilter { id, limit: Some(limit), ..RunFilter::default() })?;
+    if is_last {
+        let with_calls = found.iter().position(|run| run.calls > 0).unwrap_or_default();
+        found = found.into_iter().skip(with_calls).take(1).collect();
+    }
     match found.len() {
         0 => Err(Mistake(format!("there is no run `{text}`; `tollbook run list` shows them")).into()),
         1 => Ok(found.remove(0)),

@@ -94,15 +94,17 @@ pub(crate) fn run(args: &InitArgs, environment: &Environment, out: &mut dyn Writ
         return Ok(code(blocked));
     }
     if !args.yes && !confirm(&format!("Write {}?", count_of_files(plan.changes.len())), out)? {
+        writeln!(out, "Nothing was changed.")?;
         return Ok(NO);
     }
     let failed = write(&plan.changes, environment)?;
-    writeln!(out, "\nDone. Restart your clients; `tollbook init --undo` takes it back.")?;
+    writeln!(out, "\nDone; `tollbook init --undo` takes it back.")?;
     if plan.needs_listener() {
-        writeln!(
-            out,
-            "Remote servers are reached through the gateway: start `tollbook serve`, again if it runs."
-        )?;
+        let text = "Remote servers are reached through the gateway: start `tollbook serve`, again if it runs.\n\
+                    Then restart your clients.";
+        writeln!(out, "{text}")?;
+    } else {
+        writeln!(out, "Restart your clients.")?;
     }
     Ok(code(blocked + failed))
 }

@@ -36,6 +36,7 @@ pub(super) fn run(args: &InitArgs, environment: &Environment, out: &mut dyn Writ
     }
     let count = undoing.restores.len();
     if !args.yes && !confirm(&format!("Take back the changes of {}?", count_of_files(count)), out)? {
+        writeln!(out, "Nothing was changed.")?;
         return Ok(NO);
     }
     for restore in &undoing.restores {
@@ -44,8 +45,9 @@ pub(super) fn run(args: &InitArgs, environment: &Environment, out: &mut dyn Writ
     undoing.refused.iter().for_each(|text| tell(text));
     writeln!(
         out,
-        "\n{count} files are as they were{}.",
-        if refused == 0 { "" } else { "; not all, see above" }
+        "\nTaken back in {}{}.",
+        count_of_files(count),
+        if refused == 0 { "" } else { "; not in all, see above" }
     )?;
     Ok(code)
 }
