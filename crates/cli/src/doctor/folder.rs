@@ -49,7 +49,12 @@ pub(super) fn check(patient: &Patient<'_>) -> Vec<Finding> {
         }
         None => {}
     }
-    findings.push(room(data));
+    let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+    if rustix::fs::access(data, access).is_err() {
+        let text = format!("`{shown}` cannot be written by this user");
+        findings.push(Finding::wrong(CHECK, text, format!("chmod u+rwx '{shown}'")));
+    }
+    findings.push(room(data, patient));
     findings
 }
 
@@ -66,7 +71,7 @@ fn open_to_others(data: &Path) -> Vec<PathBuf> {
 }
 
 /// The limits are those that a gateway refuses calls by.
-fn room(data: &Path) -> Finding {
+fn room(data: &Path, patient: &Patient<'_>) -> Finding {
     const CHECK: &str = "disk";
     let space = match recorder::free_space(data) {
         Ok(space) => space,
@@ -78,7 +83,7 @@ fn room(data: &Path) -> Finding {
             );
         }
     };
-    let limits = Limits::default();
+    let limits = patient.config.as_ref().map_or_else(Limits::default, |config| config.ledger.clone());
     let percent = space.free.saturating_mul(100) / space.total.max(1);
     let text = format!("{percent} % or {} MiB are free", space.free >> 20);
     if percent < u64::from(limits.refuse_percent) || space.free < limits.refuse_bytes {

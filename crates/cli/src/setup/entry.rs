@@ -72,10 +72,16 @@ pub(super) fn read(node: &Node, client: &Client, gateway: &str) -> Entry {
 /// The name in an address that could be a gateway's on this machine: `http://localhost:7800/mcp/NAME`.
 pub(super) fn name_at(url: &str) -> Option<String> {
     let uri: http::Uri = url.parse().ok()?;
-    let host = uri.host()?.trim_start_matches('[').trim_end_matches(']');
-    let is_loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    uri.host()?;
     let name = uri.path().strip_prefix("/mcp/")?.split('/').next()?;
-    (is_loopback && !name.is_empty()).then(|| name.to_owned())
+    (!is_elsewhere(url) && !name.is_empty()).then(|| name.to_owned())
+}
+
+/// Whether an address is not on this machine.
+pub(super) fn is_elsewhere(url: &str) -> bool {
+    let Ok(uri) = url.parse::<http::Uri>() else { return true };
+    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    host != "localhost" && !host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 fn port_of(url: &str) -> Option<u16> {

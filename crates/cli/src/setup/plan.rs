@@ -47,6 +47,8 @@ pub(super) enum Fate {
     Wrap(String),
     /// It goes through the gateway's server of this name.
     Route(String),
+    /// It goes through the gateway's server of this name without a credential: the client may have one.
+    RouteBare(String),
     /// It went through Tollbook before.
     Already,
     /// It stays as it is.
@@ -110,7 +112,10 @@ impl Plan {
 
     /// Whether a client now depends on the gateway's listener.
     pub(super) fn needs_listener(&self) -> bool {
-        self.summaries.iter().flat_map(|s| &s.servers).any(|(_, fate)| matches!(fate, Fate::Route(_)))
+        self.summaries
+            .iter()
+            .flat_map(|s| &s.servers)
+            .any(|(_, fate)| matches!(fate, Fate::Route(_) | Fate::RouteBare(_)))
     }
 }
 
@@ -191,7 +196,9 @@ impl Planner<'_> {
         if let Some(fault) = &self.register.fault {
             return Fate::Left(format!("the gateway's configuration cannot be added to: {fault}"));
         }
-        let Target::Address { url, sse, .. } = target else { return Fate::Left("no address".to_owned()) };
+        let Target::Address { url, sse, headers } = target else {
+            return Fate::Left("no address".to_owned());
+        };
         // Taking it for a server of its own, the gateway would call itself.
         if entry::name_at(url).is_some_and(|name| self.register.servers.contains_key(&name)) {
             let why = format!("it points at a gateway, but not at {}", self.wanted.gateway);
@@ -200,11 +207,14 @@ impl Planner<'_> {
         let name = self.names.choose(found.name, self.source.client.slug, target);
         // A client that was told to speak SSE, or speaks nothing else here, goes on doing so.
         let end = if *sse { "/sse" } else { "" };
-        let url = format!("{}{name}{end}", self.wanted.gateway);
-        let edits = edit::redirect(&self.source.text, found.node, keys, &url);
+        let at_gateway = format!("{}{name}{end}", self.wanted.gateway);
+        let edits = edit::redirect(&self.source.text, found.node, keys, &at_gateway);
         let fate = self.accept(found, edits, Fate::Route(name.clone()));
         if matches!(fate, Fate::Route(_)) {
             self.register.add(&name, target);
+            if headers.is_empty() && entry::is_elsewhere(url) {
+                return Fate::RouteBare(name);
+            }
         }
         fate
     }

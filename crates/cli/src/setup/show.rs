@@ -27,6 +27,13 @@ pub(super) fn summaries(summaries: &[Summary], home: &Path, out: &mut dyn Write)
             let (mark, text) = match fate {
                 Fate::Wrap(as_name) => ("+", format!("through `tollbook wrap`{}", renamed(name, as_name))),
                 Fate::Route(as_name) => ("+", format!("through the gateway{}", renamed(name, as_name))),
+                Fate::RouteBare(as_name) => (
+                    "!",
+                    format!(
+                        "through the gateway{}; if the client signs in there, it no longer can: `--skip {name}` leaves it",
+                        renamed(name, as_name)
+                    ),
+                ),
                 Fate::Already => ("✓", "goes through Tollbook already".to_owned()),
                 Fate::Left(why) => ("!", format!("left as it is: {why}")),
             };

@@ -293,7 +293,7 @@ fn the_gateway_never_becomes_a_server_of_its_own() {
             "! x: left as it is: it points at a gateway, but not at http://127.0.0.1:7800/mcp/",
         ),
         ("http://127.0.0.1:9000/mcp/other", "+ x: through the gateway"),
-        ("http://10.0.0.1:7800/mcp/a", "+ x: through the gateway"),
+        ("http://10.0.0.1:7800/mcp/a", "! x: through the gateway; if the client signs in there"),
     ] {
         home.write(".cursor/mcp.json", &format!("{{\"mcpServers\": {{\"x\": {{\"url\": \"{url}\"}}}}}}"));
         let (_, text) = home.init(&["--dry-run"]);
