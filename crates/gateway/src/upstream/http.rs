@@ -40,6 +40,19 @@ pub enum Unreachable {
     Timeout,
 }
 
+impl Unreachable {
+    /// The error with its causes, for the log: addresses may be in it.
+    fn causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        text
+    }
+}
+
 /// Why a client for an upstream could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -124,11 +137,15 @@ impl HttpUpstream {
         for (name, value) in &self.server.headers {
             request.headers_mut().insert(name.clone(), value.clone());
         }
-        match tokio::time::timeout(self.answer_wait, self.client.request(request)).await {
+        let answer = match tokio::time::timeout(self.answer_wait, self.client.request(request)).await {
             Err(_) => Err(Unreachable::Timeout),
             Ok(Err(error)) if error.is_connect() => Err(Unreachable::Connect(error)),
             Ok(Err(error)) => Err(Unreachable::Broken(error)),
             Ok(Ok(response)) => Ok(response),
-        }
+        };
+        answer.inspect_err(|error| {
+            let host = self.server.url.host().unwrap_or_default();
+            tracing::warn!(host, error = error.causes(), "a server gave no answer");
+        })
     }
 }
