@@ -85,7 +85,7 @@ fn without_keys_and_what_is_refused() {
         (&other, copy.clone(), "is of log"),
         (&data, data.join("copy"), "lies within the data folder"),
         (&data, other.clone(), "is neither empty nor a backup"),
-        (&folder.path().join("none"), folder.path().join("new"), "no key for the log"),
+        (&folder.path().join("none"), folder.path().join("new"), "nothing is recorded in"),
     ] {
         let said = tollbook(from, &["backup", &to.display().to_string()]);
         let text = String::from_utf8_lossy(&said.stderr).into_owned();
