@@ -58,8 +58,9 @@ pub(crate) fn of_message(scope: &Scope, message: &Message<'_>, sent: &Sent<'_>) 
     if let Kind::Request { method, params, .. } | Kind::Notification { method, params } = message.kind() {
         fields.insert("method".into(), json_text(method));
         if let Some(params) = params {
-            add_params(&mut fields, method, params);
-            spans = spans_of(message, params, sent.content);
+            let view = Params::of(params);
+            add_params(&mut fields, method, &view);
+            spans = spans_of(message, (params, &view), sent.content);
         }
     }
     if let Kind::Request { id, .. } = message.kind() {
@@ -114,8 +115,7 @@ fn of_scope(scope: &Scope, side: Side) -> Fields {
     fields
 }
 
-fn add_params(fields: &mut Fields, method: &str, params: &RawValue) {
-    let view = Params::of(params);
+fn add_params(fields: &mut Fields, method: &str, view: &Params<'_>) {
     let name = match Method::of(method).map(|method| method.target) {
         Some(Target::Tool | Target::Prompt) => view.name(),
         Some(Target::Resource) => view.uri(),
@@ -135,9 +135,8 @@ fn add_params(fields: &mut Fields, method: &str, params: &RawValue) {
     }
 }
 
-fn spans_of(message: &Message<'_>, params: &RawValue, content: &Content) -> Spans {
-    let arguments = Params::of(params).arguments();
-    let parts = [("params", Some(params)), ("arguments", arguments)];
+fn spans_of(message: &Message<'_>, (params, view): (&RawValue, &Params<'_>), content: &Content) -> Spans {
+    let parts = [("params", Some(params)), ("arguments", view.arguments())];
     let spans = parts
         .into_iter()
         .filter_map(|(name, part)| Some((name.to_owned(), content.span(message, name, part?.get())?)));
