@@ -233,9 +233,7 @@ impl Pipeline {
         match content.id_of_refused().and_then(|id| route.take(Side::Client, Some(id))) {
             Some(call) => {
                 let end = account::of_end(Status::Withheld, refused.reason(), None, Body::default());
-                if let Err(error) = self.close(call, end).await {
-                    tracing::error!(%error, "the end of a call was not recorded");
-                }
+                self.close_or_log(call, end).await;
                 refused
             }
             None => refused.unowed(),
@@ -314,9 +312,7 @@ impl Pipeline {
     pub(crate) async fn close_all(&self, pending: &mut Pending, status: Status, reason: &str) {
         for (_, call) in pending.drain() {
             let outcome = account::of_end(status, reason, None, Body::default());
-            if let Err(error) = self.close(call, outcome).await {
-                tracing::error!(%error, "the end of a call was not recorded");
-            }
+            self.close_or_log(call, outcome).await;
         }
     }
 
@@ -325,12 +321,17 @@ impl Pipeline {
         let mut ids = Vec::new();
         for (id, call) in pending.drain() {
             let outcome = account::of_end(reason.end(), &reason.to_string(), None, body.clone());
-            if let Err(error) = self.close(call, outcome).await {
-                tracing::error!(%error, "the end of a call was not recorded");
-            }
+            self.close_or_log(call, outcome).await;
             ids.push(id);
         }
         Refused::requests(&ids, reason)
+    }
+
+    /// Closes a call where nobody waits for its record.
+    async fn close_or_log(&self, call: Waiting, outcome: Outcome) {
+        if let Err(error) = self.close(call, outcome).await {
+            tracing::error!(%error, "the end of a call was not recorded");
+        }
     }
 
     async fn close(&self, call: Waiting, outcome: Outcome) -> Result<Closed, RecordError> {
@@ -364,9 +365,7 @@ impl Pipeline {
             Some(call) => {
                 let outcome =
                     account::of_end(Status::Cancelled, "cancelled by who asked", None, Body::default());
-                if let Err(error) = self.close(call, outcome).await {
-                    tracing::error!(%error, "the end of a call was not recorded");
-                }
+                self.close_or_log(call, outcome).await;
             }
             None => route.scope.cancel(id),
         }
@@ -389,9 +388,7 @@ impl Pipeline {
             let Some(call) = route.take(sent.side, Some(id.to_buf())) else { continue };
             let reason = "another message of its batch was refused";
             let outcome = account::of_end(Status::Withheld, reason, None, Body::default());
-            if let Err(error) = self.close(call, outcome).await {
-                tracing::error!(%error, "the end of a call was not recorded");
-            }
+            self.close_or_log(call, outcome).await;
         }
     }
 
