@@ -5,7 +5,7 @@
 //! mark that a call was left open, the end of a run, and the order to finish.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ledger::record::BlobRef;
 use ledger::{CallId, Hash, RunId, Status, Verdict};
@@ -115,6 +115,13 @@ pub(crate) struct Queued {
     pub(crate) permit: Option<Permit>,
 }
 
+/// What is worth waiting for before a sync that many share.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct More {
+    pub(crate) items: usize,
+    pub(crate) within: Duration,
+}
+
 /// The queue itself. Its lock is held for a push or a swap only.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
@@ -125,6 +132,8 @@ pub(crate) struct Queue {
 #[derive(Debug, Default)]
 struct Waiting {
     items: Vec<Queued>,
+    /// How many things the committer sleeps for.
+    wanted: usize,
     closed: bool,
 }
 
@@ -136,8 +145,11 @@ impl Queue {
             return Err(Box::new(queued));
         }
         waiting.items.push(queued);
+        let is_awaited = waiting.items.len() >= waiting.wanted;
         drop(waiting);
-        self.arrived.notify_one();
+        if is_awaited {
+            self.arrived.notify_one();
+        }
         Ok(())
     }
 
@@ -146,18 +158,32 @@ impl Queue {
         self.lock().items.len()
     }
 
-    /// Waits until something is there, or until a time, and takes everything.
-    pub(crate) fn take(&self, into: &mut Vec<Queued>, until: Instant) {
-        let mut waiting = self.lock();
-        while waiting.items.is_empty() && !waiting.closed {
+    /// Waits until something is there, or until a time, then a moment for more, and takes everything.
+    pub(crate) fn take(&self, into: &mut Vec<Queued>, until: Instant, more: More) {
+        let mut waiting = self.sleep(self.lock(), 1, until);
+        if !waiting.items.is_empty() && waiting.items.len() < more.items {
+            waiting = self.sleep(waiting, more.items, Instant::now() + more.within);
+        }
+        std::mem::swap(&mut waiting.items, into);
+    }
+
+    fn sleep<'a>(
+        &self,
+        mut waiting: MutexGuard<'a, Waiting>,
+        wanted: usize,
+        until: Instant,
+    ) -> MutexGuard<'a, Waiting> {
+        waiting.wanted = wanted;
+        while waiting.items.len() < wanted && !waiting.closed {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return;
+                break;
             }
             let (woken, _) = self.arrived.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner);
             waiting = woken;
         }
-        std::mem::swap(&mut waiting.items, into);
+        waiting.wanted = 0;
+        waiting
     }
 
     /// Lets nothing in any more and gives what is still there.

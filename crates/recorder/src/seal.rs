@@ -118,6 +118,11 @@ pub(crate) fn open_beginning(
     limit: usize,
 ) -> Result<Vec<u8>, BlobError> {
     let compressed = decrypt(kek, sealed, size)?;
+    if sealed.len() as u64 == size && expands_in_one_step(&compressed).is_some() {
+        let mut payload = expand(&compressed)?;
+        payload.truncate(limit);
+        return Ok(payload);
+    }
     let decoder = zstd::stream::read::Decoder::new(compressed.as_slice());
     let mut decoder = decoder.map_err(|_| BlobError::Compression)?.take(limit as u64);
     let mut payload = Vec::new();
@@ -164,14 +169,19 @@ fn decrypt(kek: &Kek, sealed: &[u8], size: u64) -> Result<Vec<u8>, BlobError> {
 }
 
 fn expand(compressed: &[u8]) -> Result<Vec<u8>, BlobError> {
-    let size = zstd::zstd_safe::get_frame_content_size(compressed).ok().flatten();
-    if let Some(size) = size.filter(|size| *size <= ONE_STEP_BYTES) {
-        return expand_in_one_step(compressed, usize::try_from(size).unwrap_or_default());
+    if let Some(size) = expands_in_one_step(compressed) {
+        return expand_in_one_step(compressed, size);
     }
     let decoder = zstd::stream::read::Decoder::new(compressed).map_err(|_| BlobError::Compression)?;
     let mut payload = Vec::new();
     decoder.take(OPENED_BYTES).read_to_end(&mut payload).map_err(|_| BlobError::Compression)?;
     Ok(payload)
+}
+
+/// The size that it says to have, if that is small.
+fn expands_in_one_step(compressed: &[u8]) -> Option<usize> {
+    let size = zstd::zstd_safe::get_frame_content_size(compressed).ok().flatten();
+    usize::try_from(size.filter(|size| *size <= ONE_STEP_BYTES)?).ok()
 }
 
 fn expand_in_one_step(compressed: &[u8], size: usize) -> Result<Vec<u8>, BlobError> {

@@ -3,8 +3,7 @@
 //! It reads nothing beyond the position it is given, so it never sees a frame that is being written.
 
 use std::fs::File;
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileExt as _;
+use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::Position;
@@ -12,6 +11,9 @@ use super::layout::{FRAME_HEADER_BYTES, Found, Record, SEGMENT_HEADER_BYTES, rea
 use super::scan::Anchor;
 use super::segments;
 use crate::input::Input;
+
+/// Bytes that are read at a time: many frames are small.
+const AHEAD_BYTES: usize = 256 * 1024;
 
 /// Reads leaves in order.
 #[derive(Debug)]
@@ -21,13 +23,15 @@ pub(crate) struct Tail {
     file: Option<File>,
     offset: u64,
     next_seq: u64,
+    /// Durable bytes of the segment, from `at` on.
     buffer: Vec<u8>,
+    at: u64,
 }
 
 impl Tail {
     /// Starts at the first frame of `segment`, whose first leaf is `first_seq`.
     pub(crate) fn new(folder: PathBuf, segment: u64, first_seq: u64) -> Self {
-        Self { folder, segment, file: None, offset: start(), next_seq: first_seq, buffer: Vec::new() }
+        Self { folder, segment, file: None, offset: start(), next_seq: first_seq, buffer: Vec::new(), at: 0 }
     }
 
     /// Gives the records of one durable frame to `visit`, in order, with their seq.
@@ -43,54 +47,75 @@ impl Tail {
         if self.next_seq >= durable.size {
             return Ok(false);
         }
-        while !self.load()? {
+        let size = loop {
+            if let Some(size) = self.load(durable)? {
+                break size;
+            }
             if self.segment >= durable.segment {
                 return Err(self.damaged("a durable frame is missing"));
             }
             self.segment += 1;
             self.file = None;
+            self.buffer.clear();
             self.offset = start();
-        }
-        let Found::Frame(frame) = read_frame(&self.buffer) else {
+        };
+        let Found::Frame(frame) = read_frame(self.ahead(size)) else {
             return Err(self.damaged("a durable frame is damaged"));
         };
         if frame.place.first_seq != self.next_seq {
             return Err(self.damaged("a durable frame is out of place"));
         }
-        self.offset += u64::try_from(frame.size).map_err(io::Error::other)?;
+        let mut next_seq = self.next_seq;
         for record in &frame.records {
-            visit(self.next_seq, *record)?;
-            self.next_seq += 1;
+            visit(next_seq, *record)?;
+            next_seq += 1;
         }
+        self.next_seq = next_seq;
+        self.offset += u64::try_from(size).map_err(io::Error::other)?;
         Ok(true)
     }
 
-    /// Reads the frame at the offset into the buffer; false when none starts there.
-    fn load(&mut self) -> io::Result<bool> {
-        let path = segments::path_of(&self.folder, self.segment);
-        let file = match self.file.take() {
-            Some(file) => file,
-            None => File::open(path)?,
-        };
-        let file = self.file.insert(file);
-        let end = file.metadata()?.len();
-        let header_bytes = u64::try_from(FRAME_HEADER_BYTES).unwrap_or(u64::MAX);
-        if self.offset.saturating_add(header_bytes) > end {
-            return Ok(false);
-        }
-        self.buffer.resize(FRAME_HEADER_BYTES, 0);
-        file.read_exact_at(&mut self.buffer, self.offset)?;
-        let mut input = Input::new(&self.buffer);
-        if input.u32().is_none_or(|magic| magic == 0) {
-            return Ok(false);
+    /// Has the frame at the offset in the buffer and gives its size; none when no frame starts there.
+    fn load(&mut self, durable: Position) -> io::Result<Option<usize>> {
+        self.fill(FRAME_HEADER_BYTES, durable)?;
+        let header = self.ahead(FRAME_HEADER_BYTES);
+        let mut input = Input::new(header);
+        if header.len() < FRAME_HEADER_BYTES || input.u32().is_none_or(|magic| magic == 0) {
+            return Ok(None);
         }
         let size = input.length().unwrap_or_default().saturating_add(12);
-        if self.offset.saturating_add(u64::try_from(size).unwrap_or(u64::MAX)) > end {
+        self.fill(size, durable)?;
+        if self.ahead(size).len() < size {
             return Err(self.damaged("a durable frame is damaged"));
         }
-        self.buffer.resize(size, 0);
-        file.read_exact_at(&mut self.buffer, self.offset)?;
-        Ok(true)
+        Ok(Some(size))
+    }
+
+    /// At most so many bytes at the offset, as far as they are in the buffer.
+    fn ahead(&self, size: usize) -> &[u8] {
+        let start = self.offset.checked_sub(self.at).and_then(|start| usize::try_from(start).ok());
+        let ahead = start.and_then(|start| self.buffer.get(start..)).unwrap_or_default();
+        ahead.get(..size).unwrap_or(ahead)
+    }
+
+    /// Reads on where fewer bytes are in the buffer. Nothing beyond the durable position is kept: it may be written just now.
+    fn fill(&mut self, size: usize, durable: Position) -> io::Result<()> {
+        if self.ahead(size).len() == size {
+            return Ok(());
+        }
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => File::open(segments::path_of(&self.folder, self.segment))?,
+        };
+        let file = self.file.insert(file);
+        let end = if self.segment == durable.segment { durable.offset } else { u64::MAX };
+        let durable_bytes = usize::try_from(end.saturating_sub(self.offset)).unwrap_or(usize::MAX);
+        self.buffer.clear();
+        self.at = self.offset;
+        let wanted = durable_bytes.min(size.max(AHEAD_BYTES)) as u64;
+        file.seek(SeekFrom::Start(self.offset))?;
+        file.take(wanted).read_to_end(&mut self.buffer)?;
+        Ok(())
     }
 
     fn damaged(&self, what: &str) -> io::Error {

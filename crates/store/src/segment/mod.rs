@@ -12,6 +12,8 @@ pub(crate) mod filter;
 pub(crate) mod summary;
 pub(crate) mod words;
 
+use std::cell::RefCell;
+
 use jiff::civil::Date;
 
 use crate::row::CallRow;
@@ -27,6 +29,11 @@ pub(crate) const SEGMENT_ROWS: usize = BLOCK_ROWS * 64;
 const LEVEL: i32 = 1;
 /// No block, summary or list of words that this program writes is larger.
 const EXPANDED_BYTES: usize = 64 << 20;
+
+thread_local! {
+    /// A context is dear to make, so each thread keeps one.
+    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+}
 
 /// A segment as it is written.
 #[derive(Debug)]
@@ -95,7 +102,15 @@ pub(crate) fn summary(bytes: &[u8]) -> Option<Summary> {
 
 /// Expands a list of words.
 pub(crate) fn expand(bytes: &[u8]) -> Option<Vec<u8>> {
-    zstd::bulk::decompress(bytes, EXPANDED_BYTES).ok()
+    let size = zstd::zstd_safe::get_frame_content_size(bytes).ok().flatten()?;
+    let size = usize::try_from(size).ok().filter(|size| *size <= EXPANDED_BYTES)?;
+    DECOMPRESSOR.with_borrow_mut(|kept| {
+        let decompressor = match kept {
+            Some(decompressor) => decompressor,
+            None => kept.insert(zstd::bulk::Decompressor::new().ok()?),
+        };
+        decompressor.decompress(bytes, size).ok()
+    })
 }
 
 /// Expands the rows of a block.
