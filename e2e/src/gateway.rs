@@ -145,6 +145,11 @@ impl Gateway {
         self.child.id()
     }
 
+    /// Tells it to end, and does not wait.
+    pub fn signal_stop(&self) {
+        signal(&self.child, Signal::TERM);
+    }
+
     /// Ends it as an operator does, and waits until it has closed its ledger.
     ///
     /// # Panics

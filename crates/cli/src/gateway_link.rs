@@ -28,8 +28,8 @@ pub(crate) async fn at_socket(data: &Path, server: &str) -> anyhow::Result<Tokio
     let stream = match UnixStream::connect(&socket).await {
         Ok(stream) => stream,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
-            start_gateway(data)?;
-            wait_for(&socket, data).await?
+            let started = start_gateway(data)?;
+            wait_for(&socket, data, started).await?
         }
         Err(error) => {
             return Err(error).with_context(|| format!("cannot reach the gateway at `{}`", socket.display()));
@@ -64,7 +64,7 @@ pub(crate) async fn dial(url: &str, server: &str) -> anyhow::Result<TokioIo<Upgr
 
 /// Starts a gateway of the user's own in the background. Of several that start at once, the data folder's lock lets one
 /// live.
-fn start_gateway(data: &Path) -> anyhow::Result<()> {
+fn start_gateway(data: &Path) -> anyhow::Result<Started> {
     use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
     use std::os::unix::process::CommandExt as _;
     let program = std::env::current_exe().context("cannot find this program")?;
@@ -77,7 +77,8 @@ fn start_gateway(data: &Path) -> anyhow::Result<()> {
         .mode(0o600)
         .open(&log)
         .with_context(|| format!("cannot write `{}`", log.display()))?;
-    std::process::Command::new(program)
+    let logged = log.metadata()?.len();
+    let process = std::process::Command::new(program)
         .args(["serve", "--socket-only", "--data"])
         .arg(data)
         .stdin(Stdio::null())
@@ -87,19 +88,50 @@ fn start_gateway(data: &Path) -> anyhow::Result<()> {
         .current_dir("/")
         .spawn()
         .context("cannot start a gateway")?;
-    Ok(())
+    Ok(Started { process, logged })
+}
+
+/// What a gateway says that finds another one on its data folder.
+const IN_USE: &str = "in use by another gateway";
+
+/// A gateway that was started and need not come up.
+struct Started {
+    process: std::process::Child,
+    /// Length of the log before.
+    logged: u64,
+}
+
+impl Started {
+    /// Why it has ended, if it has by itself. Where another one was first, that one will answer.
+    fn failed(&mut self, data: &Path) -> Option<String> {
+        let status = self.process.try_wait().ok()??;
+        let log = std::fs::read(log_path(data)).unwrap_or_default();
+        let own = log.get(usize::try_from(self.logged).ok()?..).unwrap_or_default();
+        let own = String::from_utf8_lossy(own);
+        let said = own.lines().rev().find_map(|line| line.strip_prefix("tollbook: "));
+        match said {
+            Some(said) if said.contains(IN_USE) => None,
+            Some(said) => Some(said.to_owned()),
+            None => Some(format!("it ended with {status}")),
+        }
+    }
 }
 
 fn log_path(data: &Path) -> std::path::PathBuf {
     data.join("serve.log")
 }
 
-async fn wait_for(socket: &Path, data: &Path) -> anyhow::Result<UnixStream> {
+async fn wait_for(socket: &Path, data: &Path, mut started: Started) -> anyhow::Result<UnixStream> {
     let deadline = Instant::now() + START_WAIT;
     loop {
         match UnixStream::connect(socket).await {
             Ok(stream) => return Ok(stream),
-            Err(_) if Instant::now() < deadline => tokio::time::sleep(LOOK_AGAIN).await,
+            Err(_) if Instant::now() < deadline => {
+                if let Some(why) = started.failed(data) {
+                    bail!("no gateway can be started: {why}");
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
             Err(error) => {
                 return Err(error).with_context(|| {
                     format!(
@@ -129,4 +161,13 @@ where
         bail!("the gateway refuses a server named `{server}` ({})", response.status());
     }
     Ok(TokioIo::new(hyper::upgrade::on(response).await.context("the gateway does not answer")?))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn who_came_second_is_known_by_its_words() {
+        let said = recorder::StartError::InUse { path: "/data".into() }.to_string();
+        assert!(said.contains(super::IN_USE), "{said}");
+    }
 }

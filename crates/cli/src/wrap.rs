@@ -4,6 +4,8 @@
 //! To the client it behaves as the server would: exit code, standard error, signals and the end of input pass through.
 //! Without a gateway there is no server: it ends with [`NO_GATEWAY`].
 
+mod refuse;
+
 use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitStatus, Stdio};
@@ -66,9 +68,18 @@ pub(crate) async fn run(args: WrapArgs, environment: &Environment) -> u8 {
 }
 
 async fn wrap(args: WrapArgs, environment: &Environment) -> anyhow::Result<u8> {
-    let tunnel = match &args.gateway {
-        Some(url) => gateway_link::dial(url, &args.server).await?,
-        None => gateway_link::at_socket(&environment.data, &args.server).await?,
+    let reached = match &args.gateway {
+        Some(url) => gateway_link::dial(url, &args.server).await,
+        None => gateway_link::at_socket(&environment.data, &args.server).await,
+    };
+    let tunnel = match reached {
+        Ok(tunnel) => tunnel,
+        Err(error) => {
+            let why = format!("{error:#}");
+            complain(&why);
+            tokio::task::spawn_blocking(move || refuse::first_request(&why)).await?;
+            return Ok(NO_GATEWAY);
+        }
     };
     let Some((program, arguments)) = args.command.split_first() else { bail!("no command given") };
     let mut child = match Command::new(program)
@@ -84,6 +95,7 @@ async fn wrap(args: WrapArgs, environment: &Environment) -> anyhow::Result<u8> {
         Ok(child) => child,
         Err(error) => {
             complain(&format!("cannot start `{program}`: {error}"));
+            end_unstarted(tunnel).await;
             // What a shell says of a program that is not there, or not to be run.
             return Ok(if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 });
         }
@@ -108,17 +120,36 @@ async fn carry(
     read_client(frames.clone())?;
     let attending = tokio::spawn(attend_server(child, stdout, frames));
     let writing = tokio::spawn(write_frames(BufWriter::new(writer), outgoing));
-    let complete = deliver(BufReader::new(reader), stdin).await;
+    let told = deliver(BufReader::new(reader), stdin).await;
     writing.abort();
-    if !complete {
-        signal_server(group, Signal::KILL);
-        if tokio::time::timeout(LAST_BREATH, attending).await.is_err() {
-            bail!("the gateway has gone, and the server does not end: end it by hand, it runs unrecorded");
+    let why = match told {
+        Some(why) if why.is_empty() => {
+            let status = attending.await.context("the server's end was not seen")?;
+            return Ok(exit_code(status));
         }
-        bail!("the gateway has gone; the server was ended, since nothing may run unrecorded");
+        Some(why) => why,
+        None => "the gateway has gone".to_owned(),
+    };
+    signal_server(group, Signal::KILL);
+    if tokio::time::timeout(LAST_BREATH, attending).await.is_err() {
+        bail!("{why}, and the server does not end: end it by hand, it runs unrecorded");
     }
-    let status = attending.await.context("the server's end was not seen")?;
-    Ok(exit_code(status))
+    bail!("{why}; the server was ended, since nothing may run unrecorded")
+}
+
+/// Tells the gateway that there is no server, and waits until that is recorded.
+async fn end_unstarted(tunnel: TokioIo<Upgraded>) {
+    let (reader, mut writer) = tokio::io::split(tunnel);
+    // A gateway that goes closes the run by itself.
+    let _ = tunnel::write(&mut writer, Tag::ServerEnd, tunnel::NOT_STARTED).await;
+    let mut reader = BufReader::new(reader);
+    let ended = async {
+        while let Ok(Some((tag, _))) = tunnel::read(&mut reader, LINE_BYTES).await
+            && tag != Tag::ServerEnd
+        {}
+    };
+    // As above.
+    let _ = tokio::time::timeout(LAST_BREATH, ended).await;
 }
 
 /// Reads the client's lines in a thread: reading standard input cannot be cancelled.
@@ -199,12 +230,13 @@ async fn write_frames<W: tokio::io::AsyncWrite + Unpin>(
     }
 }
 
-/// Delivers what the gateway releases; `true` when it said that everything is recorded.
-async fn deliver<R: tokio::io::AsyncRead + Unpin>(mut reader: R, stdin: ChildStdin) -> bool {
+/// Delivers what the gateway releases, until it says that everything is recorded, and why it ends if that is not for the
+/// server's end. `None`: it has gone.
+async fn deliver<R: tokio::io::AsyncRead + Unpin>(mut reader: R, stdin: ChildStdin) -> Option<String> {
     let mut stdin = Some(stdin);
     let mut stdout = tokio::io::stdout();
     loop {
-        let Ok(Some((tag, frame))) = tunnel::read(&mut reader, LINE_BYTES).await else { return false };
+        let Ok(Some((tag, frame))) = tunnel::read(&mut reader, LINE_BYTES).await else { return None };
         let line = [frame.as_ref(), b"\n"].concat();
         match tag {
             // A side that no longer reads loses its lines, as without the gateway.
@@ -218,7 +250,7 @@ async fn deliver<R: tokio::io::AsyncRead + Unpin>(mut reader: R, stdin: ChildStd
                 }
             }
             Tag::ClientEnd => stdin = None,
-            Tag::ServerEnd => return true,
+            Tag::ServerEnd => return Some(String::from_utf8_lossy(&frame).into_owned()),
             Tag::Junk => {}
         }
     }

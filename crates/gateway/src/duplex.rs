@@ -2,11 +2,13 @@
 //! common. Correlation is by id alone, so one loop per direction keeps the order in which messages arrived.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use crate::account::Side;
 use crate::content::Content;
+use crate::drain::Drain;
 use crate::listen::body::BodyError;
 use crate::pipeline::{Pipeline, Released, ReleasedBody};
 use crate::refusal::{Reason, Refused};
@@ -16,6 +18,9 @@ use crate::taking::Lost;
 
 /// Messages that wait for a slow reader before the writer waits too.
 pub(crate) const QUEUE: usize = 64;
+
+/// Time for a server to end once its input was closed because the gateway ends.
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// One end of a stream of messages: what is sent there ([`Released`] to a server, [`ReleasedBody`] to a client), what comes
 /// from there.
@@ -55,44 +60,84 @@ impl Arrival {
     }
 }
 
+/// Why a relay ended.
+#[derive(Debug)]
+pub(crate) enum Ending {
+    /// The client has left, and then the server has ended.
+    Client,
+    /// The server has ended, in words.
+    Server(String),
+    /// The gateway is ending. The server's input is closed.
+    Drained,
+}
+
 /// Carries messages between a client and a server until the server has ended, or the client has and the server was
-/// given time to finish. Gives the reason.
+/// given time to finish, or the gateway ends.
 pub(crate) async fn relay(
     pipeline: &Pipeline,
     scope: &Arc<Scope>,
     client: End<ReleasedBody>,
     server: End<Released>,
-) -> String {
+    drain: &Drain,
+) -> Ending {
     let End { to: to_client, from: mut from_client } = client;
     let End { to: to_server, from: mut from_server } = server;
     let back = to_server.downgrade();
     let up = async {
-        let reason = carry_up(pipeline, scope, &mut from_client, &to_server, &to_client).await;
+        let ending = carry_up(pipeline, scope, &mut from_client, (&to_server, &to_client), drain).await;
         // Dropping the sender closes the server's input; its last answers still come down.
         drop(to_server);
-        reason
+        ending
     };
-    let down = carry_down(pipeline, scope, &mut from_server, (&to_client, &back));
+    let down = carry_down(pipeline, scope, &mut from_server, (&to_client, &back), drain);
     tokio::pin!(up, down);
     tokio::select! {
-        _client_left = &mut up => down.await,
-        reason = &mut down => reason,
+        ending = &mut up => match ending {
+            Left::Client => {
+                down.await;
+                Ending::Client
+            }
+            Left::Drained => {
+                // Most servers end when their input does; the others are ended by who started them.
+                let _ = tokio::time::timeout(LAST_WORDS, down).await;
+                Ending::Drained
+            }
+        },
+        reason = &mut down => Ending::Server(reason),
     }
+}
+
+/// Why nothing more goes up.
+enum Left {
+    Client,
+    Drained,
 }
 
 async fn carry_up(
     pipeline: &Pipeline,
     scope: &Scope,
     from_client: &mut mpsc::Receiver<Arrival>,
-    to_server: &mpsc::Sender<Released>,
-    to_client: &mpsc::Sender<ReleasedBody>,
-) -> String {
-    while let Some(arrival) = from_client.recv().await {
+    (to_server, to_client): (&mpsc::Sender<Released>, &mpsc::Sender<ReleasedBody>),
+    drain: &Drain,
+) -> Left {
+    let drained = drain.is_over(scope);
+    tokio::pin!(drained);
+    loop {
+        // Between two messages: what has begun to cross does so.
+        let arrival = tokio::select! {
+            arrival = from_client.recv() => arrival,
+            () = &mut drained => return Left::Drained,
+        };
+        let Some(arrival) = arrival else { return Left::Client };
         let goes_on = match arrival {
             Arrival::Message(content) => {
                 // Clients' messages are small.
                 let Some(bytes) = content.in_memory() else { continue };
-                match pipeline.carry_bytes(Route { scope, exchange: None }, bytes).await {
+                let carried = match drain.refuse(pipeline, scope, &content).await {
+                    Some(refused) => Err(refused),
+                    None => pipeline.carry_bytes(Route { scope, exchange: None }, bytes).await,
+                };
+                match carried {
                     Ok(released) => to_server.send(released).await.is_ok(),
                     Err(refused) => match refused.owed {
                         Some(Side::Client) => to_client.send(ReleasedBody::refusal(&refused)).await.is_ok(),
@@ -109,13 +154,12 @@ async fn carry_up(
                 tracing::warn!(server = &*scope.server, reason, "a client sent what is no message");
                 true
             }
-            Arrival::Ended(reason) => return reason,
+            Arrival::Ended(_) => return Left::Client,
         };
         if !goes_on {
-            return "the other side has ended".to_owned();
+            return Left::Client;
         }
     }
-    "the client has left".to_owned()
 }
 
 /// A client's message that was too large to be read.
@@ -130,6 +174,7 @@ async fn carry_down(
     scope: &Scope,
     from_server: &mut mpsc::Receiver<Arrival>,
     (to_client, to_server): (&mpsc::Sender<ReleasedBody>, &mpsc::WeakSender<Released>),
+    drain: &Drain,
 ) -> String {
     while let Some(arrival) = from_server.recv().await {
         match arrival {
@@ -170,6 +215,7 @@ async fn carry_down(
             }
             Arrival::Ended(reason) => return reason,
         }
+        drain.settled();
     }
     "the server has ended".to_owned()
 }

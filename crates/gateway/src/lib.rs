@@ -11,6 +11,7 @@ mod clock;
 mod content;
 mod decide;
 mod declared;
+mod drain;
 mod duplex;
 mod exchange;
 mod intake;

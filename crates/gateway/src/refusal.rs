@@ -48,12 +48,16 @@ pub(crate) enum Reason {
     /// Said of its calls and of its run, whichever comes first.
     #[error("the server has ended")]
     ServerEnded,
+    #[error("the gateway is shutting down and takes no new calls; start the server again")]
+    Draining,
+    #[error("the gateway was shut down before the server answered; what became of the call is not known")]
+    CutOff,
     #[error("this session is unknown or has ended; initialize again")]
     NoSession,
 }
 
 /// What refusals are counted by.
-pub(crate) const REASONS: [&str; 16] = [
+pub(crate) const REASONS: [&str; 17] = [
     "malformed",
     "batch",
     "header",
@@ -69,6 +73,7 @@ pub(crate) const REASONS: [&str; 16] = [
     "link",
     "answer",
     "server_ended",
+    "draining",
     "no_session",
 ];
 
@@ -156,6 +161,7 @@ impl Reason {
         match self {
             Reason::Unreachable(Unreachable::Timeout) => Status::Timeout,
             Reason::ServerEnded => Status::Disconnected,
+            Reason::CutOff => Status::Unknown,
             _ => Status::UpstreamFailed,
         }
     }
@@ -178,6 +184,7 @@ impl Reason {
             Reason::Link(_) => "link",
             Reason::Answer(_) | Reason::Whole(_) => "answer",
             Reason::ServerEnded => "server_ended",
+            Reason::Draining | Reason::CutOff => "draining",
             Reason::NoSession => "no_session",
         }
     }
@@ -191,12 +198,13 @@ impl Reason {
             }
             Reason::NoSession | Reason::TooMany => ErrorCode::INVALID_REQUEST,
             Reason::Denied => ErrorCode::DENIED,
-            Reason::NotRecorded(_) | Reason::NotClosed(_) => ErrorCode::NOT_RECORDED,
+            Reason::NotRecorded(_) | Reason::NotClosed(_) | Reason::Draining => ErrorCode::NOT_RECORDED,
             Reason::Unreachable(_)
             | Reason::Link(_)
             | Reason::Answer(_)
             | Reason::Whole(_)
-            | Reason::ServerEnded => ErrorCode::INTERNAL_ERROR,
+            | Reason::ServerEnded
+            | Reason::CutOff => ErrorCode::INTERNAL_ERROR,
         }
     }
 
@@ -213,7 +221,9 @@ impl Reason {
                 crate::listen::body::BodyError::Broken => StatusCode::BAD_REQUEST,
             },
             Reason::Denied => StatusCode::OK,
-            Reason::NotRecorded(_) | Reason::NotClosed(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Reason::NotRecorded(_) | Reason::NotClosed(_) | Reason::Draining | Reason::CutOff => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Reason::Unreachable(Unreachable::Timeout) => StatusCode::GATEWAY_TIMEOUT,
             Reason::Unreachable(_)
             | Reason::Link(_)

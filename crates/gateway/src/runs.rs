@@ -28,6 +28,8 @@ pub(crate) struct Runs {
     open: Mutex<Open>,
     /// Turns true when streams without a call in them should end.
     stopping: watch::Sender<bool>,
+    /// Each open tunnel holds a receiver.
+    tunnels: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
@@ -85,7 +87,8 @@ impl Session {
 
 impl Runs {
     pub(crate) fn new(recorder: Recorder, meters: Arc<Meters>) -> Runs {
-        Runs { recorder, meters, open: Mutex::default(), stopping: watch::Sender::new(false) }
+        let (stopping, tunnels) = (watch::Sender::new(false), watch::Sender::new(()));
+        Runs { recorder, meters, open: Mutex::default(), stopping, tunnels }
     }
 
     /// Begins a run: its `session.open` record is durable when this returns.
@@ -211,6 +214,21 @@ impl Runs {
     pub(crate) async fn stopping(&self) {
         // The sender lives as long as `self`.
         let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
+    }
+
+    /// Turns true when [`Runs::close_streams`] was called.
+    pub(crate) fn until_stopping(&self) -> watch::Receiver<bool> {
+        self.stopping.subscribe()
+    }
+
+    /// To be held as long as a tunnel is open.
+    pub(crate) fn hold_tunnel(&self) -> watch::Receiver<()> {
+        self.tunnels.subscribe()
+    }
+
+    /// Resolves when no tunnel is open.
+    pub(crate) async fn tunnels_closed(&self) {
+        self.tunnels.closed().await;
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {

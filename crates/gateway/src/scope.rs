@@ -8,6 +8,7 @@ use ledger::{CallId, RunId};
 use mcp::era::Era;
 use mcp::fields::{Params, ResultView};
 use mcp::message::{Answer, IdBuf, Kind, Message};
+use mcp::method::Method;
 use mcp::mrtr::{Leg, RoundKey};
 use recorder::Opened;
 use serde_json::value::RawValue;
@@ -83,6 +84,8 @@ pub(crate) struct Waiting {
     pub(crate) tally: Tally,
     /// The token that progress notifications will name.
     progress: Option<IdBuf>,
+    /// Whether its answer is a stream that no server ends.
+    is_stream: bool,
     /// What its next round will be known by, where there may be one.
     leg: Option<Leg>,
 }
@@ -91,7 +94,9 @@ impl Waiting {
     /// An opened call, with what its request says of what may come.
     pub(crate) fn new(opened: Opened, tally: Tally, method: &str, params: Option<&RawValue>) -> Waiting {
         let progress = params.and_then(|params| Params::of(params).meta_progress_token());
-        Waiting { opened, tally, progress, leg: params.and_then(|params| Leg::of(method, params)) }
+        let is_stream = Method::of(method).is_some_and(|method| method.is_long_lived());
+        let leg = params.and_then(|params| Leg::of(method, params));
+        Waiting { opened, tally, progress, is_stream, leg }
     }
 
     /// What the next round will be known by, if the answer asks for one.
@@ -252,6 +257,11 @@ impl Pending {
     pub(crate) fn only_call(&self) -> Option<CallId> {
         let id = self.spoken_of(None)?;
         self.calls.get(&(Side::Client, id)).map(|waiting| waiting.opened.call())
+    }
+
+    /// Whether the client waits for an answer that will come.
+    pub(crate) fn awaits_answers(&self) -> bool {
+        self.calls.iter().any(|((side, _), waiting)| *side == Side::Client && !waiting.is_stream)
     }
 
     /// Whether nothing waits.

@@ -21,12 +21,15 @@ pub enum Tag {
     Server,
     /// To the gateway: the client's input has ended. From the gateway: close the server's input.
     ClientEnd,
-    /// To the gateway: the server has ended, in words. From the gateway: everything is recorded; end.
+    /// To the gateway: the server has ended, in words or as [`NOT_STARTED`]. From the gateway: everything is recorded; end,
+    /// and say why, if there are words.
     ServerEnd,
     /// To the gateway: a line that was longer than the limit; its frame is [`JUNK_OF_CLIENT`] or [`JUNK_OF_SERVER`].
     Junk,
 }
 
+/// The server's program is not there, or not to be run.
+pub const NOT_STARTED: &[u8] = b"not started";
 /// The client's line was too long.
 pub const JUNK_OF_CLIENT: &[u8] = b"c";
 /// The server's line was too long.

@@ -232,13 +232,17 @@ fn rows(data: &Path) -> usize {
 }
 
 /// A file system of its own, which others can fill.
-struct Mount(tempfile::TempDir);
+pub(crate) struct Mount(tempfile::TempDir);
 
 impl Mount {
-    fn new(megabytes: u32) -> Mount {
+    pub(crate) fn new(megabytes: u32) -> Mount {
         let folder = tempfile::tempdir().expect("a folder");
         mount(&["-t", "tmpfs", "-o", &format!("size={megabytes}m"), "tmpfs"], folder.path());
         Mount(folder)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
     }
 }
 

@@ -1,29 +1,76 @@
 //! `tollbook wrap` and what it started.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
+use std::io::{BufRead as _, BufReader, Lines, Write as _};
+use std::path::Path;
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 
-use e2e::gateway::{Gateway, binary};
+use e2e::gateway::{Gateway, binary, tollbook};
+
+use crate::folders::Mount;
+
+/// Answers each request; a slow one when somebody writes into the pipe `$GO`.
+const ECHO: &str = r#"while read -r line; do
+    id=$(printf %s "$line" | sed 's/.*"id":\([0-9]*\).*/\1/')
+    case "$line" in
+        *slow*) echo asked >&2; read -r go < "$GO" ;;
+    esac
+    printf '{"jsonrpc":"2.0","id":%s,"result":{"text":"done"}}\n' "$id"
+done"#;
+
+/// A server behind `wrap`, and its client's end.
+struct Wrap {
+    child: Child,
+    input: Option<ChildStdin>,
+    answers: Lines<BufReader<ChildStdout>>,
+    told: Lines<BufReader<ChildStderr>>,
+}
+
+impl Wrap {
+    fn start(data: &Path, script: &str) -> Wrap {
+        let mut child = Command::new(binary())
+            .args(["wrap", "--server", "scripted", "--", "sh", "-c", script])
+            .env("TOLLBOOK_DATA", data)
+            .env("GO", data.join("go"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let answers = BufReader::new(child.stdout.take().expect("standard output")).lines();
+        let told = BufReader::new(child.stderr.take().expect("standard error")).lines();
+        Wrap { input: child.stdin.take(), child, answers, told }
+    }
+
+    fn ask(&mut self, id: u32, method: &str) {
+        let line = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"{method}\"}}\n");
+        self.input.as_mut().expect("it is open").write_all(line.as_bytes()).expect("it reads");
+    }
+
+    fn answer(&mut self) -> String {
+        self.answers.next().expect("an answer").expect("a line")
+    }
+
+    fn says(&mut self) -> String {
+        self.told.next().expect("words").expect("a line")
+    }
+
+    /// Its exit code, and what it said last.
+    fn end(mut self) -> (Option<i32>, String) {
+        let code = self.child.wait().expect("it ends").code();
+        (code, self.told.map_while(Result::ok).last().unwrap_or_default())
+    }
+}
 
 #[test]
 fn no_server_outlives_its_gateway() {
     let folder = tempfile::tempdir().expect("a folder");
     let gateway = Gateway::start(folder.path(), "");
     // It does not care for its input, and has started something of its own.
-    let script = "sleep 1000 & echo $$ $! >&2; wait";
-    let mut wrap = Command::new(binary())
-        .args(["wrap", "--server", "stubborn", "--", "sh", "-c", script])
-        .env("TOLLBOOK_DATA", folder.path())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    let mut told = BufReader::new(wrap.stderr.take().expect("standard error")).lines();
-    let pids = told.next().expect("the server runs").expect("a line");
+    let mut wrap = Wrap::start(folder.path(), "sleep 1000 & echo $$ $! >&2; wait");
+    let pids = wrap.says();
     gateway.kill();
-    let ended = wrap.wait().expect("it ends");
-    assert_eq!(ended.code(), Some(70), "{:?}", told.next());
+    let (code, said) = wrap.end();
+    assert_eq!(code, Some(70), "{said}");
     for pid in pids.split(' ') {
         assert!(!runs(pid), "{pid} of {pids} still runs");
     }
@@ -32,4 +79,107 @@ fn no_server_outlives_its_gateway() {
 /// Whether a process is there and not merely unburied.
 fn runs(pid: &str) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+/// A gateway that is told to end lets open calls of a tunnel end and takes no new ones.
+#[test]
+fn a_tunnel_drains() {
+    let folder = tempfile::tempdir().expect("a folder");
+    make_pipe(&folder.path().join("go"));
+    let gateway = Gateway::start(folder.path(), "[limits]\ndrain_seconds = 60\n");
+    let mut wrap = Wrap::start(folder.path(), ECHO);
+    wrap.ask(1, "slow");
+    assert_eq!(wrap.says(), "asked");
+
+    gateway.signal_stop();
+    gateway.logged("no new calls", 1);
+    wrap.ask(2, "quick");
+    let refused = wrap.answer();
+    assert!(refused.contains("\"id\":2") && refused.contains("shutting down"), "{refused}");
+    std::fs::write(folder.path().join("go"), "go\n").expect("the server waits for it");
+    let answer = wrap.answer();
+    assert!(answer.contains("\"id\":1") && answer.contains("done"), "{answer}");
+
+    let (code, said) = wrap.end();
+    assert_eq!(code, Some(70));
+    assert!(said.contains("the gateway was shut down"), "{said}");
+    gateway.stop();
+    assert_eq!(ends(folder.path()), ["ok", "refused"]);
+}
+
+/// When the drain time is over, who still waits is told so.
+#[test]
+fn a_call_that_outlasts_the_drain_time_is_cut_off() {
+    let folder = tempfile::tempdir().expect("a folder");
+    make_pipe(&folder.path().join("go"));
+    let gateway = Gateway::start(folder.path(), "[limits]\ndrain_seconds = 0\n");
+    let mut wrap = Wrap::start(folder.path(), ECHO);
+    wrap.ask(1, "slow");
+    assert_eq!(wrap.says(), "asked");
+    gateway.stop();
+    let answer = wrap.answer();
+    assert!(answer.contains("\"id\":1") && answer.contains("not known"), "{answer}");
+    let (code, said) = wrap.end();
+    assert_eq!(code, Some(70), "{said}");
+    assert_eq!(ends(folder.path()), ["unknown"]);
+}
+
+/// A run that cannot be recorded is refused in words, and begins when it can be.
+#[test]
+fn a_full_disk_is_told_to_the_client() {
+    let disk = Mount::new(24);
+    let data = disk.path().join("data");
+    let filler = disk.path().join("filler");
+    std::fs::write(&filler, vec![1; 10 << 20]).expect("there is room");
+    let gateway = Gateway::start(&data, "[ledger]\nreserve_bytes = 16777216\nsegment_bytes = 1048576\n");
+    let mut wrap = Wrap::start(&data, ECHO);
+    wrap.ask(1, "initialize");
+    let refused = wrap.answer();
+    assert!(refused.contains("\"id\":1") && refused.contains("free some space"), "{refused}");
+    std::fs::remove_file(filler).expect("it was there");
+    let mut id = 1;
+    let answer = loop {
+        id += 1;
+        wrap.ask(id, "ping");
+        let answer = wrap.answer();
+        if !answer.contains("free some space") {
+            break answer;
+        }
+    };
+    assert!(answer.contains(&format!("\"id\":{id}")) && answer.contains("done"), "{answer}");
+    drop(wrap.input.take());
+    assert_eq!(wrap.end().0, Some(0));
+    gateway.stop();
+}
+
+/// Without a gateway the client's first request is answered with what to do.
+#[test]
+fn a_broken_folder_is_told_to_the_client() {
+    let folder = tempfile::tempdir().expect("a folder");
+    Gateway::start(folder.path(), "").stop();
+    std::fs::remove_file(folder.path().join("keys/root.key")).expect("it was there");
+    let mut wrap = Wrap::start(folder.path(), ECHO);
+    wrap.ask(7, "initialize");
+    let refused = wrap.answer();
+    assert!(refused.contains("\"id\":7") && refused.contains("-31010"), "{refused}");
+    assert!(refused.contains("root.key") && refused.contains("restore it"), "{refused}");
+    let (code, said) = wrap.end();
+    assert_eq!(code, Some(70), "{said}");
+}
+
+/// How its calls ended, in alphabetical order.
+fn ends(data: &Path) -> Vec<String> {
+    let calls = tollbook(data, &["calls", "--json", "server:scripted"]);
+    let lines = String::from_utf8_lossy(&calls.stdout).into_owned();
+    let status = |line: &str| {
+        let call: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        call["status"].as_str().expect("a status").to_owned()
+    };
+    let mut ends: Vec<String> = lines.lines().map(status).collect();
+    ends.sort();
+    ends
+}
+
+fn make_pipe(path: &Path) {
+    assert!(Command::new("mkfifo").arg(path).status().expect("mkfifo runs").success());
 }

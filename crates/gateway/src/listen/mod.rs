@@ -33,6 +33,9 @@ use crate::upstream::Link;
 /// A TLS handshake that takes longer is given up.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
+/// Beyond the drain time: for the servers behind tunnels to end, and for that to be recorded.
+const TUNNELS_END: Duration = Duration::from_secs(5);
+
 /// One downstream connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -90,7 +93,12 @@ pub(crate) async fn serve(present: Arc<Present>, listeners: Listeners, stop: imp
     drop(listeners);
     let gateway = present.gateway();
     gateway.runs.close_streams();
-    if tokio::time::timeout(gateway.limits.drain, graceful.shutdown()).await.is_err() {
+    tracing::info!("no new calls; open ones get the drain time");
+    let exchanges = tokio::time::timeout(gateway.limits.drain, graceful.shutdown());
+    // Tunnels end by themselves when the time is over, and then say why.
+    let tunnels = tokio::time::timeout(gateway.limits.drain + TUNNELS_END, gateway.runs.tunnels_closed());
+    let (exchanges, tunnels) = tokio::join!(exchanges, tunnels);
+    if exchanges.is_err() || tunnels.is_err() {
         tracing::warn!("exchanges were still open when the drain time ended");
     }
 }

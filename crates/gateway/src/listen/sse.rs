@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use mcp::framing::sse::{encode_comment, encode_event};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::drain::Drain;
 use crate::duplex::{self, Arrival, End, QUEUE};
 use crate::listen::reply::{self, Body, Reply};
 use crate::listen::streamable::event_stream_headers;
@@ -71,7 +72,9 @@ pub(crate) async fn open(
         gateway.streams.enter(&id, peer, arrivals);
         let endpoint = format!("/mcp/{}/messages?session={id}", scope.server);
         let writing = write_events(Reply::Head(head), endpoint, messages);
-        let relaying = duplex::relay(&gateway.pipeline, &scope, End { to, from }, upstream);
+        // The stream is closed below when the gateway ends.
+        let drain = Drain::never();
+        let relaying = duplex::relay(&gateway.pipeline, &scope, End { to, from }, upstream, &drain);
         tokio::pin!(writing, relaying);
         tokio::select! {
             // The client has closed its stream: the server is told by the relay, which then drains it.

@@ -8,20 +8,23 @@ use http::header::{self, HeaderValue};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use mcp::message::IdBuf;
 use mcp::outline::Outliner;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader, BufWriter};
 use tokio::sync::mpsc;
 
 use crate::Gateway;
 use crate::account::Side;
-use crate::content::Reading;
-use crate::duplex::{self, Arrival, End, QUEUE};
+use crate::content::{Content, Reading};
+use crate::drain::{self, Drain};
+use crate::duplex::{self, Arrival, End, Ending, QUEUE};
 use crate::listen::Connection;
 use crate::listen::reply::{self, Body};
 use crate::peer::Peer;
 use crate::pipeline::{Released, ReleasedBody};
+use crate::refusal::{Reason, Refused};
 use crate::runs::Rule;
-use crate::scope::Transport;
+use crate::scope::{Scope, Transport};
 use crate::settings::Limits;
 use crate::taking::{AnswerError, IN_MEMORY, Lost, Places};
 use crate::tunnel::{self, Tag};
@@ -47,7 +50,9 @@ pub(crate) async fn accept(
     let upgrade = hyper::upgrade::on(&mut request);
     let gateway = Arc::clone(gateway);
     let name: Arc<str> = Arc::from(name);
+    let held = gateway.runs.hold_tunnel();
     tokio::spawn(async move {
+        let _until_closed = held;
         match upgrade.await {
             Ok(upgraded) => carry(&gateway, name, peer, TokioIo::new(upgraded)).await,
             Err(error) => tracing::debug!(%error, "a wrap went away before its tunnel stood"),
@@ -71,11 +76,6 @@ async fn carry<S>(gateway: &Arc<Gateway>, name: Arc<str>, peer: Arc<Peer>, strea
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
-    let scope = match gateway.runs.begin(&name, peer, Transport::Wrap, Rule::Wrap).await {
-        Ok(scope) => scope,
-        // The tunnel closes, and the wrap ends its server: no record, no call.
-        Err(error) => return tracing::error!(server = &*name, %error, "a wrapped server was refused"),
-    };
     let (reader, writer) = tokio::io::split(stream);
     let (client_arrivals, from_client) = mpsc::channel(QUEUE);
     let (server_arrivals, from_server) = mpsc::channel(QUEUE);
@@ -88,18 +88,96 @@ where
     };
     let reading = tokio::spawn(read_frames(frames, client_arrivals, server_arrivals));
     let writing = tokio::spawn(write_frames(BufWriter::new(writer), for_client, for_server));
-    let client = End { to: to_client, from: from_client };
-    let server = End { to: to_server, from: from_server };
-    let reason = duplex::relay(&gateway.pipeline, &scope, client, server).await;
-    tracing::debug!(server = &*name, run = %scope.run, reason, "wrap ends");
-    gateway.close_run(&scope, "the server has ended").await;
-    // The relay has let go of both senders: the writer empties its queues and then says that all is recorded.
+    let mut client = End { to: to_client, from: from_client };
+    let mut server = End { to: to_server, from: from_server };
+    let why = match begin(gateway, &name, peer, (&mut client, &mut server)).await {
+        Some(scope) => relay(gateway, &scope, client, server).await,
+        None => {
+            drop((client, server));
+            ""
+        }
+    };
+    // Nobody holds the senders any more: the writer empties its queues and then says that all is recorded.
     if let Ok(Some(mut writer)) = writing.await {
         // The wrap may be gone.
-        let _ = tunnel::write(&mut writer, Tag::ServerEnd, &[]).await;
+        let _ = tunnel::write(&mut writer, Tag::ServerEnd, why.as_bytes()).await;
     }
     reading.abort();
 }
+
+/// Begins the run. While that cannot be recorded, whatever comes is refused, and each message of the client is another try:
+/// no record, no call. `None`: one side has ended before.
+async fn begin(
+    gateway: &Gateway,
+    name: &Arc<str>,
+    peer: Arc<Peer>,
+    (client, server): (&mut End<ReleasedBody>, &mut End<Released>),
+) -> Option<Arc<Scope>> {
+    loop {
+        let begun = gateway.runs.begin(name, Arc::clone(&peer), Transport::Wrap, Rule::Wrap).await;
+        let reason = match begun {
+            Ok(scope) => return Some(scope),
+            Err(error) => Reason::NotRecorded(error),
+        };
+        tracing::error!(server = &**name, %reason, "the run of a wrapped server was refused");
+        let refused = loop {
+            tokio::select! {
+                arrival = client.from.recv() => match arrival? {
+                    Arrival::Message(content) => break refuse(&content, &reason),
+                    Arrival::Ended(_) => return None,
+                    Arrival::Lost(_) | Arrival::Junk(_) => {}
+                },
+                arrival = server.from.recv() => if let Arrival::Ended(_) = arrival? {
+                    return None;
+                },
+            }
+        };
+        gateway.meters.of(name).refuse(&reason);
+        if refused.owed == Some(Side::Client) {
+            client.to.send(ReleasedBody::refusal(&refused)).await.ok()?;
+        }
+    }
+}
+
+/// Refuses what came before there was a run.
+fn refuse(content: &Content, reason: &Reason) -> Refused {
+    match content.parse() {
+        Ok(frame) => Refused::frame(&frame, Side::Client, reason),
+        Err(_) => Refused::unparsed(content.id_of_refused().as_ref().map(IdBuf::raw), reason),
+    }
+}
+
+/// Carries messages until a side or the gateway ends, then ends the run. Gives what the wrap is to say of it.
+async fn relay(
+    gateway: &Gateway,
+    scope: &Arc<Scope>,
+    client: End<ReleasedBody>,
+    server: End<Released>,
+) -> &'static str {
+    let drain = Drain::at(gateway.runs.until_stopping(), gateway.limits.drain);
+    let to_client = client.to.clone();
+    let ending = duplex::relay(&gateway.pipeline, scope, client, server, &drain).await;
+    tracing::debug!(server = &*scope.server, run = %scope.run, ?ending, "wrap ends");
+    let (reason, told) = match ending {
+        Ending::Client => ("the client has closed the server's input", ""),
+        Ending::Server(words) if words.as_bytes() == tunnel::NOT_STARTED => {
+            ("the server could not be started", "")
+        }
+        Ending::Server(_) => ("the server has ended", ""),
+        Ending::Drained => {
+            for released in drain::cut_off(&gateway.pipeline, scope).await {
+                // The client may have gone.
+                let _ = to_client.send(released).await;
+            }
+            (SHUT_DOWN, SHUT_DOWN)
+        }
+    };
+    gateway.close_run(scope, reason).await;
+    told
+}
+
+/// Why a tunnel ends whose gateway does.
+const SHUT_DOWN: &str = "the gateway was shut down";
 
 async fn read_frames<R: AsyncRead + Unpin>(
     mut frames: Frames<R>,
