@@ -48,7 +48,7 @@ const SEGMENT_BYTES: u64 = 64 << 10;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Another gateway uses the folder.
-    #[error("`{}` is in use by another gateway, which `wrap` may have started; `tollbook doctor` names it: stop it, or use another data folder", path.display())]
+    #[error("`{}` is in use by another gateway: end it, or use another data folder", path.display())]
     InUse {
         /// The data folder.
         path: PathBuf,

@@ -205,7 +205,10 @@ fn one_gateway_at_a_time() {
     let folder = tempfile::tempdir().expect("a folder");
     let gateway = Gateway::start(folder.path(), "");
     let second = Gateway::with_fault(folder.path(), "", "").expect_err("the folder is in use");
-    assert!(second.contains("another"), "{second}");
+    assert!(
+        second.contains("another gateway") && second.contains(&format!("`kill {}`", gateway.pid())),
+        "{second}"
+    );
     gateway.stop();
     Gateway::start(folder.path(), "").stop();
 }

@@ -167,6 +167,27 @@ fn a_broken_folder_is_told_to_the_client() {
     assert_eq!(code, Some(70), "{said}");
 }
 
+/// `serve` takes the folder from a gateway that was there for `wrap` alone, whose tunnels drain.
+#[test]
+fn a_gateway_that_wrap_started_is_taken_over() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut wrap = Wrap::start(folder.path(), ECHO);
+    wrap.ask(1, "ping");
+    assert!(wrap.answer().contains("done"));
+    let gateway = Gateway::start(folder.path(), "");
+    assert!(gateway.log().contains("taking over"), "{}", gateway.log());
+    let (code, said) = wrap.end();
+    assert_eq!(code, Some(70));
+    assert!(said.contains("the gateway was shut down"), "{said}");
+    let mut wrap = Wrap::start(folder.path(), ECHO);
+    wrap.ask(1, "ping");
+    assert!(wrap.answer().contains("done"));
+    drop(wrap.input.take());
+    assert_eq!(wrap.end().0, Some(0));
+    gateway.stop();
+    assert_eq!(ends(folder.path()), ["ok", "ok"]);
+}
+
 /// How its calls ended, in alphabetical order.
 fn ends(data: &Path) -> Vec<String> {
     let calls = tollbook(data, &["calls", "--json", "server:scripted"]);

@@ -2,6 +2,7 @@
 
 mod measure;
 mod reload;
+mod takeover;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -54,7 +55,10 @@ pub(crate) async fn run(args: ServeArgs, environment: &Environment) -> anyhow::R
         limits: config.ledger.clone(),
         ..recorder::Settings::at(&config.data)
     };
-    let started = recorder::start(ledger).context("the ledger cannot be opened")?;
+    let started = match args.socket_only {
+        true => recorder::start(ledger).context("the ledger cannot be opened")?,
+        false => takeover::open_ledger(ledger).await?,
+    };
     tell_recovery(&started.recovered);
     let follower = Follower::start(&config.data, &started.recorder)?;
     let settings = settings(&config, &args)?;
