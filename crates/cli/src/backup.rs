@@ -92,11 +92,7 @@ pub(crate) fn restore(
         history.display()
     )?;
     writeln!(out, "new log  {origin}; `tollbook serve` begins it and names the history in its first record")?;
-    writeln!(
-        out,
-        "calls before  are read in the backup: tollbook --data {} calls",
-        environment.resolve(&args.folder).display()
-    )?;
+    writeln!(out, "calls before  are read with: tollbook --data {} calls", history.display())?;
     if keys == Keys::None {
         writeln!(out, "the backup has no keys: payloads of the history cannot be read here")?;
     }

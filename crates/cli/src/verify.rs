@@ -156,7 +156,7 @@ impl Subject {
         if let Ok(run) = text.parse() {
             return Ok(Subject::Run(run));
         }
-        Ok(Subject::Run(runs::named(&index::open(data)?.index, text)?.run))
+        Ok(Subject::Run(runs::named(&index::open(data)?, text)?.run))
     }
 
     fn holds(&self, seq: Seq, leaf: &Leaf) -> bool {

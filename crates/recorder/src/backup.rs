@@ -210,8 +210,17 @@ impl Copying<'_> {
         for entry in list(self.from)? {
             let name = entry.file_name();
             if name.to_str().is_some_and(|name| name.starts_with("log-")) {
-                self.folder(Path::new(&name))?;
+                self.earlier_log(Path::new(&name))?;
             }
+        }
+        Ok(())
+    }
+
+    /// One of them, without the index that who reads it makes.
+    fn earlier_log(&mut self, below: &Path) -> Result<(), BackupError> {
+        for entry in list(&self.from.join(below))?.iter().filter(|entry| entry.file_name() != "index") {
+            let path = below.join(entry.file_name());
+            if entry.path().is_dir() { self.folder(&path)? } else { self.file(&path)? }
         }
         Ok(())
     }

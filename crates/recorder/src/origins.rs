@@ -4,7 +4,7 @@
 //! new origin, and the place in this list is the epoch by which frames and segments tell their log.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ledger::{LogKey, VerifierKey};
 use serde::{Deserialize, Serialize};
@@ -126,6 +126,23 @@ pub(crate) fn folder_of(origin: &str) -> String {
 /// What tells the logs of a folder apart: the last part of the origin.
 pub(crate) fn suffix(origin: &str) -> &str {
     origin.rsplit('/').next().unwrap_or_default()
+}
+
+impl Predecessor {
+    /// The logs that were put aside in a data folder, the newest first, and where each is: they can be read and verified, and
+    /// nothing is added to them.
+    ///
+    /// # Errors
+    /// When the list of the folder's logs cannot be read.
+    pub fn put_aside(dir: &Path) -> io::Result<Vec<(Self, PathBuf)>> {
+        let origins = read(&dir.join("keys"))?.map(|stored| stored.origins).unwrap_or_default();
+        let earlier = origins.into_iter().rev().filter_map(|stored| stored.predecessor);
+        let placed = earlier.map(|log| {
+            let folder = dir.join(folder_of(&log.origin));
+            (log, folder)
+        });
+        Ok(placed.filter(|(_, folder)| folder.is_dir()).collect())
+    }
 }
 
 /// The public key of one of the folder's logs.

@@ -19,6 +19,7 @@ use crate::log::LogFolder;
 use crate::packs::Packs;
 use crate::seal::{self, BlobError};
 use crate::state::Snapshot;
+use crate::verify::known_key;
 use crate::wal::tail;
 
 /// Why something cannot be read.
@@ -41,6 +42,9 @@ pub enum ReadError {
     /// The folder holds no ledger.
     #[error("nothing is recorded in `{}` yet; use a client that goes through Tollbook, then look again", .0.display())]
     Nothing(PathBuf),
+    /// The folder was restored, and no gateway has begun its new log.
+    #[error("nothing is recorded yet after the restore; the history is in `{}`, and `tollbook serve` begins the new log", .0.display())]
+    Restored(PathBuf),
     /// There is no checkpoint to check the log against.
     #[error("there is no `{}`; a gateway that starts on this folder puts the last one back", path.display())]
     NoCheckpoint {
@@ -103,16 +107,22 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Opens the log of a data folder, which has been recorded into at least once.
+    /// Opens the log of a data folder, which has been recorded into at least once; or a log that was put aside in one, by
+    /// the folder that holds its `checkpoint`.
     ///
     /// # Errors
     /// When there is no log, or its checkpoint does not hold.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, ReadError> {
         let dir = dir.as_ref();
-        let vkey = stored_key(dir)?.ok_or_else(|| ReadError::no_key(dir))?;
-        let log = LogFolder { path: dir.join("log") };
+        let (log, vkey, keys) = if dir.join("checkpoint").is_file() {
+            let log = LogFolder { path: dir.to_owned() };
+            let vkey = known_key(&log)?.ok_or_else(|| ReadError::NoKey { path: dir.to_owned() })?;
+            (log, vkey, dir.join("..").join("keys"))
+        } else {
+            let vkey = stored_key(dir)?.ok_or_else(|| ReadError::no_key(dir))?;
+            (LogFolder { path: dir.join("log") }, vkey, dir.join("keys"))
+        };
         let packs = Mutex::new(Packs::new(log.path.join("pack")));
-        let keys = dir.join("keys");
         let mut reader = Self {
             dir: dir.to_owned(),
             log,

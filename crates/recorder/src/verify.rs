@@ -14,7 +14,7 @@ use ledger::verify::{Audit, Report, What};
 use ledger::{Checkpoint, Hash, Leaf, Seq, VerifierKey};
 
 use crate::log::LogFolder;
-use crate::origins;
+use crate::origins::{self, Predecessor};
 use crate::packs::Packs;
 use crate::read::{ReadError, stored_key};
 
@@ -29,7 +29,13 @@ pub fn verify_folder(dir: impl AsRef<Path>, vkey: Option<VerifierKey>) -> Result
         Some(key) => key,
         None => stored_key(dir)?.ok_or_else(|| ReadError::no_key(dir))?,
     };
-    check(LogFolder { path: dir.join("log") }, &key)
+    let log = LogFolder { path: dir.join("log") };
+    if !log.path.exists()
+        && let Some((_, history)) = Predecessor::put_aside(dir).ok().and_then(|logs| logs.into_iter().next())
+    {
+        return Err(ReadError::Restored(history));
+    }
+    check(log, &key)
 }
 
 /// Verifies a log by itself: the folder that holds its `checkpoint`. Without a key, the one that the data folder around it
@@ -47,7 +53,7 @@ pub fn verify_log(log: &Path, vkey: Option<VerifierKey>) -> Result<Report, ReadE
 }
 
 /// The key of a log, from the list of the data folder that it is in.
-fn known_key(log: &LogFolder) -> Result<Option<VerifierKey>, ReadError> {
+pub(crate) fn known_key(log: &LogFolder) -> Result<Option<VerifierKey>, ReadError> {
     let io_error = |source| ReadError::Io { path: log.path.clone(), source };
     let note = log.checkpoint().map_err(io_error)?;
     let Some(checkpoint) = note.and_then(|note| Checkpoint::parse(&note).ok()) else { return Ok(None) };

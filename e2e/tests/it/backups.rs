@@ -51,10 +51,15 @@ async fn made_under_load_brought_up_to_date_and_restored() {
         let again = tollbook(&restored, &["restore", &copy.display().to_string()]);
         assert!(String::from_utf8_lossy(&again.stderr).contains("is not empty"));
         private(&restored);
+        let said = tollbook(&restored, &["verify"]);
+        let text = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert!(!said.status.success() && text.contains("`tollbook serve` begins the new log"), "{text}");
+        read_as_history(&restored);
         let gateway = Gateway::start(&restored, &servers);
         assert!(gateway.log().contains("restore"), "{}", gateway.log());
         gateway.stop();
         verified(&restored);
+        read_as_history(&restored);
         let history = history(&restored);
         verified(&history);
         let (old, new) = (key(&data), key(&restored));
@@ -64,7 +69,9 @@ async fn made_under_load_brought_up_to_date_and_restored() {
         // A backup of what was restored has the history too.
         let next = folder.path().join("next");
         back_up(&restored, &next, &[]);
-        verified(&next.join(history.file_name().expect("a name")));
+        let next = next.join(history.file_name().expect("a name"));
+        verified(&next);
+        assert!(!next.join("index").exists(), "an index is no part of a log");
     })
     .await;
 }
@@ -171,6 +178,27 @@ fn back_up(data: &Path, copy: &Path, more: &[&str]) -> Value {
     let report: Value = serde_json::from_slice(&said.stdout).expect("a report");
     assert_eq!(report["ok"], true, "{report}");
     report
+}
+
+/// Each command that finds little says where there is more, and the calls are there.
+fn read_as_history(restored: &Path) {
+    let folder = history(restored);
+    for (command, told) in
+        [(&["calls"][..], "calls"), (&["run", "list"], "run list"), (&["replay", "ffff"], "run list")]
+    {
+        let said = String::from_utf8_lossy(&tollbook(restored, command).stderr).into_owned();
+        assert!(
+            said.contains(&format!("tollbook --data '{}' {told}", folder.display())),
+            "{command:?}: {said}"
+        );
+    }
+    let doctor = String::from_utf8_lossy(&tollbook(restored, &["doctor"]).stdout).into_owned();
+    assert!(doctor.contains(&format!("tollbook --data {} calls", folder.display())), "{doctor}");
+    let rows = tollbook(&folder, &["calls", "--json", "--limit", "1000", "method:tools/call"]).stdout;
+    assert!(String::from_utf8_lossy(&rows).lines().count() >= 300);
+    let replayed = tollbook(&folder, &["replay", "last"]);
+    let text = String::from_utf8_lossy(&replayed.stdout).into_owned();
+    assert!(replayed.status.success() && text.contains("tools/call"), "{text}");
 }
 
 fn verified(path: &Path) {

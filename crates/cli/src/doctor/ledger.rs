@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use ledger::proof::{check_inclusion, inclusion};
 use ledger::tile::WIDTH;
 use ledger::{Checkpoint, Leaf, Seq, leaf_hash};
-use recorder::{ReadError, Reader};
+use recorder::{Predecessor, ReadError, Reader};
 use store::{Index, IndexError, Mode};
 
 use super::{Finding, Patient, duration};
@@ -25,24 +25,27 @@ const LAG: u64 = 1_000;
 /// Checks a ledger that has begun.
 pub(super) fn check(patient: &Patient<'_>, is_running: bool) -> Vec<Finding> {
     let data = &patient.data;
+    let mut findings = history(data);
     if !data.join("log").exists() {
-        return Vec::new();
+        if !findings.is_empty() {
+            let text = "was restored; the new log begins when a gateway starts";
+            findings.push(Finding::look(CHECK, text, "`tollbook serve`, or use a client"));
+        }
+        return findings;
     }
     let reader = match Reader::open(data) {
         Ok(reader) => reader,
         Err(error) => {
             let text = format!("cannot be read: {:#}", anyhow::Error::from(error));
-            return vec![Finding::wrong(
-                CHECK,
-                text,
-                "`tollbook verify`; restore the data folder from one copy",
-            )];
+            let remedy = "`tollbook verify`; restore the data folder from one copy";
+            findings.push(Finding::wrong(CHECK, text, remedy));
+            return findings;
         }
     };
     if reader.size() == 0 {
-        return vec![Finding::ok(CHECK, "has no checkpoint yet")];
+        findings.push(Finding::ok(CHECK, "has no checkpoint yet"));
+        return findings;
     }
-    let mut findings = Vec::new();
     match newest(&reader) {
         Ok(leaves) => {
             let last = leaves.last().map(|(_, leaf)| leaf.time_us).unwrap_or_default();
@@ -55,6 +58,24 @@ pub(super) fn check(patient: &Patient<'_>, is_running: bool) -> Vec<Finding> {
     }
     findings.push(index(data, &reader, is_running));
     findings
+}
+
+/// The logs that were put aside, and how they are read.
+fn history(data: &Path) -> Vec<Finding> {
+    const CHECK: &str = "history";
+    let logs = match Predecessor::put_aside(data) {
+        Ok(logs) => logs,
+        Err(error) => {
+            let remedy = "restore `keys` from the same copy as the rest";
+            return vec![Finding::wrong(CHECK, format!("cannot be listed: {error}"), remedy)];
+        }
+    };
+    let found = logs.iter().map(|(log, folder)| {
+        let folder = folder.display();
+        let text = format!("{} records of {}: `tollbook --data {folder} calls`", log.found, log.origin);
+        Finding::ok(CHECK, text)
+    });
+    found.collect()
 }
 
 /// The newest records, each shown to be in the tree of the checkpoint.

@@ -73,6 +73,9 @@ fn show(args: &CallsArgs, query: &Query, opened: Opened, out: &mut dyn Write) ->
     for row in &rows {
         printer.row(row)?;
     }
+    if !args.json && rows.len() < usize::try_from(args.limit.get())? {
+        opened.tell_earlier("calls")?;
+    }
     if rows.is_empty() && !args.json && !args.follow {
         // The table is on standard output, for others to read.
         writeln!(std::io::stderr(), "no call matches")?;

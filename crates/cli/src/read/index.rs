@@ -2,13 +2,13 @@
 //! commands that read.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use ledger::Seq;
-use recorder::Reader;
+use recorder::{Predecessor, Reader};
 use serde::Serialize;
 use store::{DayStatus, Index, IndexError, Mode, Watermark};
 
@@ -94,6 +94,25 @@ pub(crate) struct Opened {
     pub(crate) index: Index,
     /// What to tell the user, if the index could not be brought up to the ledger.
     pub(crate) behind: Option<String>,
+    /// Logs that were put aside in the folder, the newest first.
+    history: Vec<(Predecessor, PathBuf)>,
+}
+
+impl Opened {
+    /// Where to look for what is not in this log: a line for each log before it.
+    pub(crate) fn earlier(&self, command: &str) -> Vec<String> {
+        let line = |(log, folder): &(Predecessor, PathBuf)| {
+            let (records, origin, folder) = (log.found, &log.origin, folder.display());
+            format!("{records} records before are in {origin}: tollbook --data '{folder}' {command}")
+        };
+        self.history.iter().map(line).collect()
+    }
+
+    /// Says so on standard error.
+    pub(crate) fn tell_earlier(&self, command: &str) -> std::io::Result<()> {
+        let lines = self.earlier(command);
+        lines.iter().try_for_each(|line| writeln!(std::io::stderr(), "{line}"))
+    }
 }
 
 /// Opens both. If no other process writes the index, it is first brought up to the ledger; it is not kept
@@ -119,7 +138,9 @@ pub(crate) fn open(data: &Path) -> anyhow::Result<Opened> {
         Err(e) => return Err(e.into()),
     };
     let behind = behind(&reader, &index)?;
-    Ok(Opened { reader, index, behind })
+    // What cannot be listed is not spoken of: the log itself can be read.
+    let history = Predecessor::put_aside(data).unwrap_or_default();
+    Ok(Opened { reader, index, behind, history })
 }
 
 /// Waits until the gateway has published and indexed what is written now: who asks just after a call wants to see it.

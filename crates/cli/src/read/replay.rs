@@ -52,7 +52,7 @@ pub(crate) fn run(args: &ReplayArgs, environment: &Environment, out: &mut dyn Wr
         return screen::run(&Shown { run: &args.run, at: args.at, is_coloured }, data);
     }
     let opened = index::open(data)?;
-    let run = runs::named(&opened.index, &args.run)?;
+    let run = runs::named(&opened, &args.run)?;
     let rows = opened.index.of_run(run.run)?;
     let story = Story::of(&run, &rows);
     let sealed = |seq| read(&opened.reader, seq);

@@ -4,9 +4,10 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use clap::{Args, Subcommand};
-use store::{HexPrefix, Index, RunFilter, RunRow};
+use store::{HexPrefix, RunFilter, RunRow};
 
-use super::{Mistake, index, text};
+use super::index::{self, Opened};
+use super::{Mistake, text};
 
 /// Width of the values of `show`.
 const VALUE: usize = 100;
@@ -63,11 +64,14 @@ pub(crate) fn run(args: &RunArgs, data: &Path, out: &mut dyn Write) -> anyhow::R
                 }
             } else {
                 list(&runs, out)?;
+                if runs.len() < usize::try_from(*limit)? {
+                    opened.tell_earlier("run list")?;
+                }
             }
             Ok(u8::from(runs.is_empty()))
         }
         RunCommand::Show { run, json } => {
-            let run = named(&opened.index, run)?;
+            let run = named(&opened, run)?;
             if *json {
                 writeln!(out, "{}", text::json_line(&run)?)?;
             } else {
@@ -85,7 +89,7 @@ const RECENT: u32 = 64;
 ///
 /// # Errors
 /// [`Mistake`] if there is no such run, or several.
-pub(crate) fn named(index: &Index, text: &str) -> anyhow::Result<RunRow> {
+pub(crate) fn named(opened: &Opened, text: &str) -> anyhow::Result<RunRow> {
     let id = match text {
         "last" => None,
         _ => {
@@ -97,13 +101,17 @@ pub(crate) fn named(index: &Index, text: &str) -> anyhow::Result<RunRow> {
     };
     let limit = if id.is_some() { 4 } else { RECENT };
     let is_last = id.is_none();
-    let mut found = index.runs(&RunFilter { id, limit: Some(limit), ..RunFilter::default() })?;
+    let mut found = opened.index.runs(&RunFilter { id, limit: Some(limit), ..RunFilter::default() })?;
     if is_last {
         let with_calls = found.iter().position(|run| run.calls > 0).unwrap_or_default();
         found = found.into_iter().skip(with_calls).take(1).collect();
     }
     match found.len() {
-        0 => Err(Mistake(format!("there is no run `{text}`; `tollbook run list` shows them")).into()),
+        0 => {
+            let mut lines = vec![format!("there is no run `{text}`; `tollbook run list` shows them")];
+            lines.extend(opened.earlier("run list"));
+            Err(Mistake(lines.join("\n")).into())
+        }
         1 => Ok(found.remove(0)),
         _ => {
             let ids: Vec<String> = found.iter().map(|run| run.run.to_string()).collect();
@@ -115,17 +123,18 @@ pub(crate) fn named(index: &Index, text: &str) -> anyhow::Result<RunRow> {
 fn list(runs: &[RunRow], out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,
-        "{:<23}  {:<12}  {:<20}  {:<20}  {:>6}  LASTED",
-        "OPENED (UTC)", "RUN", "PRINCIPAL", "AGENT", "CALLS"
+        "{:<23}  {:<12}  {:<16}  {:<16}  {:<16}  {:>6}  LASTED",
+        "OPENED (UTC)", "RUN", "PRINCIPAL", "AGENT", "SERVER", "CALLS"
     )?;
     for run in runs {
         let id: String = run.run.to_string().chars().take(12).collect();
         let lasted = text::duration(run.closed.unwrap_or(run.t_last) - run.t_first);
         let line = format!(
-            "{}  {id}  {}  {}  {:>6}  {lasted}{}{}",
+            "{}  {id}  {}  {}  {}  {:>6}  {lasted}{}{}",
             text::clock(run.opened.unwrap_or(run.t_first)),
-            text::cell(run.principal.as_deref().unwrap_or("-"), 20),
-            text::cell(run.agent.as_deref().unwrap_or("-"), 20),
+            text::cell(run.principal.as_deref().unwrap_or("-"), 16),
+            text::cell(run.agent.as_deref().unwrap_or("-"), 16),
+            text::cell(&servers(run), 16),
             run.calls,
             if run.closed.is_none() { ", open" } else { "" },
             marks(run),
@@ -133,6 +142,11 @@ fn list(runs: &[RunRow], out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "{}", line.trim_end())?;
     }
     Ok(())
+}
+
+/// The servers that it called, or the one that it was begun for.
+fn servers(run: &RunRow) -> String {
+    if run.servers.is_empty() { "-".to_owned() } else { run.servers.join(", ") }
 }
 
 /// What went otherwise than asked for, as shape and word.

@@ -120,7 +120,7 @@ impl Show<'_> {
 
 fn film(data: &Path, named: &str) -> anyhow::Result<(Film, Reader)> {
     let opened = index::open(data)?;
-    let run = runs::named(&opened.index, named)?;
+    let run = runs::named(&opened, named)?;
     let rows = opened.index.of_run(run.run)?;
     Ok((Film::of(&run, &rows), opened.reader))
 }

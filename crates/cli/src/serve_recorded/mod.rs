@@ -69,7 +69,7 @@ pub(crate) async fn run(args: &ServerArgs, named: &str, data: &Path) -> anyhow::
         return Err(Mistake(text).into());
     }
     let opened = index::open(data)?;
-    let run = runs::named(&opened.index, named)?;
+    let run = runs::named(&opened, named)?;
     let server = chosen_server(&run.servers, args.server.as_deref())?;
     let mut rows = opened.index.of_run(run.run)?;
     rows.retain(|row| row.server.is_none() || row.server == server);
