@@ -54,8 +54,8 @@ pub(crate) struct InitArgs {
     /// Take back what `init` changed.
     #[arg(long)]
     undo: bool,
-    /// With `--undo`: also in files that were changed since. Only the values that `init` wrote are taken back, and what
-    /// the file holds now is kept.
+    /// With `--undo`: also in files where some of what `init` wrote is something else now. The rest is taken back, and
+    /// what the file holds now is kept.
     #[arg(long, requires = "undo")]
     force: bool,
     /// Leave the servers of this name as they are; may be repeated.

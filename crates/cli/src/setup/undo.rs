@@ -1,5 +1,5 @@
-//! `tollbook init --undo`: every file as it was, byte for byte; where somebody else has changed a file since, nothing is
-//! done without `--force`, and with it only what `init` wrote is taken back.
+//! `tollbook init --undo`: every file as it was, byte for byte; where somebody else has changed a file since, the values that
+//! `init` wrote. If some of those are others now, the file stays as it is; with `--force` the rest is taken back.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -152,7 +152,7 @@ impl<'a> Undoing<'a> {
             let from = files::read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
             match take_back(&of_file, from.clone(), force) {
                 Ok(back) => self.restores.push(Restore { path: path.clone(), from, back, steps: of_file }),
-                Err(step) => self.refused.push(refusal(path, step)),
+                Err(held) => self.refused.push(refusal(path, &held)),
             }
         }
         Ok(())
@@ -170,11 +170,11 @@ fn registered(steps: &[Written]) -> BTreeSet<String> {
     steps.flat_map(|step| &names(Some(&step.after)) - &names(step.before.as_deref())).collect()
 }
 
-fn refusal(path: &Path, step: &Written) -> String {
+fn refusal(path: &Path, (step, why): &(&Written, Vec<String>)) -> String {
     format!(
-        "{}: was changed since `init` wrote it, and is left as it is; `--undo --force` takes back only what `init` wrote, \
-         or copy `before` from `{}`",
+        "{}: is left as it is: {}; `--undo --force` takes back the rest of what `init` wrote, or copy `before` from `{}`",
         path.display(),
+        why.join(", "),
         step.folder().display()
     )
 }
@@ -190,22 +190,27 @@ pub(super) struct Back {
     is_exact: bool,
 }
 
-/// Goes back through a file's steps; gives the step where somebody else's change is in the way.
-fn take_back<'a>(steps: &[&'a Written], from: Option<Vec<u8>>, force: bool) -> Result<Back, &'a Written> {
+/// Goes back through a file's steps; gives the step where what `init` wrote is something else now, and what.
+fn take_back<'a>(
+    steps: &[&'a Written],
+    from: Option<Vec<u8>>,
+    force: bool,
+) -> Result<Back, (&'a Written, Vec<String>)> {
     let mut back = Back { to: from, notes: Vec::new(), is_exact: true };
     for written in steps {
         let step = &written.step;
         if back.to.as_ref() == Some(&step.after) || back.to == step.before {
             back.to.clone_from(&step.before);
-        } else if force {
+        } else {
             back.is_exact = false;
             back.to = back.to.map(|bytes| over_changes(step, bytes, &mut back.notes));
+            if !force && !back.notes.is_empty() {
+                return Err((written, back.notes));
+            }
             // Nothing but what `init` wrote was in it.
             if step.before.is_none() && back.to.as_ref().is_some_and(|bytes| bytes.trim_ascii().is_empty()) {
                 back.to = None;
             }
-        } else {
-            return Err(written);
         }
     }
     Ok(back)
@@ -229,7 +234,7 @@ fn over_changes(step: &Step, current: Vec<u8>, notes: &mut Vec<String>) -> Vec<u
     match made {
         Some(text) => text.into_bytes(),
         None => {
-            notes.push("it is written differently now; nothing was taken back".to_owned());
+            notes.push("it is written differently now".to_owned());
             current
         }
     }

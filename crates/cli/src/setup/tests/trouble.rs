@@ -157,20 +157,16 @@ fn servers_that_are_skipped_stay() {
 }
 
 #[test]
-fn a_file_that_was_changed_since_is_left_alone_unless_forced() {
+fn in_a_file_that_was_changed_since_only_own_values_are_taken_back() {
     let home = Home::new();
     home.write(".cursor/mcp.json", FILES);
     home.write(".codeium/windsurf/mcp_config.json", REMOTE);
     assert_eq!(home.init(&["--yes"]).0, 0);
     let changed = home.read(".cursor/mcp.json").replacen("{", "{ \"added\": true, ", 1);
     home.write(".cursor/mcp.json", &changed);
-    assert_eq!(home.init(&["--undo", "--yes"]).0, crate::FAILED);
-    assert_eq!(home.read(".cursor/mcp.json"), changed);
-    assert_eq!(home.read(".codeium/windsurf/mcp_config.json"), REMOTE);
-    assert!(home.path(".config/tollbook/tollbook.toml").exists(), "clients that were left may need it");
-
-    let (code, text) = home.init(&["--undo", "--yes", "--force"]);
+    let (code, text) = home.init(&["--undo", "--yes"]);
     assert_eq!(code, 0, "{text}");
+    assert_eq!(home.read(".codeium/windsurf/mcp_config.json"), REMOTE);
     assert_eq!(home.read(".cursor/mcp.json"), FILES.replacen("{", "{ \"added\": true, ", 1));
     assert!(!home.path(".config/tollbook/tollbook.toml").exists());
     assert!(!home.path(".config/tollbook/search.authorization").exists());
@@ -184,9 +180,15 @@ fn a_file_that_was_changed_since_is_left_alone_unless_forced() {
 fn a_server_that_was_changed_since_stays_even_if_forced() {
     let home = Home::new();
     home.write(".cursor/mcp.json", FILES);
+    home.write(".codeium/windsurf/mcp_config.json", REMOTE);
     assert_eq!(home.init(&["--yes"]).0, 0);
     let changed = home.read(".cursor/mcp.json").replace("\"files\"]", "\"files\", \"more\"]");
     home.write(".cursor/mcp.json", &changed);
+    assert_eq!(home.init(&["--undo", "--yes"]).0, crate::FAILED);
+    assert_eq!(home.read(".cursor/mcp.json"), changed);
+    assert_eq!(home.read(".codeium/windsurf/mcp_config.json"), REMOTE);
+    assert!(home.path(".config/tollbook/tollbook.toml").exists(), "clients that were left may need it");
+
     let (code, text) = home.init(&["--undo", "--yes", "--force"]);
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("`files` was changed since and stays as it is"), "{text}");
@@ -219,12 +221,23 @@ fn additions_to_the_configuration_stay() {
     let config = ".config/tollbook/tollbook.toml";
     let text = home.read(config);
     home.write(config, &format!("receipts = true\n{text}[servers.mine]\ncommand = \"x\"\n"));
-    assert_eq!(home.init(&["--undo", "--yes"]).0, crate::FAILED);
+    assert_eq!(home.init(&["--undo", "--yes"]).0, 0);
     assert_eq!(home.read(".cursor/mcp.json"), REMOTE);
-    assert!(home.path(".config/tollbook/search.authorization").exists(), "the configuration names it still");
-    assert_eq!(home.init(&["--undo", "--yes", "--force"]).0, 0);
     assert_eq!(home.read(config), "receipts = true\n[servers.mine]\ncommand = \"x\"\n");
     assert!(!home.path(".config/tollbook/search.authorization").exists());
+}
+
+#[test]
+fn a_configuration_whose_servers_were_changed_stays_unless_forced() {
+    let home = Home::new();
+    home.write(".cursor/mcp.json", REMOTE);
+    assert_eq!(home.init(&["--yes"]).0, 0);
+    let config = ".config/tollbook/tollbook.toml";
+    let changed = home.read(config).replace("mcp.example", "mcp2.example");
+    home.write(config, &changed);
+    assert_eq!(home.init(&["--undo", "--yes"]).0, crate::FAILED);
+    assert_eq!((home.read(".cursor/mcp.json").as_str(), home.read(config)), (REMOTE, changed));
+    assert!(home.path(".config/tollbook/search.authorization").exists(), "the configuration names it still");
 }
 
 #[test]
@@ -238,8 +251,7 @@ fn several_times_and_back() {
     let added = home.read(".cursor/mcp.json").replacen("{\"mcpServers\": {", server, 1);
     home.write(".cursor/mcp.json", &added);
     assert_eq!(home.init(&["--yes"]).0, 0);
-    assert_eq!(home.init(&["--undo", "--yes"]).0, crate::FAILED, "there is a change by others in between");
-    assert_eq!(home.init(&["--undo", "--yes", "--force"]).0, 0);
+    assert_eq!(home.init(&["--undo", "--yes"]).0, 0, "there is a change by others in between");
     assert_eq!(home.read(".cursor/mcp.json"), FILES.replacen("{\"mcpServers\": {", server, 1));
     assert_eq!(home.read(".codeium/windsurf/mcp_config.json"), REMOTE);
 }
