@@ -26,6 +26,38 @@ pub(crate) struct Environment {
 /// Variables that a server gets unless its configuration says otherwise.
 const FOR_CHILDREN: [&str; 8] = ["PATH", "HOME", "USER", "LOGNAME", "LANG", "TMPDIR", "SHELL", "TERM"];
 
+/// This program's name.
+const PROGRAM: &str = "tollbook";
+
+/// Folders that every shell's search path has.
+const EVERYWHERE: [&str; 3] = ["/usr/local/bin", "/usr/bin", "/bin"];
+
+/// Ways to start this program.
+#[derive(Debug, Clone)]
+pub(crate) struct Program {
+    path: String,
+    /// Whether this shell's search path finds this very file.
+    is_found: bool,
+    is_everywhere: bool,
+}
+
+impl Program {
+    /// In a file that others have too: their program may be elsewhere.
+    pub(crate) fn shared(&self) -> &str {
+        if self.is_found { PROGRAM } else { &self.path }
+    }
+
+    /// For a client that is started in a terminal, which need not have read the same settings as this one.
+    pub(crate) fn in_terminal(&self) -> &str {
+        if self.is_everywhere { PROGRAM } else { &self.path }
+    }
+
+    /// For a client that is started from the desktop, whose search path is its own.
+    pub(crate) fn on_desktop(&self) -> &str {
+        &self.path
+    }
+}
+
 impl Environment {
     /// Reads it.
     pub(crate) fn read() -> Environment {
@@ -101,13 +133,17 @@ impl Environment {
         &self.own_folder
     }
 
-    /// How to start this program: by name if the search path finds this very file, else by its path.
-    pub(crate) fn program(&self) -> std::io::Result<String> {
+    /// How to start this program.
+    pub(crate) fn program(&self) -> std::io::Result<Program> {
         let own = std::env::current_exe()?.canonicalize()?;
-        let is_own = |found: PathBuf| found.canonicalize().is_ok_and(|found| found == own);
-        Ok(match self.find_program("tollbook").is_some_and(is_own) {
-            true => "tollbook".to_owned(),
-            false => own.display().to_string(),
+        let is_own = |found: &PathBuf| found.canonicalize().is_ok_and(|found| found == own);
+        Ok(match self.find_program(PROGRAM).filter(is_own) {
+            Some(path) => {
+                let is_everywhere =
+                    path.parent().is_some_and(|folder| EVERYWHERE.map(Path::new).contains(&folder));
+                Program { path: path.display().to_string(), is_found: true, is_everywhere }
+            }
+            None => Program { path: own.display().to_string(), is_found: false, is_everywhere: false },
         })
     }
 
@@ -131,5 +167,26 @@ impl Environment {
     /// A path against the working directory.
     pub(crate) fn resolve(&self, path: &Path) -> PathBuf {
         self.folder.join(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Program;
+
+    #[test]
+    fn who_does_not_share_this_search_path_gets_the_path() {
+        let at =
+            |path: &str, is_found, is_everywhere| Program { path: path.to_owned(), is_found, is_everywhere };
+        for (program, ways) in [
+            (at("/usr/bin/tollbook", true, true), ["tollbook", "tollbook", "/usr/bin/tollbook"]),
+            (
+                at("/opt/x/bin/tollbook", true, false),
+                ["tollbook", "/opt/x/bin/tollbook", "/opt/x/bin/tollbook"],
+            ),
+            (at("/tmp/tb", false, false), ["/tmp/tb"; 3]),
+        ] {
+            assert_eq!([program.shared(), program.in_terminal(), program.on_desktop()], ways);
+        }
     }
 }

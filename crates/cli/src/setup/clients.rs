@@ -38,6 +38,21 @@ pub(super) enum Untyped {
     Sse,
 }
 
+/// Where a client's process comes from, and with it its search path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Started {
+    Desktop,
+    Terminal,
+}
+
+/// Whose a configuration is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    User,
+    /// A folder's, which others may share.
+    Folder,
+}
+
 /// An MCP client.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -45,6 +60,7 @@ pub(crate) struct Client {
     /// For names of servers that another client has too.
     pub(super) slug: &'static str,
     pub(super) untyped: Untyped,
+    pub(super) started: Started,
     /// Keys that lead to its servers; `*` is any key.
     servers: &'static [&'static [&'static str]],
     /// Below the home folder; a folder `*` is any.
@@ -68,6 +84,7 @@ pub(super) static CLIENTS: [Client; 7] = [
         name: "Claude Desktop",
         slug: "claude-desktop",
         untyped: Untyped::Either,
+        started: Started::Desktop,
         servers: &[MCP_SERVERS],
         user: &[
             ".config/Claude/claude_desktop_config.json",
@@ -80,6 +97,7 @@ pub(super) static CLIENTS: [Client; 7] = [
         name: "Claude Code",
         slug: "claude-code",
         untyped: Untyped::Either,
+        started: Started::Terminal,
         // What is private to a project stands in the user's file.
         servers: &[MCP_SERVERS, &["projects", "*", "mcpServers"]],
         user: &[".claude.json"],
@@ -90,6 +108,7 @@ pub(super) static CLIENTS: [Client; 7] = [
         name: "Cursor",
         slug: "cursor",
         untyped: Untyped::Either,
+        started: Started::Desktop,
         servers: &[MCP_SERVERS],
         user: &[".cursor/mcp.json"],
         project: &[".cursor/mcp.json"],
@@ -99,6 +118,7 @@ pub(super) static CLIENTS: [Client; 7] = [
         name: "VS Code",
         slug: "vscode",
         untyped: Untyped::Either,
+        started: Started::Desktop,
         // The latter in settings.json.
         servers: &[&["servers"], &["mcp", "servers"]],
         user: &[
@@ -119,6 +139,7 @@ pub(super) static CLIENTS: [Client; 7] = [
         name: "Windsurf",
         slug: "windsurf",
         untyped: Untyped::Either,
+        started: Started::Desktop,
         servers: &[MCP_SERVERS],
         user: &[".codeium/windsurf/mcp_config.json"],
         project: &[],
@@ -128,6 +149,7 @@ pub(super) static CLIENTS: [Client; 7] = [
         name: "Codex",
         slug: "codex",
         untyped: Untyped::Either,
+        started: Started::Terminal,
         servers: &[&["mcp_servers"]],
         user: &[".codex/config.toml"],
         project: &[".codex/config.toml"],
@@ -137,6 +159,7 @@ pub(super) static CLIENTS: [Client; 7] = [
         name: "Gemini CLI",
         slug: "gemini",
         untyped: Untyped::Sse,
+        started: Started::Terminal,
         servers: &[MCP_SERVERS],
         user: &[".gemini/settings.json"],
         project: &[".gemini/settings.json"],
@@ -145,16 +168,17 @@ pub(super) static CLIENTS: [Client; 7] = [
 ];
 
 impl Client {
-    /// Where its files are, if it has any.
+    /// Where its files are, if it has any, and whose.
     pub(super) fn places(
         &self,
         home: &Path,
         project: &Path,
         variable: impl Fn(&str) -> Option<String>,
-    ) -> Vec<PathBuf> {
+    ) -> Vec<(Scope, PathBuf)> {
         let moved = self.moved.and_then(|(name, file)| Some(Path::new(&variable(name)?).join(file)));
         let user = self.user.iter().flat_map(|path| expanded(home, path));
-        moved.into_iter().chain(user).chain(self.project.iter().map(|path| project.join(path))).collect()
+        let user = moved.into_iter().chain(user).map(|path| (Scope::User, path));
+        user.chain(self.project.iter().map(|path| (Scope::Folder, project.join(path)))).collect()
     }
 
     /// The objects of its servers in a configuration.

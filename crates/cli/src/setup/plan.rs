@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::clients::{self, Syntax};
+use super::clients::{self, Scope, Started, Syntax};
 use super::edit::{self, Edit};
 use super::entry::{self, Entry, Target};
 use super::files;
@@ -11,6 +11,7 @@ use super::names::Names;
 use super::register::Register;
 use super::survey::{Found, Source, Survey};
 use super::tree::{Member, Node};
+use crate::environment::Program;
 
 /// Why servers of a file that cannot be written stay as they are.
 const UNWRITABLE: &str = "the file cannot be written";
@@ -19,7 +20,7 @@ const UNWRITABLE: &str = "the file cannot be written";
 #[derive(Debug)]
 pub(super) struct Wanted {
     /// The command that entries start.
-    pub(super) program: String,
+    pub(super) program: Program,
     /// Arguments of `tollbook` before `wrap`.
     pub(super) options: Vec<String>,
     /// The address below which the gateway's servers are, with a slash at its end.
@@ -183,12 +184,22 @@ impl Planner<'_> {
                 let mut before = self.wanted.options.clone();
                 before.extend(["wrap", "--server", &name, "--"].map(str::to_owned));
                 let (text, syntax) = (&self.source.text, self.source.syntax);
-                let edits = edit::wrap(text, syntax, found.node, &self.wanted.program, &before);
+                let edits = edit::wrap(text, syntax, found.node, self.program(), &before);
                 self.accept(found, edits, Fate::Wrap(name))
             }
             Entry::Remote { url_key, headers_key, target } => {
                 self.remote(found, (url_key, *headers_key), target)
             }
+        }
+    }
+
+    /// The command by which this client finds Tollbook.
+    fn program(&self) -> &str {
+        let program = &self.wanted.program;
+        match (self.source.scope, self.source.client.started) {
+            (Scope::Folder, _) => program.shared(),
+            (Scope::User, Started::Desktop) => program.on_desktop(),
+            (Scope::User, Started::Terminal) => program.in_terminal(),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::clients::{CLIENTS, Client, Syntax};
+use super::clients::{CLIENTS, Client, Scope, Syntax};
 use super::entry::{self, Entry};
 use super::files;
 use super::tree::Node;
@@ -15,6 +15,7 @@ pub(crate) struct Source {
     pub(crate) client: &'static Client,
     /// Where the client looks for it.
     pub(crate) path: PathBuf,
+    pub(super) scope: Scope,
     /// Where it is: behind symbolic links.
     pub(super) target: PathBuf,
     pub(super) syntax: Syntax,
@@ -60,14 +61,19 @@ impl Survey {
         for client in &CLIENTS {
             let places =
                 client.places(environment.home(), environment.folder(), |name| environment.variable(name));
-            for path in places {
-                survey.look(client, path, &mut seen);
+            for place in places {
+                survey.look(client, place, &mut seen);
             }
         }
         survey
     }
 
-    fn look(&mut self, client: &'static Client, path: PathBuf, seen: &mut BTreeSet<PathBuf>) {
+    fn look(
+        &mut self,
+        client: &'static Client,
+        (scope, path): (Scope, PathBuf),
+        seen: &mut BTreeSet<PathBuf>,
+    ) {
         let unreadable = |text: String| Unreadable { client: client.name, text };
         let target = match std::fs::canonicalize(&path) {
             Ok(target) => target,
@@ -79,14 +85,14 @@ impl Survey {
         if !seen.insert(target.clone()) {
             return;
         }
-        match read(client, path, target) {
+        match read(client, (scope, path), target) {
             Ok(source) => self.sources.push(source),
             Err(text) => self.unreadable.push(unreadable(text)),
         }
     }
 }
 
-fn read(client: &'static Client, path: PathBuf, target: PathBuf) -> Result<Source, String> {
+fn read(client: &'static Client, (scope, path): (Scope, PathBuf), target: PathBuf) -> Result<Source, String> {
     let shown = path.display();
     let bytes = files::read(&target).map_err(|error| format!("{shown}: {error}"))?.unwrap_or_default();
     let text = String::from_utf8(bytes).map_err(|error| {
@@ -96,7 +102,7 @@ fn read(client: &'static Client, path: PathBuf, target: PathBuf) -> Result<Sourc
     })?;
     let syntax = Syntax::of(&path);
     let tree = syntax.parse(&text).map_err(|fault| format!("{shown}:{}", fault.told(&text)))?;
-    Ok(Source { client, path, target, syntax, text, tree })
+    Ok(Source { client, path, scope, target, syntax, text, tree })
 }
 
 impl Source {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::Home;
 use crate::environment::Environment;
-use crate::setup::clients::{CLIENTS, Syntax};
+use crate::setup::clients::{CLIENTS, Scope, Syntax};
 use crate::setup::edit::{self, Edit};
 use crate::setup::jsonc;
 use crate::setup::plan::{Plan, Wanted};
@@ -123,11 +123,19 @@ proptest! {
 fn planned(source: &str) -> String {
     let path = std::env::current_exe().unwrap();
     let (text, tree) = (source.to_owned(), jsonc::parse(source).unwrap());
-    let source = Source { client: &CLIENTS[2], target: path.clone(), path, syntax: Syntax::Json, text, tree };
+    let source = Source {
+        client: &CLIENTS[2],
+        target: path.clone(),
+        path,
+        scope: Scope::User,
+        syntax: Syntax::Json,
+        text,
+        tree,
+    };
     let survey = Survey { sources: vec![source], unreadable: Vec::new() };
     let environment = Environment::of(BTreeMap::new(), PathBuf::from("/"));
     let wanted = Wanted {
-        program: "tollbook".to_owned(),
+        program: environment.program().unwrap(),
         options: Vec::new(),
         gateway: "http://127.0.0.1:7800/mcp/".to_owned(),
         skip: Vec::new(),
