@@ -1,6 +1,7 @@
 //! Configuration: what was written (`ConfigFile`) becomes what it means (`Config`), once, with all mistakes reported
 //! together, each with its line.
 
+mod check;
 #[cfg(test)]
 mod schema;
 
@@ -16,11 +17,9 @@ use ledger::Hash;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
+use toml::de::DeTable;
 
 use crate::environment::Environment;
-
-/// The recorder takes no smaller segments.
-const SEGMENT_BYTES: u64 = 64 << 10;
 
 /// Configuration of `tollbook serve`. Unknown keys are errors; relative paths are resolved against the working folder.
 #[derive(Debug, Default, Deserialize)]
@@ -44,11 +43,9 @@ struct ConfigFile {
     /// Where health and metrics are told.
     console: Option<ConsoleFile>,
     /// Sizes and waits, all of them upper bounds.
-    #[cfg_attr(test, schemars(with = "Option<LimitsFile>"))]
-    limits: Option<Spanned<LimitsFile>>,
+    limits: Option<LimitsFile>,
     /// How the ledger keeps its files, and how much of the disk it leaves free.
-    #[cfg_attr(test, schemars(with = "Option<LedgerFile>"))]
-    ledger: Option<Spanned<LedgerFile>>,
+    ledger: Option<LedgerFile>,
     /// Servers by the name that stands in `/mcp/NAME`: 1 to 64 of a-z A-Z 0-9 - _ .
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "BTreeMap<String, ServerFile>"))]
@@ -249,11 +246,16 @@ pub(crate) fn read(path: Option<&Path>, environment: &Environment) -> Result<Con
 
 /// From text to meaning.
 fn interpret(name: &str, text: &str, environment: &Environment) -> Result<Config, ConfigError> {
-    let file: ConfigFile = toml::from_str(text).map_err(|error| {
+    let unread = |error: &toml::de::Error| {
         let line = error.span().map_or(1, |span| line_of(text, span.start));
         ConfigError(format!("  {name}:{line}: {}\n", error.message()))
-    })?;
+    };
+    let mut table = DeTable::parse(text).map_err(|error| unread(&error))?;
     let mut reading = Reading { name, text, environment, mistakes: Vec::new() };
+    for (at, fault) in check::prune(&mut table) {
+        reading.mistake(at, &fault);
+    }
+    let file = ConfigFile::deserialize(toml::Deserializer::from(table)).map_err(|error| unread(&error))?;
     let config = reading.config(file);
     reading.mistakes.sort();
     if reading.mistakes.is_empty() { Ok(config) } else { Err(ConfigError(reading.report())) }
@@ -283,8 +285,9 @@ impl Reading<'_> {
         let console = file.console.and_then(|console| console.listen);
         let console = console.map_or(ConsoleAt::Default, |listen| self.console(&listen));
         let allowed_hosts = file.public_url.iter().filter_map(|url| self.host_of(url)).collect();
-        let limits = file.limits.map(|limits| self.limits(&limits)).unwrap_or_default();
-        let ledger = file.ledger.map(|ledger| self.ledger(&ledger)).unwrap_or_default();
+        // The schema has their bounds.
+        let limits = file.limits.map(|limits| Self::limits(&limits)).unwrap_or_default();
+        let ledger = file.ledger.map(|ledger| Self::ledger(&ledger)).unwrap_or_default();
         let mut servers = BTreeMap::new();
         for (server, written) in file.servers {
             if let Some(settings) = self.server(&server, &written) {
@@ -334,10 +337,10 @@ impl Reading<'_> {
         host
     }
 
-    fn limits(&mut self, written: &Spanned<LimitsFile>) -> Limits {
-        let (file, default) = (written.get_ref(), Limits::default());
+    fn limits(file: &LimitsFile) -> Limits {
+        let default = Limits::default();
         let seconds = |given: Option<u64>, default| given.map_or(default, Duration::from_secs);
-        let limits = Limits {
+        Limits {
             request_bytes: file.request_bytes.unwrap_or(default.request_bytes),
             message_bytes: file.message_bytes.unwrap_or(default.message_bytes),
             header_bytes: file.header_bytes.unwrap_or(default.header_bytes),
@@ -347,27 +350,18 @@ impl Reading<'_> {
             silence: seconds(file.silence_seconds, default.silence),
             idle: seconds(file.idle_seconds, default.idle),
             drain: seconds(file.drain_seconds, default.drain),
-        };
-        if limits.request_bytes == 0 || limits.message_bytes == 0 || limits.header_bytes < 1024 {
-            self.mistake(written.span().start, "limits are positive, and `header_bytes` at least 1024");
         }
-        limits
     }
 
-    fn ledger(&mut self, written: &Spanned<LedgerFile>) -> recorder::Limits {
-        let (file, default) = (written.get_ref(), recorder::Limits::default());
-        let limits = recorder::Limits {
+    fn ledger(file: &LedgerFile) -> recorder::Limits {
+        let default = recorder::Limits::default();
+        recorder::Limits {
             refuse_bytes: file.reserve_bytes.unwrap_or(default.refuse_bytes),
             refuse_percent: file.reserve_percent.unwrap_or(default.refuse_percent),
             segment_bytes: file.segment_bytes.unwrap_or(default.segment_bytes),
             pack_bytes: file.pack_bytes.unwrap_or(default.pack_bytes),
             ..default
-        };
-        if limits.refuse_percent > 90 || limits.segment_bytes < SEGMENT_BYTES {
-            let text = "`reserve_percent` is at most 90, and `segment_bytes` at least 65536";
-            self.mistake(written.span().start, text);
         }
-        limits
     }
 
     fn server(&mut self, name: &str, written: &Spanned<ServerFile>) -> Option<ServerSettings> {
@@ -574,8 +568,59 @@ mod tests {
                   t.toml:12: `transport` is `streamable-http` (the default) or `sse`
                   t.toml:14: `command` is a program and its arguments, like `["npx", "-y", "server"]`
                   t.toml:15: there is no user `nobody-of-that-name`
-                  t.toml:16: limits are positive, and `header_bytes` at least 1024
+                  t.toml:17: `message_bytes` is a whole number of at least 1
                   t.toml:19: `[console] listen` beyond loopback needs authentication, which this version does not have; use 127.0.0.1
+            "#]],
+        );
+    }
+
+    #[test]
+    fn wrong_keys_kinds_and_values_are_told_together() {
+        check(
+            r#"listn = "x"
+            receipts = "yes"
+            drain_seconds = 1
+            url = "x"
+            zebra = 1
+            public_url = "nonsense"
+            console = "127.0.0.1:1"
+            [limits]
+            drain_seconds = "10"
+            header_bytes = 1000
+            request_bytes = -1
+            [ledger]
+            reserve_percent = 300
+            [tls]
+            certificate = "c.pem"
+            [servers.a]
+            url = "ftp://example"
+            htttp2 = true
+            http2 = 1
+            headers = { X = 1 }
+            [servers.b]
+            command = 1
+            args = "x"
+            "#,
+            &expect![[r#"
+                the configuration cannot be used:
+                  t.toml:1: there is no `listn`; did you mean `listen`?
+                  t.toml:2: `receipts` is `true` or `false`, without quotes
+                  t.toml:3: `drain_seconds` belongs into `[limits]`
+                  t.toml:4: `url` belongs into a server's section, like `[servers.files]`
+                  t.toml:5: there is no `zebra` here; there is `console`, `data`, `ledger`, `limits`, `listen`, `public_url`, `receipts`, `servers`, `tls`
+                  t.toml:6: `public_url` is an address like `https://tollbook.example`
+                  t.toml:7: `console` is a section: write `[console]` and its keys below
+                  t.toml:9: `drain_seconds` is a whole number of at least 0
+                  t.toml:10: `header_bytes` is a whole number of at least 1024
+                  t.toml:11: `request_bytes` is a whole number of at least 1
+                  t.toml:13: `reserve_percent` is a whole number from 0 to 90
+                  t.toml:14: `[tls]` needs `key`
+                  t.toml:17: `url` is an address like `https://mcp.example/mcp`
+                  t.toml:18: there is no `htttp2`; did you mean `http2`?
+                  t.toml:19: `http2` is `true` or `false`, without quotes
+                  t.toml:20: `X` is a text in quotes
+                  t.toml:22: `command` is a program and its arguments, like `["npx", "-y", "server"]`
+                  t.toml:23: `args` is a list of texts, like `["-y", "server"]`
             "#]],
         );
     }
@@ -586,22 +631,22 @@ mod tests {
             "listn = \"x\"",
             &expect![[r#"
                 the configuration cannot be used:
-                  t.toml:1: unknown field `listn`, expected one of `listen`, `public_url`, `data`, `receipts`, `tls`, `console`, `limits`, `ledger`, `servers`
+                  t.toml:1: there is no `listn`; did you mean `listen`?
             "#]],
         );
         check(
             "[servers.a]\nurl = \"http://x/\"\ncomand = \"y\"",
             &expect![[r#"
-            the configuration cannot be used:
-              t.toml:3: unknown field `comand`, expected one of `url`, `transport`, `headers`, `http2`, `command`, `args`, `env`, `cwd`, `user`
-        "#]],
+                the configuration cannot be used:
+                  t.toml:3: there is no `comand`; did you mean `command`?
+            "#]],
         );
         check(
             "listen = 1",
             &expect![[r#"
-            the configuration cannot be used:
-              t.toml:1: invalid type: integer `1`, expected a string
-        "#]],
+                the configuration cannot be used:
+                  t.toml:1: `listen` is a text in quotes
+            "#]],
         );
     }
 }

@@ -114,7 +114,7 @@ fn a_configuration_that_cannot_be_used() {
     home.write(CONFIG, "listn = 1\n[limits]\n");
     let text = lines(&home, crate::clock::now());
     assert!(text.starts_with("1\n✕ config    the configuration cannot be used: HOME/"), "{text}");
-    assert!(text.contains("tollbook.toml:1: unknown field `listn`"), "{text}");
+    assert!(text.contains("tollbook.toml:1: there is no `listn`; did you mean `listen`?"), "{text}");
 }
 
 #[test]
