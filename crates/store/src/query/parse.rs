@@ -200,8 +200,16 @@ impl Parser<'_> {
         let mut ahead = self.cursor.clone();
         let name = ahead.take_while(|c| c.is_ascii_alphanumeric() || c == '_');
         let path = if name.eq_ignore_ascii_case("args") { path(&mut ahead) } else { Vec::new() };
+        let after_name = ahead.clone();
         let operator =
             if name.starts_with(|c: char| c.is_ascii_alphabetic()) { operator(&mut ahead) } else { None };
+        let is_field = || field::named(&name.to_ascii_lowercase()).is_some();
+        if operator.is_none() && after_name.peek() == Some('~') && is_field() {
+            return Err(wrong(
+                after_name.at,
+                format!("`~` is no operator; write `{name}:…`, with `*` for any text"),
+            ));
+        }
         let Some(operator) = operator else {
             return Ok(Expr::Term(Term::Text(self.value()?)));
         };

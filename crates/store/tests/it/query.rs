@@ -119,6 +119,7 @@ fn mistakes_say_where_and_what_instead() {
         day:monday
         run:zz
         args.n>many
+        error~boom
         "#,
         expect![[r#"
             tol:x
@@ -173,6 +174,8 @@ fn mistakes_say_where_and_what_instead() {
                 ^ expected an id like `run_0a1b2c3d` or the beginning of one (at character 5)
             args.n>many
                    ^ expected a number to compare with (at character 8)
+            error~boom
+                 ^ `~` is no operator; write `error:…`, with `*` for any text (at character 6)
         "#]],
     );
 }
