@@ -38,6 +38,8 @@ pub(crate) enum AnswerError {
     Broken,
     #[error("too many large answers came at once; try again shortly")]
     TooMany,
+    #[error("it is large, and the disk that holds the record is nearly full; free some space")]
+    NoSpace,
     #[error("it is large, and the disk could not take it; see the gateway's log")]
     NotKept,
 }
@@ -104,7 +106,11 @@ impl Taking {
             }
             Err(error) => {
                 tracing::error!(%error, "a large message was not taken in");
-                Err(Lost { error: AnswerError::NotKept, glimpse })
+                let error = match error.kind() {
+                    std::io::ErrorKind::StorageFull => AnswerError::NoSpace,
+                    _ => AnswerError::NotKept,
+                };
+                Err(Lost { error, glimpse })
             }
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! The file's key is random, lives in this process alone and goes with it: what is left on the disk after a crash says
 //! nothing, and destroying a principal's key destroys all that can be read of the principal's messages. The file is no
-//! part of the ledger; what is durable is the sealed payload that is made of it.
+//! part of the ledger; what is durable is the sealed payload that is made of it. The room that the record keeps for itself is not
+//! given to such files.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -22,6 +23,8 @@ use crate::sealing::random;
 /// Plain bytes of a chunk.
 const CHUNK_BYTES: usize = 64 << 10;
 const TAG_BYTES: usize = 16;
+/// After so many chunks the disk is asked again.
+const LOOK_EVERY: usize = 16;
 
 /// The bytes of a message.
 #[derive(Debug, Clone)]
@@ -118,11 +121,34 @@ impl Spilled {
     }
 }
 
+/// Says whether the disk has more room than the record keeps for itself.
+#[derive(Clone)]
+pub(crate) struct Reserve(Arc<dyn Fn() -> bool + Send + Sync>);
+
+impl Reserve {
+    pub(crate) fn new(has_room: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(has_room))
+    }
+
+    fn check(&self) -> io::Result<()> {
+        let full =
+            || io::Error::new(io::ErrorKind::StorageFull, "the disk that holds the record is nearly full");
+        (self.0)().then_some(()).ok_or_else(full)
+    }
+}
+
+impl std::fmt::Debug for Reserve {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Reserve")
+    }
+}
+
 /// Takes a body of unknown size: in memory first, in a file when it grows.
 #[derive(Debug)]
 pub struct Gathering {
     /// Where the file would be.
     folder: Arc<Path>,
+    reserve: Reserve,
     /// Beyond it, a file is begun; then the bytes that do not fill a chunk.
     in_memory: usize,
     waiting: BytesMut,
@@ -130,8 +156,8 @@ pub struct Gathering {
 }
 
 impl Gathering {
-    pub(crate) fn new(folder: Arc<Path>, in_memory: usize) -> Self {
-        Self { folder, in_memory, waiting: BytesMut::new(), spilled: None }
+    pub(crate) fn new(folder: Arc<Path>, reserve: Reserve, in_memory: usize) -> Self {
+        Self { folder, reserve, in_memory, waiting: BytesMut::new(), spilled: None }
     }
 
     /// How many bytes came.
@@ -147,7 +173,7 @@ impl Gathering {
     /// Takes the next piece. May block on the disk once the body is large.
     ///
     /// # Errors
-    /// The file cannot be made or written.
+    /// The file cannot be made or written; `StorageFull` if the disk has no room for it beside the record.
     pub fn push(&mut self, piece: &[u8]) -> io::Result<()> {
         let is_small = self.spilled.is_none() && self.waiting.len() + piece.len() <= self.in_memory;
         self.waiting.extend_from_slice(piece);
@@ -177,6 +203,9 @@ impl Gathering {
     }
 
     fn write(&mut self, mut chunk: BytesMut) -> io::Result<()> {
+        if self.spilled.as_ref().is_none_or(|(_, number)| number.is_multiple_of(LOOK_EVERY)) {
+            self.reserve.check()?;
+        }
         let (spilled, number) = match &mut self.spilled {
             Some(spilled) => spilled,
             None => self.spilled.insert((Spilled::create(&self.folder)?, 0)),
@@ -234,10 +263,14 @@ fn nonce(number: usize) -> Nonce {
 mod tests {
     use std::os::unix::fs::FileExt as _;
 
-    use super::{Body, CHUNK_BYTES, Gathering, TAG_BYTES};
+    use std::io::ErrorKind;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::{Body, CHUNK_BYTES, Gathering, LOOK_EVERY, Reserve, TAG_BYTES};
 
     fn gather(folder: &std::path::Path, bytes: &[u8], piece: usize) -> Body {
-        let mut gathering = Gathering::new(folder.into(), 1000);
+        let mut gathering = Gathering::new(folder.into(), Reserve::new(|| true), 1000);
         bytes.chunks(piece).for_each(|piece| gathering.push(piece).unwrap());
         assert_eq!(gathering.len(), bytes.len());
         gathering.finish().unwrap()
@@ -260,6 +293,30 @@ mod tests {
             }
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "files without a name");
+    }
+
+    #[test]
+    fn the_room_of_the_record_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        for (looks, chunks) in [(0, 0), (1, LOOK_EVERY), (2, 2 * LOOK_EVERY)] {
+            let left = Arc::new(AtomicUsize::new(looks));
+            let has_room = {
+                let left = Arc::clone(&left);
+                move || {
+                    left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+                        .is_ok()
+                }
+            };
+            let mut gathering = Gathering::new(folder.path().into(), Reserve::new(has_room), 1000);
+            let piece = vec![b'x'; CHUNK_BYTES];
+            let written = (0..3 * LOOK_EVERY).take_while(|_| gathering.push(&piece).is_ok()).count();
+            assert_eq!(written, chunks);
+            assert_eq!(gathering.push(&piece).unwrap_err().kind(), ErrorKind::StorageFull);
+            // What stays in memory needs no room.
+            let mut small = Gathering::new(folder.path().into(), Reserve::new(|| false), 1000);
+            small.push(b"small").unwrap();
+            assert_eq!(whole(&small.finish().unwrap()), b"small");
+        }
     }
 
     #[test]

@@ -6,14 +6,14 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ledger::payload::Spans;
 use ledger::{CallId, Hash, RunId};
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::account::{Account, Cleared, Decision, Note, Outcome, Refusal, RunStart};
-use crate::body::{Body, Gathering};
+use crate::body::{Body, Gathering, Reserve};
 use crate::clock::now_micros;
 use crate::disk::Space;
 use crate::error::RecordError;
@@ -182,7 +182,10 @@ impl Recorder {
 
     /// Takes in a body that may be large, before it is recorded: in memory up to `in_memory` bytes.
     pub fn gather(&self, in_memory: usize) -> Gathering {
-        Gathering::new(Arc::clone(&self.shared.sealing.spool), in_memory)
+        let shared = Arc::clone(&self.shared);
+        // Much can come between two measurements that others make; a disk that cannot be asked is treated as full.
+        let has_room = move || matches!(shared.room_as_of(Duration::ZERO), Ok(Room::Ample));
+        Gathering::new(Arc::clone(&self.shared.sealing.spool), Reserve::new(has_room), in_memory)
     }
 
     /// How the recorder is. Measures free space if the last measurement is old.
@@ -315,10 +318,14 @@ impl Shared {
     }
 
     fn measure(&self) -> Result<Space, RecordError> {
+        self.measure_as_of(self.limits.space_every)
+    }
+
+    fn measure_as_of(&self, age: Duration) -> Result<Space, RecordError> {
         let mut newest = self.space.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if let Some(measured) = *newest
-            && now.duration_since(measured.at) < self.limits.space_every
+            && now.duration_since(measured.at) < age
         {
             return Ok(measured.space);
         }
@@ -335,7 +342,11 @@ impl Shared {
 
     /// Whether there is room for new calls, beside what the open ones may still need.
     fn room(&self) -> Result<Room, RecordError> {
-        let space = self.measure()?;
+        self.room_as_of(self.limits.space_every)
+    }
+
+    fn room_as_of(&self, age: Duration) -> Result<Room, RecordError> {
+        let space = self.measure_as_of(age)?;
         let open = self.open_calls.load(Ordering::Relaxed);
         let reserved = open.saturating_mul(self.limits.outcome_reserve);
         let percent = space.total.saturating_mul(u64::from(self.limits.refuse_percent)) / 100;

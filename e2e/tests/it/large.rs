@@ -8,6 +8,8 @@ use e2e::gateway::{Gateway, tollbook};
 use e2e::scripted::{Act, ask, respond, start};
 use serde_json::Value;
 
+use crate::folders::Mount;
+
 pub(crate) const MIB: usize = 1 << 20;
 const LARGE: usize = 40 * MIB;
 /// What the gateway may take: a debug build, and several large answers in a row.
@@ -95,6 +97,24 @@ fn large_answers_are_judged_to_their_end() {
         let ends = ends(folder.path());
         assert!(ends[0].starts_with(end), "{name}: {ends:?}");
     }
+}
+
+/// The room that the record keeps for itself is not given to what is put aside.
+#[test]
+fn a_large_result_leaves_the_record_its_room() {
+    let disk = Mount::new(64);
+    let data = disk.path().join("data");
+    let act: Act = |stream, _| answer(stream, "200 OK", "application/json", &large(r#""}]}}"#));
+    let ledger = "[ledger]\nsegment_bytes = 1048576\nreserve_bytes = 33554432\nreserve_percent = 0\n";
+    let gateway = Gateway::start(&data, &format!("{ledger}[servers.bad]\nurl = \"{}\"\n", start(act)));
+    let (body, _) = ask(&gateway.url);
+    let heard = String::from_utf8_lossy(&body).into_owned();
+    assert!(heard.contains("is nearly full; free some space") && heard.contains("\"id\":7"), "{heard}");
+    assert!(gateway.log().contains("a large message was not taken in"), "{}", gateway.log());
+    gateway.stop();
+    let why = "call upstream_failed: the server's answer cannot be passed on: it is large, and the disk that holds the record is \
+               nearly full; free some space";
+    assert_eq!(ends(&data), [why]);
 }
 
 fn serve(folder: &std::path::Path, act: Act) -> Gateway {
