@@ -24,6 +24,14 @@ pub(crate) enum Kept {
     Answer(Box<Answer>),
 }
 
+impl Asked {
+    /// Whether a server sent what neither asks nor answers anything, and it was withheld: no call that somebody was denied.
+    pub(crate) fn is_stray(&self, leaf: &Leaf) -> bool {
+        let from_server = self.direction.as_deref() == Some("server");
+        leaf.kind == Kind::Refused && leaf.reference.is_none() && from_server && self.method.is_none()
+    }
+}
+
 impl Facts {
     /// The facts of a record; `None` if its payload has none that the index keeps.
     #[must_use]

@@ -110,12 +110,17 @@ impl Batch {
             Some(Facts(Kept::Asked(asked))) => *asked,
             _ => Asked::default(),
         };
+        let kind = if asked.is_stray(leaf) { RowKind::Note } else { kind };
         let status = match kind {
             RowKind::Call => Some("open"),
             RowKind::Refused => Some("refused"),
             RowKind::Note => None,
         };
-        let verdict = verdict(leaf).or_else(|| (kind == RowKind::Refused).then(|| "deny".to_owned()));
+        let verdict = match kind {
+            RowKind::Refused => verdict(leaf).or_else(|| Some("deny".to_owned())),
+            RowKind::Note if leaf.kind == Kind::Refused => None,
+            RowKind::Call | RowKind::Note => verdict(leaf),
+        };
         let step = matches!(leaf.kind, Kind::ApprovalReq | Kind::ApprovalGrant | Kind::ApprovalDeny);
         let t = time(leaf);
         self.place.insert(id, self.rows.len());
@@ -208,7 +213,10 @@ impl Batch {
         change.t_last = t.max(change.t_last);
         change.last = id;
         change.records += 1;
-        change.count(leaf);
+        match &entry.facts {
+            Some(Facts(Kept::Asked(asked))) if asked.is_stray(leaf) => change.notes += 1,
+            _ => change.count(leaf),
+        }
         let names_run = matches!(leaf.kind, Kind::SessionOpen | Kind::Intent | Kind::Refused);
         if let Some(Facts(Kept::Asked(asked))) = entry.facts.as_ref().filter(|_| names_run) {
             change.learn(asked);

@@ -97,10 +97,11 @@ pub struct CallRow {
 }
 
 impl CallRow {
-    /// Microseconds from intent to outcome; none while open.
+    /// Microseconds from intent to outcome; none while open, or where nobody saw the end: that record is of a later start.
     #[must_use]
     pub fn duration(&self) -> Option<i64> {
-        self.t_end.map(|end| end.saturating_sub(self.t_start))
+        let end = self.t_end.filter(|_| self.status.as_deref() != Some("unknown"));
+        end.map(|end| end.saturating_sub(self.t_start))
     }
 
     /// Where a search goes on after this row.

@@ -5,12 +5,13 @@ use std::path::Path;
 
 use expect_test::expect;
 use jiff::Timestamp;
-use ledger::{Seq, Status, Verdict};
+use ledger::record::RunLink;
+use ledger::{Kind, Leaf, Seq, Status, Verdict};
 use proptest::prelude::*;
 use store::{CallRow, Index, IndexError, Mode, Order, Page, Query, RunFilter};
 use tempfile::TempDir;
 
-use crate::made::{Ask, DAY, Log, ORIGIN, SECOND, call, run};
+use crate::made::{Ask, DAY, Log, ORIGIN, SECOND, call, payload, run};
 
 fn indexed(log: &Log) -> (TempDir, Index) {
     let dir = tempfile::tempdir().unwrap();
@@ -472,6 +473,40 @@ fn one_writer_many_readers_and_owner_only() {
     assert!(Index::open(dir.path(), Mode::ReadWrite).is_ok());
     let empty = tempfile::tempdir().unwrap();
     assert!(matches!(Index::open(empty.path(), Mode::ReadOnly), Err(IndexError::Missing(_))));
+}
+
+/// What a server printed that is no message is recorded and is no call that was denied.
+#[test]
+fn stray_bytes_of_a_server_are_no_denied_call() {
+    let mut log = Log::at(DAY);
+    log.open_run(1);
+    let link = Some(RunLink { run: run(1), number: 0, previous: None });
+    for (direction, method) in [("server", None), ("server", Some("ping")), ("client", None)] {
+        let mut fields =
+            vec![("direction", format!("{direction:?}")), ("reason", r#""not JSON""#.to_owned())];
+        fields.extend(method.map(|method| ("method", format!("{method:?}"))));
+        let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let leaf = Leaf { link, verdict: Some(Verdict::Deny), ..Leaf::new(Kind::Refused, 0) };
+        log.push(leaf, Some(payload(&fields, "junk", &[])));
+    }
+    let (_dir, index) = indexed(&log);
+    let row = index.run(run(1)).unwrap().unwrap();
+    assert_eq!((row.records, row.calls, row.denied, row.notes), (4, 2, 2, 1));
+    assert_eq!(found(&index, ""), [3, 2]);
+    assert_eq!(found(&index, "kind:note reason:JSON"), [1]);
+    assert_eq!(found(&index, "verdict:deny"), [3, 2]);
+}
+
+#[test]
+fn nobody_knows_how_long_a_call_took_whose_end_nobody_saw() {
+    let mut log = Log::at(DAY);
+    log.open_run(1);
+    let lost = log.intent(Ask::default());
+    log.t += 3_600 * SECOND;
+    log.unknown(lost);
+    let (_dir, index) = indexed(&log);
+    assert_eq!(found(&index, "status:unknown"), [1]);
+    assert_eq!(found(&index, "duration>1ms"), []);
 }
 
 #[test]
