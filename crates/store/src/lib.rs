@@ -4,6 +4,8 @@
 //! that feeding it again would not bring back. It holds personal data in the clear, so its files are readable
 //! by their owner only and it obeys the same erasure as the payloads.
 //!
+//! [`state`] is the exception: what is *not* derivable, in a file of its own.
+//!
 //! The search language is in [`Query`] and, for its users, in `docs/search.md`.
 //!
 //! Invariant: nothing on the call path waits for this crate, and only this crate knows SQL.
@@ -21,6 +23,7 @@ mod register;
 mod row;
 mod runs;
 mod segment;
+pub mod state;
 
 pub use error::IndexError;
 pub use facts::Facts;

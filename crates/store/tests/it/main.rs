@@ -8,3 +8,5 @@ mod made;
 mod query;
 #[cfg(test)]
 mod segment;
+#[cfg(test)]
+mod state;

@@ -1,0 +1,172 @@
+//! What cannot be made anew from the ledger: service keys, minted runs, revocations. One SQLite file, `state.sqlite`,
+//! beside the index.
+//!
+//! Every write is durable when it returns (WAL, `synchronous = FULL`). Writes block on the disk and belong off the async
+//! threads; [`State::changes`] costs microseconds and may be asked before every call. Other processes may write while
+//! this one reads: [`State::changes`] sees their commits from the moment they return.
+//!
+//! No secret is kept here, only digests of secrets.
+
+mod keys;
+mod open;
+mod runs;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+pub use keys::AccessKey;
+pub use runs::MintedRun;
+
+/// Name of the file in the data folder.
+const FILE: &str = "state.sqlite";
+
+/// The open file.
+#[derive(Debug)]
+pub struct State {
+    path: PathBuf,
+    /// Locked for one transaction, through its `fdatasync`.
+    writer: Mutex<Connection>,
+    /// Reads alone; apart from the writer, so that nobody who reads waits for a disk. Locked for one read.
+    reader: Mutex<Connection>,
+}
+
+/// How far a reader has come; the default is the beginning.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// SQLite's number of the file's content, as this process's reader sees it.
+    version: Option<i64>,
+    /// The last change that was read.
+    change: i64,
+}
+
+/// Rows that are new or have changed.
+#[derive(Debug)]
+pub struct Changes {
+    /// Keys, revoked and expired ones too.
+    pub keys: Vec<AccessKey>,
+    /// Runs, revoked and expired ones too.
+    pub runs: Vec<MintedRun>,
+    /// Where to go on.
+    pub mark: Mark,
+}
+
+/// Why the state cannot be used. Nothing goes on without it: what is revoked would not be known.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The file was written by a newer program.
+    #[error("`{}` has version {found}, this program knows {known}; use the newer program", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The newest that this program knows.
+        known: i64,
+    },
+    /// The file's structure or a row is broken.
+    #[error("`{}` is damaged; restore it from a backup, or remove it: keys and runs are then void", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// SQLite's finding.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// A file or folder cannot be used.
+    #[error("cannot use `{}`", path.display())]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: std::io::Error,
+    },
+    /// SQLite failed in another way (disk full, locked).
+    #[error("`{}` failed", path.display())]
+    Failed {
+        /// The file.
+        path: PathBuf,
+        /// SQLite's answer.
+        #[source]
+        source: rusqlite::Error,
+    },
+}
+
+impl Mark {
+    /// Whether what came with `other` is newer than what came with this.
+    #[must_use]
+    pub fn is_behind(self, other: Mark) -> bool {
+        self.version.is_none() || self.change < other.change || (self.change == other.change && self != other)
+    }
+}
+
+impl State {
+    /// Opens `state.sqlite` in the data folder, made (0600, in a 0700 folder) if it is not there.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn open(data: &Path) -> Result<State, StateError> {
+        let path = data.join(FILE);
+        let (writer, reader) = open::open(data, &path)?;
+        Ok(State { path, writer: Mutex::new(writer), reader: Mutex::new(reader) })
+    }
+
+    /// What has changed since `mark`, by whichever process; `None` if nothing has. Costs microseconds if nothing has.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn changes(&self, since: Mark) -> Result<Option<Changes>, StateError> {
+        let reader = self.reader();
+        let read = || -> rusqlite::Result<Option<Changes>> {
+            let version: i64 =
+                reader.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
+            if since.version == Some(version) {
+                return Ok(None);
+            }
+            let within = reader.unchecked_transaction()?;
+            let change = within.query_row("SELECT changed FROM counter", [], |row| row.get(0))?;
+            let keys = keys::changed(&within, since.change)?;
+            let runs = runs::changed(&within, since.change)?;
+            Ok(Some(Changes { keys, runs, mark: Mark { version: Some(version), change } }))
+        };
+        read().map_err(|source| self.failed(source))
+    }
+
+    /// Does `work` in a transaction that is durable on return; it is given the number of its change.
+    fn write<T>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>, i64) -> rusqlite::Result<T>,
+    ) -> Result<T, StateError> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let write = || -> rusqlite::Result<T> {
+            let within = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let next = "UPDATE counter SET changed = changed + 1 RETURNING changed";
+            let change = within.query_row(next, [], |row| row.get(0))?;
+            let made = work(&within, change)?;
+            within.commit()?;
+            Ok(made)
+        };
+        write().map_err(|source| self.failed(source))
+    }
+
+    fn reader(&self) -> MutexGuard<'_, Connection> {
+        // A read that panicked has changed nothing.
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failed(&self, source: rusqlite::Error) -> StateError {
+        StateError::of(&self.path, source)
+    }
+}
+
+impl StateError {
+    fn of(path: &Path, source: rusqlite::Error) -> StateError {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        let path = path.to_owned();
+        let broken = matches!(source.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+            || matches!(source, rusqlite::Error::FromSqlConversionFailure(..));
+        if broken { StateError::Damaged { path, source } } else { StateError::Failed { path, source } }
+    }
+}

@@ -1,0 +1,56 @@
+//! Opening and migrating the file.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::StateError;
+
+/// One step per version; step `n` brings a file from version `n` to `n + 1`. Never edited, only added to.
+const STEPS: [&str; 1] = [include_str!("state.sql")];
+
+/// How long a write waits for another process.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Gives the writer and the reader of an up-to-date file.
+pub(super) fn open(folder: &Path, path: &Path) -> Result<(Connection, Connection), StateError> {
+    let file_failed = |path: &Path, source| StateError::File { path: path.to_owned(), source };
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|e| file_failed(folder, e))?;
+    let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+    made.map_err(|e| file_failed(path, e))?;
+    let mut writer = connect(path)?;
+    let failed = |source| StateError::of(path, source);
+    writer
+        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
+        .map_err(failed)?;
+    migrate(&mut writer, path)?;
+    let reader = connect(path)?;
+    reader.execute_batch("PRAGMA query_only = ON;").map_err(failed)?;
+    Ok((writer, reader))
+}
+
+fn connect(path: &Path) -> Result<Connection, StateError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let failed = |source| StateError::of(path, source);
+    let db = Connection::open_with_flags(path, flags).map_err(failed)?;
+    db.busy_timeout(PATIENCE).map_err(failed)?;
+    Ok(db)
+}
+
+fn migrate(writer: &mut Connection, path: &Path) -> Result<(), StateError> {
+    let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
+    let failed = |source| StateError::of(path, source);
+    // Another process may be at it: the version is read where nobody else can write.
+    let within = writer.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    let found: i64 = within.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
+    let done = usize::try_from(found).ok().filter(|done| *done <= STEPS.len());
+    let Some(done) = done else { return Err(StateError::Newer { path: path.to_owned(), found, known }) };
+    for step in STEPS.iter().skip(done) {
+        within.execute_batch(step).map_err(failed)?;
+    }
+    within.execute_batch(&format!("PRAGMA user_version = {known};")).map_err(failed)?;
+    within.commit().map_err(failed)
+}

@@ -1,0 +1,147 @@
+//! What is not derivable: written durably, seen by other processes at once.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use ledger::{Hash, RunId};
+use store::state::{AccessKey, Mark, MintedRun, State, StateError};
+
+fn key(id: &str) -> AccessKey {
+    AccessKey {
+        id: id.to_owned(),
+        name: "ci-bot".to_owned(),
+        groups: vec!["ci".to_owned(), "writers".to_owned()],
+        note: "nightly".to_owned(),
+        created: 100,
+        created_by: "ops".to_owned(),
+        expires: 900,
+        revoked: None,
+        used: None,
+        digest: Hash::of(b"secret"),
+        previous: None,
+    }
+}
+
+fn run(byte: u8, parent: Option<RunId>) -> MintedRun {
+    MintedRun {
+        id: RunId([byte; 16]),
+        kind: "user".to_owned(),
+        principal: "alice".to_owned(),
+        issuer: "https://idp.example".to_owned(),
+        groups: vec!["eng".to_owned()],
+        actors: "[]".to_owned(),
+        purpose: Some("tidy the backlog".to_owned()),
+        scope: None,
+        audience: vec!["https://gate.example".to_owned()],
+        parent,
+        bound: None,
+        created: 100 + u64::from(byte),
+        expires: 900,
+        minted_by: "alice".to_owned(),
+        revoked: None,
+        revoked_by: None,
+    }
+}
+
+#[test]
+fn keys_are_kept_rotated_and_revoked() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = State::open(folder.path()).unwrap();
+    assert!(state.add_key(&key("aaaa1111")).unwrap());
+    assert!(!state.add_key(&key("aaaa1111")).unwrap(), "the id is taken");
+    assert!(state.add_key(&key("bbbb2222")).unwrap());
+    assert_eq!(state.key("aaaa1111").unwrap(), Some(key("aaaa1111")));
+    assert_eq!(state.keys("aa").unwrap(), [key("aaaa1111")]);
+    assert_eq!(state.keys("").unwrap().len(), 2);
+    assert_eq!(state.keys("%").unwrap(), []);
+
+    assert!(state.rotate_key("aaaa1111", Hash::of(b"next"), 300, 1_900).unwrap());
+    let rotated = state.key("aaaa1111").unwrap().unwrap();
+    assert_eq!(rotated.digest, Hash::of(b"next"));
+    assert_eq!(rotated.previous, Some((Hash::of(b"secret"), 300)));
+    assert_eq!(rotated.expires, 1_900);
+    assert!(state.rotate_key("aaaa1111", Hash::of(b"third"), 9_999, 9_999).unwrap());
+    let rotated = state.key("aaaa1111").unwrap().unwrap();
+    assert_eq!(rotated.previous, Some((Hash::of(b"next"), 1_900)), "never longer than it would have lived");
+
+    state.key_used("aaaa1111", 500).unwrap();
+    state.key_used("aaaa1111", 400).unwrap();
+    assert_eq!(state.key("aaaa1111").unwrap().unwrap().used, Some(500), "the last use");
+    assert!(state.revoke_key("aaaa1111", 600).unwrap());
+    assert!(!state.revoke_key("aaaa1111", 700).unwrap());
+    assert_eq!(state.key("aaaa1111").unwrap().unwrap().revoked, Some(600), "the first time counts");
+    assert!(!state.rotate_key("aaaa1111", Hash::of(b"fourth"), 700, 9_999).unwrap(), "revoked is revoked");
+    assert!(!state.revoke_key("cccc3333", 600).unwrap());
+}
+
+#[test]
+fn runs_are_kept_narrowed_and_revoked() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = State::open(folder.path()).unwrap();
+    let (first, child) = (run(1, None), run(2, Some(RunId([1; 16]))));
+    state.add_run(&first).unwrap();
+    state.add_run(&child).unwrap();
+    assert_eq!(state.minted_run(first.id).unwrap(), Some(first.clone()));
+    assert_eq!(state.minted_runs(9).unwrap(), [child.clone(), first.clone()], "newest first");
+    assert!(state.add_run(&run(3, Some(RunId([9; 16])))).is_err(), "a child of nobody");
+    assert!(state.add_run(&first).is_err(), "twice");
+
+    assert!(state.rescope_run(first.id, None, "github").unwrap());
+    assert!(!state.rescope_run(first.id, None, "files").unwrap(), "it has changed meanwhile");
+    assert_eq!(state.minted_run(first.id).unwrap().unwrap().scope.as_deref(), Some("github"));
+    assert!(state.revoke_run(child.id, "ops", 300).unwrap());
+    assert!(!state.revoke_run(child.id, "ops", 400).unwrap());
+    assert!(!state.rescope_run(child.id, None, "github").unwrap(), "revoked is revoked");
+    let revoked = state.minted_run(child.id).unwrap().unwrap();
+    assert_eq!((revoked.revoked, revoked.revoked_by.as_deref()), (Some(300), Some("ops")));
+}
+
+#[test]
+fn changes_of_any_connection_are_seen_at_once_and_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = State::open(folder.path()).unwrap();
+    let command = State::open(folder.path()).unwrap();
+    let first = gateway.changes(Mark::default()).unwrap().unwrap();
+    assert!(first.keys.is_empty() && first.runs.is_empty());
+    assert!(gateway.changes(first.mark).unwrap().is_none());
+
+    command.add_run(&run(1, None)).unwrap();
+    gateway.add_key(&key("aaaa1111")).unwrap();
+    let both = gateway.changes(first.mark).unwrap().unwrap();
+    assert_eq!((both.keys.len(), both.runs.len()), (1, 1));
+    assert!(gateway.changes(both.mark).unwrap().is_none());
+
+    command.revoke_run(RunId([1; 16]), "ops", 300).unwrap();
+    let revoked = gateway.changes(both.mark).unwrap().unwrap();
+    assert_eq!((revoked.keys.len(), revoked.runs.len()), (0, 1), "only what changed");
+    assert_eq!(revoked.runs[0].revoked, Some(300));
+    let anew = gateway.changes(Mark::default()).unwrap().unwrap();
+    assert_eq!((anew.keys.len(), anew.runs.len()), (1, 1), "from the beginning, everything");
+}
+
+#[test]
+fn the_file_is_private_and_outlives_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    State::open(&data).unwrap().add_key(&key("aaaa1111")).unwrap();
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&data), 0o700);
+    assert_eq!(mode(&data.join("state.sqlite")), 0o600);
+    assert_eq!(State::open(&data).unwrap().keys("").unwrap(), [key("aaaa1111")]);
+}
+
+#[test]
+fn a_newer_or_broken_file_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(State::open(folder.path()).unwrap());
+    let path = folder.path().join("state.sqlite");
+    let mut bytes = std::fs::read(&path).unwrap();
+    // The user version stands at offset 60 of a database's header.
+    bytes[60..64].copy_from_slice(&99_u32.to_be_bytes());
+    std::fs::write(&path, &bytes).unwrap();
+    let error = State::open(folder.path()).unwrap_err();
+    assert!(matches!(error, StateError::Newer { found: 99, known: 1, .. }), "{error}");
+    std::fs::write(&path, b"this is no database, whatever its name says; it is a text of many characters")
+        .unwrap();
+    let error = State::open(folder.path()).unwrap_err();
+    assert!(matches!(error, StateError::Damaged { .. }), "{error}");
+}
