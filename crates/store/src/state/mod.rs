@@ -1,4 +1,5 @@
-//! What cannot be made anew from the ledger: service keys, minted runs, revocations. One SQLite file, `state.sqlite`,
+//! What cannot be made anew from the ledger: service keys, minted runs, revocations, pinned
+//! tools. One SQLite file, `state.sqlite`,
 //! beside the index.
 //!
 //! Every write is durable when it returns (WAL, `synchronous = FULL`). Writes block on the disk and belong off the async
@@ -9,6 +10,7 @@
 
 mod keys;
 mod open;
+mod pins;
 mod runs;
 
 use std::path::{Path, PathBuf};
@@ -17,6 +19,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 pub use keys::AccessKey;
+pub use pins::{Definition, Newcomer, Pin};
 pub use runs::MintedRun;
 
 /// Name of the file in the data folder.
@@ -48,6 +51,8 @@ pub struct Changes {
     pub keys: Vec<AccessKey>,
     /// Runs, revoked and expired ones too.
     pub runs: Vec<MintedRun>,
+    /// Tools, those that wait too.
+    pub pins: Vec<Pin>,
     /// Where to go on.
     pub mark: Mark,
 }
@@ -129,7 +134,8 @@ impl State {
             let change = within.query_row("SELECT changed FROM counter", [], |row| row.get(0))?;
             let keys = keys::changed(&within, since.change)?;
             let runs = runs::changed(&within, since.change)?;
-            Ok(Some(Changes { keys, runs, mark: Mark { version: Some(version), change } }))
+            let pins = pins::changed(&within, since.change)?;
+            Ok(Some(Changes { keys, runs, pins, mark: Mark { version: Some(version), change } }))
         };
         read().map_err(|source| self.failed(source))
     }

@@ -5,6 +5,8 @@ mod index;
 #[cfg(test)]
 mod made;
 #[cfg(test)]
+mod pins;
+#[cfg(test)]
 mod query;
 #[cfg(test)]
 mod segment;
