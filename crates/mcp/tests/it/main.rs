@@ -15,6 +15,8 @@ mod methods;
 #[cfg(test)]
 mod outline;
 #[cfg(test)]
+mod page;
+#[cfg(test)]
 mod parse;
 #[cfg(test)]
 mod random;
