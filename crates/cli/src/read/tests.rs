@@ -125,13 +125,13 @@ fn calls_are_a_table() {
     check(
         table(&log()),
         expect![[r#"
-        TIME (UTC)               RUN       SERVER    TOOL/NAME           RESULT                DURATION      IN     OUT
-        2026-11-20 10:00:00.001  01010101  files     read_file           ✓ ok                    1.0 ms    16 B    44 B
-        2026-11-20 10:00:00.003  01010101  payments  refund              ▲ denied                         122 B          no refunds for agents
-        2026-11-20 10:04:12.004  01010101  files     search              ✕ error             1 min 30 s     2 B    42 B  Quota exceeded
-        2026-11-20 10:04:12.006  01010101  files     elicitation/create  ✓ ok                    1.0 ms    21 B    19 B
-        2026-11-20 10:05:42.010  01010101  files     write_file          … open                            16 B
-        2026-11-20 10:05:42.011  01010101  files     read_file           ? unknown               1.0 ms    16 B"#]],
+            TIME (UTC)               RUN       SERVER    TOOL/NAME           RESULT                DURATION      IN     OUT
+            2026-11-20 10:00:00.001  01010101  files     read_file           ✓ ok                    1.0 ms    16 B    44 B
+            2026-11-20 10:00:00.003  01010101  payments  refund              ▲ denied                         122 B          no refunds for agents
+            2026-11-20 10:04:12.004  01010101  files     search              ✕ error             1 min 30 s     2 B    42 B  Quota exceeded
+            2026-11-20 10:04:12.006  01010101  files     elicitation/create  ✓ ok                    1.0 ms    21 B    19 B
+            2026-11-20 10:05:42.010  01010101  files     write_file          … open                            16 B
+            2026-11-20 10:05:42.011  01010101  files     read_file           ? unknown                         16 B"#]],
     );
 }
 
@@ -151,52 +151,52 @@ fn a_replay_tells_the_run_in_order() {
     check(
         story(&log()),
         expect![[r#"
-        run_01010101010101010101010101010101
-          principal  dev@example
-          agent      claude-code 2.1
-          servers    files, payments
-          protocol   session 2025-11-25
-          rule       session
-          opened     2026-11-20 10:00:00.000 UTC
-          closed     still open, last record 2026-11-20 10:05:42.012 UTC
-          calls      6  ▲ 1 denied  ✕ 2 failed  … 1 open
-          records    13, #0 to #12, 2 of them notes
+            run_01010101010101010101010101010101
+              principal  dev@example
+              agent      claude-code 2.1
+              servers    files, payments
+              protocol   session 2025-11-25
+              rule       session
+              opened     2026-11-20 10:00:00.000 UTC
+              closed     still open, last record 2026-11-20 10:05:42.012 UTC
+              calls      6  ▲ 1 denied  ✕ 2 failed  … 1 open
+              records    13, #0 to #12, 2 of them notes
 
-        +00:00.001  → files tools/call read_file  #1
-                      {"path": "a.txt"}
-        +00:00.002  ✓ ok  1.0 ms  44 B  #2
-                      {"content": [{"type": "text", "text": "Hello"}]}
-        +00:00.003  ▲ denied → payments tools/call refund  #3
-                      no refunds for agents
-                      {
-                        "amount": 9000.0,
-                        "amount": 1E3,
-                        "to": {
-                          "iban": "DE00",
-                          "name": "a rather long name of somebody"
-                        },
-                        "tags": [],
-                        "note": "line\nline"
-                      }
-        ⋯ 4 min 12 s ⋯
-        +04:12.004  → files tools/call search  #4
-                      {}
-        +04:12.005    · → notifications/progress  #5
-                        {"progress": 1}
-        +04:12.006    ← files elicitation/create  #6
-                        {"message": "Really?"}
-        +04:12.007    ✓ ok  1.0 ms  19 B  #7
-                        {"action": "accept"}
-        ⋯ 1 min 30 s ⋯
-        +05:42.008  ✕ error  1 min 30 s  42 B  to #4  #8
-                      {"code": -32000, "message": "Quota exceeded"}
-        +05:42.009  · → files notifications/cancelled  #9
-        +05:42.010  → files tools/call write_file  #10
-                      {"path": "a.txt"}
-        +05:42.011  → files tools/call read_file  #11
-                      {"path": "a.txt"}
-        +05:42.012  ? unknown  1.0 ms  #12
-    "#]],
+            +00:00.001  → files tools/call read_file  #1
+                          {"path": "a.txt"}
+            +00:00.002  ✓ ok  1.0 ms  44 B  #2
+                          {"content": [{"type": "text", "text": "Hello"}]}
+            +00:00.003  ▲ denied → payments tools/call refund  #3
+                          no refunds for agents
+                          {
+                            "amount": 9000.0,
+                            "amount": 1E3,
+                            "to": {
+                              "iban": "DE00",
+                              "name": "a rather long name of somebody"
+                            },
+                            "tags": [],
+                            "note": "line\nline"
+                          }
+            ⋯ 4 min 12 s ⋯
+            +04:12.004  → files tools/call search  #4
+                          {}
+            +04:12.005    · → notifications/progress  #5
+                            {"progress": 1}
+            +04:12.006    ← files elicitation/create  #6
+                            {"message": "Really?"}
+            +04:12.007    ✓ ok  1.0 ms  19 B  #7
+                            {"action": "accept"}
+            ⋯ 1 min 30 s ⋯
+            +05:42.008  ✕ error  1 min 30 s  42 B  to #4  #8
+                          {"code": -32000, "message": "Quota exceeded"}
+            +05:42.009  · → files notifications/cancelled  #9
+            +05:42.010  → files tools/call write_file  #10
+                          {"path": "a.txt"}
+            +05:42.011  → files tools/call read_file  #11
+                          {"path": "a.txt"}
+            +05:42.012  ? unknown  #12
+        "#]],
     );
 }
 

@@ -203,7 +203,7 @@ fn each_field_finds_its_calls() {
         "hello world"                                      [1]
         urgent or disk                                     [8, 3]
         duration>=2s                                       [8, 4]
-        duration<10ms                                      [11, 3, 1]
+        duration<10ms                                      [3, 1]
         bytes>80                                           [3]
         round:0 server:payments                            [4, 3]
         round>0                                            []
