@@ -1,7 +1,7 @@
 //! Which clients go through Tollbook, and whether what they start and where they point is there.
 
 use super::{Finding, Patient};
-use crate::setup::{Entry, Found, Source, gateway_address, short};
+use crate::setup::{Entry, Found, Source, Target, gateway_address, short};
 
 const CHECK: &str = "clients";
 
@@ -17,7 +17,9 @@ pub(super) fn check(patient: &Patient<'_>) -> Vec<Finding> {
         let servers = source.servers(&gateway);
         if !servers.is_empty() {
             findings.push(summary(patient, source, &servers));
+            findings.extend(servers.iter().filter_map(|server| left(source, server)));
             findings.extend(servers.iter().filter_map(|server| broken(patient, source, server)));
+            findings.extend(servers.iter().filter_map(|server| unfound(patient, source, server)));
         }
     }
     if findings.is_empty() {
@@ -46,11 +48,12 @@ fn address(patient: &Patient<'_>) -> String {
 
 fn summary(patient: &Patient<'_>, source: &Source, servers: &[Found<'_>]) -> Finding {
     let place = format!("{} ({})", source.client_name(), short(&source.path, patient.environment.home()));
-    let past: Vec<&str> =
-        servers.iter().filter(|server| !is_through(&server.entry)).map(|s| s.name).collect();
     let all = servers.len();
+    let through = servers.iter().filter(|server| is_through(&server.entry)).count();
+    let is_past = |entry: &Entry| matches!(entry, Entry::Program(_) | Entry::Remote { .. });
+    let past: Vec<&str> = servers.iter().filter(|server| is_past(&server.entry)).map(|s| s.name).collect();
     if past.is_empty() {
-        return Finding::ok(CHECK, format!("{place}: {all} of {all} servers go through Tollbook"));
+        return Finding::ok(CHECK, format!("{place}: {through} of {all} servers go through Tollbook"));
     }
     let text = format!("{place}: {} of {all} servers go past Tollbook: {}", past.len(), past.join(", "));
     Finding::look(CHECK, text, "`tollbook init`")
@@ -58,6 +61,28 @@ fn summary(patient: &Patient<'_>, source: &Source, servers: &[Found<'_>]) -> Fin
 
 fn is_through(entry: &Entry) -> bool {
     matches!(entry, Entry::Wrapped { .. } | Entry::AtGateway { .. })
+}
+
+/// An entry that goes past Tollbook and that `init` leaves.
+fn left(source: &Source, server: &Found<'_>) -> Option<Finding> {
+    let Entry::LeftAlone(why) = &server.entry else { return None };
+    let text = format!("{}: `{}` goes past Tollbook: {why}", source.client_name(), server.name);
+    Some(Finding::look(CHECK, text, "`init` leaves it: change the entry by hand if it is to be recorded"))
+}
+
+/// An entry whose server is not there, as far as this shell can tell.
+fn unfound(patient: &Patient<'_>, source: &Source, server: &Found<'_>) -> Option<Finding> {
+    let Entry::Wrapped { target: Target::Program { line, env, cwd }, .. } = &server.entry else {
+        return None;
+    };
+    let program = line.first()?;
+    // Others know better where these lead.
+    let is_elsewhere = env.contains_key("PATH") || cwd.is_some() || program.contains(['$', '~']);
+    if is_elsewhere || patient.environment.find_program(program).is_some() {
+        return None;
+    }
+    let text = format!("{}: `{}` starts `{program}`, which is not found", source.client_name(), server.name);
+    Some(Finding::look(CHECK, text, "install it, or write its path into the client's configuration"))
 }
 
 /// An entry that goes through Tollbook and cannot work.

@@ -1,7 +1,7 @@
 //! Whether the running gateway accepts calls now, by its own word.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -32,10 +32,14 @@ struct Told {
     remedy: String,
 }
 
-/// Asks it, where the configuration names its port: at the usual one another folder's gateway may answer.
-pub(super) fn check(patient: &Patient<'_>) -> Vec<Finding> {
-    let console = patient.config.as_ref().map(|config| config.console);
-    let Some(ConsoleAt::Configured(address)) = console else { return Vec::new() };
+/// Asks it. At the usual port, where the configuration names none, another folder's gateway may answer: only that of this
+/// process is asked there.
+pub(super) fn check(patient: &Patient<'_>, process: i32) -> Vec<Finding> {
+    let console = patient.config.as_ref().map_or(ConsoleAt::Default, |config| config.console);
+    let address = console.address();
+    if console == ConsoleAt::Default && !listens(process, address) {
+        return Vec::new();
+    }
     let asked = TcpStream::connect_timeout(&address, WAIT).and_then(ask);
     match asked {
         Ok(readiness) => {
@@ -53,6 +57,22 @@ pub(super) fn check(patient: &Patient<'_>) -> Vec<Finding> {
     }
 }
 
+/// Whether a process listens at an address of this machine.
+fn listens(process: i32, address: SocketAddr) -> bool {
+    let SocketAddr::V4(address) = address else { return false };
+    let place = format!("{:08X}:{:04X}", u32::from_ne_bytes(address.ip().octets()), address.port());
+    // The inode of the socket that listens there: proc(5).
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    let inode = table.lines().find_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let is_it = words.get(1) == Some(&place.as_str()) && words.get(3) == Some(&"0A");
+        words.get(9).filter(|_| is_it).map(|inode| format!("socket:[{inode}]"))
+    });
+    let files = std::fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
+    let mut links = files.filter_map(|file| std::fs::read_link(file.path()).ok());
+    inode.is_some_and(|inode| links.any(|link| link.as_os_str() == inode.as_str()))
+}
+
 fn ask(mut stream: TcpStream) -> io::Result<Readiness> {
     stream.set_read_timeout(Some(WAIT))?;
     stream.set_write_timeout(Some(WAIT))?;
@@ -61,4 +81,22 @@ fn ask(mut stream: TcpStream) -> io::Result<Readiness> {
     stream.take(ANSWER).read_to_string(&mut answer)?;
     let body = answer.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default();
     serde_json::from_str(body).map_err(|_| io::Error::other("what answers is no console"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::listens;
+
+    #[test]
+    fn who_listens_is_known() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let own = std::process::id().cast_signed();
+        assert!(listens(own, address));
+        assert!(!listens(1, address));
+        drop(listener);
+        assert!(!listens(own, address));
+    }
 }

@@ -16,23 +16,24 @@ const WAIT: Duration = Duration::from_secs(2);
 /// Longest answer that is read.
 const ANSWER: u64 = 4 << 10;
 
-/// What was found, and whether the gateway of the data folder runs.
+/// What was found, and the process of the data folder's gateway.
 pub(super) struct Gateway {
     pub(super) findings: Vec<Finding>,
-    pub(super) is_running: bool,
+    pub(super) process: Option<i32>,
 }
 
 /// Asks at both places.
 pub(super) fn check(patient: &Patient<'_>) -> Gateway {
     let socket = crate::serve::socket_path(&patient.data);
     let shown = socket.display();
-    let mut process = None;
+    let (mut process, mut is_there) = (None, true);
     let found = match at_socket(&socket) {
         Ok((id, true)) => {
             process = Some(id);
             Finding::ok(CHECK, format!("process {id} answers at `{shown}`"))
         }
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            is_there = false;
             Finding::ok(CHECK, "none runs; the first `tollbook wrap` starts one")
         }
         Ok((id, false)) => {
@@ -44,9 +45,10 @@ pub(super) fn check(patient: &Patient<'_>) -> Gateway {
             Finding::wrong(CHECK, format!("does not answer at `{shown}`: {error}"), remedy)
         }
     };
-    let mut findings = vec![found];
-    findings.extend(at_address(patient, process));
-    Gateway { findings, is_running: process.is_some() }
+    let address = at_address(patient, process);
+    // One that `wrap` starts is not the one that is wanted there.
+    let found = Some(found).filter(|_| is_there || address.is_none());
+    Gateway { findings: found.into_iter().chain(address).collect(), process }
 }
 
 /// The listener; without servers of its own and clients that point at it nobody needs one.
@@ -58,10 +60,7 @@ fn at_address(patient: &Patient<'_>, process: Option<i32>) -> Option<Finding> {
     }
     let listen = config.listen;
     let remedy = match process {
-        // The data folder is its alone, so that no other gateway can start.
-        Some(id) => {
-            format!("end process {id}, which serves `wrap` alone, then keep `tollbook serve` running")
-        }
+        Some(id) => format!("keep `tollbook serve` running: it takes over from process {id}"),
         None => "keep `tollbook serve` running".to_owned(),
     };
     let connected = TcpStream::connect_timeout(&listen, WAIT);

@@ -113,10 +113,10 @@ fn state(reader: &Reader, checked: usize, age: i64, is_running: bool) -> Finding
 fn clock(now: Timestamp, age: i64) -> Finding {
     const CHECK: &str = "clock";
     if age < -AHEAD {
-        let text = format!("{now} is {} behind the newest record", duration(-age));
+        let text = format!("{now:.0} is {} behind the newest record", duration(-age));
         return Finding::wrong(CHECK, text, "set the clock, and keep it by NTP");
     }
-    Finding::ok(CHECK, format!("{now} is not behind the newest record"))
+    Finding::ok(CHECK, format!("{now:.0} is not behind the newest record"))
 }
 
 /// Whether the newest payload opens.

@@ -126,10 +126,10 @@ fn examine(environment: &Environment, now: Timestamp) -> Vec<Finding> {
     let patient = Patient { environment, config, data, survey: Survey::of(environment), now };
     findings.extend(clients::check(&patient));
     let gateway = gateway::check(&patient);
-    let is_running = gateway.is_running;
+    let is_running = gateway.process.is_some();
     findings.extend(gateway.findings);
-    if is_running {
-        findings.extend(console::check(&patient));
+    if let Some(process) = gateway.process {
+        findings.extend(console::check(&patient, process));
     }
     findings.extend(servers::check(&patient));
     findings.extend(folder::check(&patient));

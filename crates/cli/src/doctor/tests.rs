@@ -57,7 +57,8 @@ fn nothing_yet() {
 #[test]
 fn clients_that_go_past_and_clients_that_cannot_work() {
     let home = Home::new();
-    let servers = r#"{"mcpServers": {"a": {"command": "x"}, "b": {"command": "y"}}}"#;
+    let servers =
+        r#"{"mcpServers": {"a": {"command": "x"}, "b": {"command": "y"}, "line": {"command": "npx y"}}}"#;
     home.write(".cursor/mcp.json", servers);
     home.write(".gemini/settings.json", "{ no");
     home.write(
@@ -80,8 +81,9 @@ fn clients_that_go_past_and_clients_that_cannot_work() {
             ✓ clients   Claude Code (~/project/.mcp.json): 2 of 2 servers go through Tollbook
             ✕ clients   Claude Code: `gone` points at the gateway's `gone`, which is not configured → write `[servers.gone]` into `tollbook.toml`
             ✕ clients   Claude Code: `old` starts `/opt/old/tollbook`, which is not there → install it there, or `tollbook init --undo` and `tollbook init`
-            ! clients   Cursor (~/.cursor/mcp.json): 2 of 2 servers go past Tollbook: a, b → `tollbook init`
-            ✓ gateway   none runs; the first `tollbook wrap` starts one
+            ! clients   Claude Code: `old` starts `y`, which is not found → install it, or write its path into the client's configuration
+            ! clients   Cursor (~/.cursor/mcp.json): 2 of 3 servers go past Tollbook: a, b → `tollbook init`
+            ! clients   Cursor: `line` goes past Tollbook: its `command` is a line for a shell; put the program in `command`, the rest in `args` → `init` leaves it: change the entry by hand if it is to be recorded
             ✕ gateway   clients point at 127.0.0.1:9, where nothing answers: Connection refused (os error 111) → keep `tollbook serve` running
             ! data      nothing is recorded yet in `HOME/.local/state/tollbook` → use a client; the first call makes the folder
         "#]],
@@ -189,7 +191,7 @@ fn a_gateway_that_runs() {
     assert_eq!(line(&text, "✓ gateway"), expected);
     home.write(CONFIG, "listen = \"127.0.0.1:9\"\n[servers.a]\ncommand = \"tollbook\"\n");
     let text = lines(&home, now);
-    assert!(line(&text, "! gateway").contains("which serves `wrap` alone, then keep"), "{text}");
+    assert!(line(&text, "! gateway").contains("it takes over from process"), "{text}");
     let later = now + SignedDuration::from_mins(10);
     assert!(line(&lines(&home, later), "✕ ledger").contains("though a gateway runs"));
 }

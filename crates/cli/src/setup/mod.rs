@@ -26,7 +26,7 @@ use std::io::Write;
 use anyhow::Context as _;
 use clap::Args;
 
-pub(crate) use self::entry::Entry;
+pub(crate) use self::entry::{Entry, Target};
 use self::journal::{Journal, Owner, Step};
 use self::plan::{Change, Plan, Wanted};
 use self::register::Register;
