@@ -58,11 +58,31 @@ impl Program {
     }
 }
 
+fn passwd() -> String {
+    std::fs::read_to_string("/etc/passwd").unwrap_or_default()
+}
+
+/// A user's home folder: passwd(5).
+fn home_of(user: u32, passwd: &str) -> Option<String> {
+    let home = passwd.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        fields.get(5).filter(|_| fields.get(2) == Some(&user.to_string().as_str())).copied()
+    });
+    home.filter(|home| home.starts_with('/')).map(str::to_owned)
+}
+
 impl Environment {
     /// Reads it.
     pub(crate) fn read() -> Environment {
         let folder = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-        Environment::of(std::env::vars().collect(), folder)
+        let mut variables: BTreeMap<String, String> = std::env::vars().collect();
+        // Services and containers may be started without it; the list of users has it too.
+        if !variables.contains_key("HOME")
+            && let Some(home) = home_of(rustix::process::getuid().as_raw(), &passwd())
+        {
+            variables.insert("HOME".to_owned(), home);
+        }
+        Environment::of(variables, folder)
     }
 
     /// What these variables and this working directory mean.
@@ -172,7 +192,15 @@ impl Environment {
 
 #[cfg(test)]
 mod tests {
-    use super::Program;
+    use super::{Program, home_of};
+
+    #[test]
+    fn a_home_is_found_without_the_variable() {
+        let passwd = "root:x:0:0::/h/root:/bin/sh\nanna:x:1000:1000:Anna,,,:/h/anna:/bin/sh\nbad:x:7:7\nnone:x:8:8:::\n";
+        for (user, home) in [(0, Some("/h/root")), (1000, Some("/h/anna")), (7, None), (8, None), (9, None)] {
+            assert_eq!(home_of(user, passwd).as_deref(), home, "{user}");
+        }
+    }
 
     #[test]
     fn who_does_not_share_this_search_path_gets_the_path() {

@@ -18,6 +18,11 @@ use crate::read::{index, runs};
 /// Answered with no: something does not verify.
 const NO: u8 = 1;
 
+/// What to do about a log that does not verify.
+const REMEDY: &str = "\
+what to do: keep the folder as it is, for whoever looks into it; check the newest backup with `tollbook verify BACKUP`, and make a
+new data folder of it with `tollbook --data NEW restore BACKUP`\n";
+
 /// Check a data folder, a copy of its `log` folder, or a document made by `tollbook evidence`.
 ///
 /// Needs no gateway and no key but the log's public one. Checks the checkpoint's signature, every record against the tree,
@@ -80,7 +85,8 @@ pub(crate) fn run(args: &VerifyArgs, environment: &Environment, out: &mut dyn Wr
             false => recorder::verify_folder(&path, key),
         };
         let report = report.with_context(|| format!("`{}` cannot be verified", path.display()))?;
-        (report.ok, serde_json::to_string(&report)?, report.to_string())
+        let remedy = if report.ok { "" } else { REMEDY };
+        (report.ok, serde_json::to_string(&report)?, format!("{report}{remedy}"))
     };
     if args.json {
         writeln!(out, "{json}")?;

@@ -46,7 +46,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 #[derive(Debug, Args)]
 pub(crate) struct WrapArgs {
     /// Name of the server in records and policy.
-    #[arg(long)]
+    #[arg(long, value_parser = server_name)]
     server: String,
     /// Gateway at another address, instead of the one at the data folder's socket.
     #[arg(long, value_name = "URL")]
@@ -54,6 +54,13 @@ pub(crate) struct WrapArgs {
     /// The server's program and its arguments.
     #[arg(trailing_var_arg = true, required = true, allow_hyphen_values = true)]
     command: Vec<String>,
+}
+
+fn server_name(text: &str) -> Result<String, String> {
+    match gateway::is_server_name(text) {
+        true => Ok(text.to_owned()),
+        false => Err("a server's name is 1 to 64 of a-z, A-Z, 0-9, `-`, `_`, `.`".to_owned()),
+    }
 }
 
 /// Runs the server to its end and gives its exit code.

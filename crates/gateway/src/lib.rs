@@ -48,6 +48,7 @@ use crate::declared::Declared;
 use crate::listen::Listeners;
 use crate::listen::guard::Hosts;
 use crate::listen::sse::Streams;
+pub use crate::listen::wrap::is_server_name;
 use crate::meter::Meters;
 use crate::peer::Owners;
 use crate::pipeline::Pipeline;

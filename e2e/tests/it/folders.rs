@@ -177,6 +177,7 @@ fn verdict(data: &Path) -> String {
     }
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said).into_owned();
+    let said = said.split("what to do: ").next().unwrap_or_default();
     // Which member of a record the bit is in is chance.
     let named = said.lines().find(|line| line.starts_with("record ")).and_then(|line| line.split_once(':'));
     match named {

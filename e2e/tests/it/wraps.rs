@@ -188,6 +188,28 @@ fn a_gateway_that_wrap_started_is_taken_over() {
     assert_eq!(ends(folder.path()), ["ok", "ok"]);
 }
 
+#[test]
+fn what_cannot_be_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let gateway = Gateway::start(folder.path(), "");
+    let named = tollbook(folder.path(), &["wrap", "--server", "a b", "--", "true"]);
+    let said = String::from_utf8_lossy(&named.stderr).into_owned();
+    assert!(named.status.code() == Some(2) && said.contains("1 to 64 of a-z"), "{said}");
+
+    let missing = tollbook(folder.path(), &["wrap", "--server", "none", "--", "/no/such/program"]);
+    assert_eq!(missing.status.code(), Some(127));
+    gateway.stop();
+    let runs = tollbook(folder.path(), &["run", "list", "--json"]).stdout;
+    let run: serde_json::Value = serde_json::from_slice(&runs).expect("one run");
+    assert_eq!(run["reason"], "the server could not be started");
+    let listed = tollbook(folder.path(), &["run", "list"]).stdout;
+    let listed = String::from_utf8_lossy(&listed).into_owned();
+    assert!(listed.contains("SERVER") && listed.contains("  none  "), "{listed}");
+    let replayed = tollbook(folder.path(), &["replay", "last", "--as-server"]);
+    let said = String::from_utf8_lossy(&replayed.stderr).into_owned();
+    assert!(replayed.status.code() == Some(2) && said.contains("has no calls to replay"), "{said}");
+}
+
 /// How its calls ended, in alphabetical order.
 fn ends(data: &Path) -> Vec<String> {
     let calls = tollbook(data, &["calls", "--json", "server:scripted"]);

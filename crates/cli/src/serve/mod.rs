@@ -14,6 +14,7 @@ use clap::Args;
 use console::Console;
 use gateway::Gateway;
 use gateway::settings::Settings;
+use recorder::Predecessor;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{self, Config, ConsoleAt};
@@ -174,7 +175,19 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
 }
 
 fn tell_recovery(recovered: &recorder::Recovered) {
-    tracing::info!(?recovered, "ledger open");
+    let recorder::Recovered { origin, size, unknown, runs, torn, predecessor } = recovered;
+    tracing::info!(origin, records = size, "the ledger is open");
+    if *unknown + *runs > 0 || *torn {
+        tracing::warn!(
+            calls = unknown,
+            runs,
+            torn_write = torn,
+            "the gateway before did not end well: what it left open is recorded as of unknown outcome"
+        );
+    }
+    if let Some(Predecessor { origin, found, reason, .. }) = predecessor {
+        tracing::warn!(origin, records = found, reason, "a new log stands in for this one, which is history");
+    }
 }
 
 /// The lines that a script waits for; the socket's comes last.

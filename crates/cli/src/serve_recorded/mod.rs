@@ -70,6 +70,10 @@ pub(crate) async fn run(args: &ServerArgs, named: &str, data: &Path) -> anyhow::
     }
     let opened = index::open(data)?;
     let run = runs::named(&opened, named)?;
+    if run.calls == 0 {
+        let text = format!("{} has no calls to replay; `tollbook run list` shows those that have", run.run);
+        return Err(Mistake(text).into());
+    }
     let server = chosen_server(&run.servers, args.server.as_deref())?;
     let mut rows = opened.index.of_run(run.run)?;
     rows.retain(|row| row.server.is_none() || row.server == server);

@@ -192,6 +192,12 @@ where
     }
 }
 
+/// Names what was asked for and nothing that is there.
+fn unknown_server(name: &str) -> String {
+    let named = if wrap::is_server_name(name) { format!(" `{name}`") } else { " of that name".to_owned() };
+    format!("no server{named} is configured; `tollbook doctor` looks at `tollbook.toml`")
+}
+
 /// From path and method to the endpoint.
 async fn route(
     gateway: &Arc<Gateway>,
@@ -210,7 +216,7 @@ async fn route(
         (Some("wrap"), Some(name), None, _) => wrap::accept(gateway, connection, name, request).await,
         (Some("mcp"), Some(name), endpoint, None) => {
             let Some(server) = gateway.servers.get(name) else {
-                return reply::text(StatusCode::NOT_FOUND, "no server of that name is configured");
+                return reply::text(StatusCode::NOT_FOUND, &unknown_server(name));
             };
             match (endpoint, &server.link, request.method()) {
                 (None, _, _) => streamable::serve(gateway, server, connection, request).await,

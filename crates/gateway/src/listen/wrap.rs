@@ -65,7 +65,8 @@ pub(crate) async fn accept(
 }
 
 /// Whether a name may stand in addresses, file names and the record.
-pub(crate) fn is_server_name(name: &str) -> bool {
+#[must_use]
+pub fn is_server_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
         && !name.starts_with('.')
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
