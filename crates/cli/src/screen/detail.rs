@@ -5,7 +5,7 @@ use ratatui::text::{Line, Span};
 
 use super::diff::{self, Change};
 use super::draw::{faint, mark_style};
-use super::film::Scene;
+use super::film::{Mark, Scene};
 use super::held::{Held, RoundDetail};
 use super::state::State;
 use crate::read::text;
@@ -57,15 +57,15 @@ fn unanswered(scene: &Scene) -> &'static str {
 }
 
 fn outcome(state: &State, scene: &Scene) -> Line<'static> {
-    let mut spans: Vec<Span<'static>> = scene
-        .marks
-        .iter()
+    // The outcome says a mark of its shape with a word of its own: `✕ tool error` is `✕ failed`.
+    let is_said = |mark: &Mark| scene.outcome.starts_with(mark.shape());
+    let others = scene.marks.iter().filter(|mark| !is_said(mark));
+    let mut spans: Vec<Span<'static>> = others
         .map(|mark| Span::styled(format!("{} {}  ", mark.shape(), mark.word()), mark_style(state, *mark)))
         .collect();
-    let said = scene.marks.iter().any(|mark| scene.outcome.ends_with(mark.word()));
-    if !said {
-        spans.push(Span::raw(scene.outcome.clone()));
-    }
+    let said = scene.marks.iter().find(|mark| is_said(mark));
+    let style = said.map_or_else(Style::default, |mark| mark_style(state, *mark));
+    spans.push(Span::styled(scene.outcome.clone(), style));
     Line::from(spans)
 }
 

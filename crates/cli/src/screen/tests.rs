@@ -248,6 +248,16 @@ fn without_colour_shapes_and_words_remain() {
 }
 
 #[test]
+fn how_a_call_ended_is_said_once() {
+    let mut screen = screen();
+    let failed = (0..7).any(|_| {
+        screen.press(&[KeyCode::Right]);
+        screen.lines().contains("✕ error")
+    });
+    assert!(failed && !screen.lines().contains("✕ failed  ✕"), "{}", screen.lines());
+}
+
+#[test]
 fn an_empty_run_has_a_screen_too() {
     let mut log = Log::at(DAY);
     log.open_run(1);
