@@ -184,7 +184,8 @@ impl Keystore {
     /// When a file is missing, they do not match, or the file system fails.
     pub(crate) fn open(folder: &Path) -> Result<Self, KeystoreError> {
         let wrong_root = || KeystoreError::WrongRoot { path: folder.to_owned() };
-        let root = load_root(&folder.join("root.key"))?.ok_or_else(wrong_root)?;
+        let path = folder.join("root.key");
+        let root = load_root(&path)?.ok_or(KeystoreError::Missing { path })?;
         let stored = read(folder)?;
         let epoch = unwrap_text(&root, EPOCH_CONTEXT, &stored.epoch.wrapped).ok_or_else(wrong_root)?;
         let pseudonym_key = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &epoch), PSEUDONYM_CONTEXT);

@@ -4,7 +4,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use ledger::{Fact, Kind};
-use recorder::{StartError, WalError, start, verify_folder};
+use recorder::{KeystoreError, ReadError, Reader, StartError, WalError, start, verify_folder};
 
 use crate::support::{copy, count, leaves, run, settings, verified};
 
@@ -193,12 +193,19 @@ async fn a_folder_that_was_set_back_gets_a_new_log() {
     verified(dir.path());
 }
 
-#[test]
-fn a_lost_root_key_is_told() {
+#[tokio::test]
+async fn a_lost_root_key_is_told() {
     let dir = tempfile::tempdir().unwrap();
-    run(settings(dir.path())).shutdown.finish().unwrap();
+    let gateway = run(settings(dir.path()));
+    let session = gateway.begin().await;
+    gateway.call(session, "{}").await;
+    gateway.shutdown.finish().unwrap();
     std::fs::remove_file(dir.path().join("keys/root.key")).unwrap();
-    assert!(matches!(start(settings(dir.path())), Err(StartError::Keys(_))));
+    assert!(matches!(start(settings(dir.path())), Err(StartError::Keys(KeystoreError::Missing { .. }))));
+    let reader = Reader::open(dir.path()).unwrap();
+    let mut sealed = leaves(dir.path()).into_iter().filter(|(_, leaf)| !leaf.blobs.is_empty());
+    let (seq, leaf) = sealed.next().unwrap();
+    assert!(matches!(reader.payload(seq, &leaf), Err(ReadError::Keys(KeystoreError::Missing { .. }))));
 }
 
 #[tokio::test]
