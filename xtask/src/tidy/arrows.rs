@@ -23,10 +23,12 @@ const ARROWS: [(&str, &[&str]); 13] = [
 ];
 
 /// Who alone may depend on what.
-const ALONE: [(&str, &[&str]); 8] = [
+const ALONE: [(&str, &[&str]); 10] = [
     ("anyhow", &["bench", "cli", "xtask"]),
     ("cedar-policy", &["policy"]),
     ("clap", &["cli"]),
+    ("form_urlencoded", &["identity"]),
+    ("jsonwebtoken", &["identity"]),
     ("openidconnect", &["identity"]),
     ("rmcp", &["e2e"]),
     ("rusqlite", &["store"]),

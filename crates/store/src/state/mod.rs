@@ -71,7 +71,7 @@ pub enum StateError {
         known: i64,
     },
     /// The file's structure or a row is broken.
-    #[error("`{}` is damaged; restore it from a backup, or remove it: keys and runs are then void", path.display())]
+    #[error("`{}` is damaged; remove it and make service keys and runs anew: those in it are void", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,

@@ -1,0 +1,48 @@
+//! Tokens in, caller out: who calls, by what can be verified.
+//!
+//! * [`Verifier::identify`] takes what a request presents and gives a [`Caller`] or a [`Refused`]: access tokens of
+//!   configured issuers, service keys, run tokens.
+//! * [`Mint`] makes runs with a credential of their own, narrows and revokes them; [`issue_key`] makes service keys. Both
+//!   keep what must last in [`store::state`].
+//! * [`Verifier::answer`] is the token endpoint: it gives runs for access tokens, run tokens and service keys.
+//! * Only this crate knows JOSE and OpenID Connect. It makes no decisions about calls: that is policy.
+//!
+//! Invariant: nothing that was presented and not verified is in a refusal, a log line or a caller.
+
+mod cache;
+mod caller;
+mod claims;
+mod credentials;
+mod dpop;
+mod endpoint;
+mod fetch;
+mod form;
+mod jose;
+mod json;
+mod keys;
+mod metadata;
+mod mint;
+mod provider;
+mod random;
+mod refused;
+mod run_key;
+mod scope;
+mod secret;
+mod settings;
+mod standing;
+mod verifier;
+
+pub use caller::{Actor, Caller, Principal, PrincipalKind, RunName};
+pub use credentials::Credentials;
+pub use endpoint::{TokenReply, TokenRequest};
+pub use jose::Algorithm;
+pub use keys::{IssuedKey, KEY_LIFETIME, KeyError, NewKey, issue_key, rotate_key};
+pub use metadata::Resource;
+pub use mint::{Mint, MintError, Minted, RunOrder, Under};
+pub use random::NoRandomness;
+pub use refused::{Code, Reason, Refused};
+pub use run_key::{RunKey, RunKeyError};
+pub use scope::{Scope, ScopeError};
+pub use secret::Secret;
+pub use settings::{Binding, Issuer, KeySource, KindRule, Network, RunLimits, Settings, TokenType};
+pub use verifier::{SetupError, Verifier};

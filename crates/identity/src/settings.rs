@@ -1,0 +1,164 @@
+//! What `cli` hands over: whose tokens count, and for how long things hold. Already read, not yet checked;
+//! [`crate::Verifier::new`] says what is wrong with it.
+
+use std::time::Duration;
+
+use crate::jose::Algorithm;
+
+/// Everything that a [`crate::Verifier`] is told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Tollbook's own issuer identifier: the URL that clients use, without a path and without a slash at the end.
+    pub public_url: String,
+    /// Whose tokens count besides our own.
+    pub issuers: Vec<Issuer>,
+    /// How long runs may live, and whether they are bound.
+    pub runs: RunLimits,
+    /// How old a proof of possession may be (RFC 9449 §11.1).
+    pub proof_age: Duration,
+    /// Longest an answer of an issuer may take, connection and all.
+    pub fetch_wait: Duration,
+}
+
+/// An issuer of access tokens.
+#[derive(Debug, Clone)]
+pub struct Issuer {
+    /// Its identifier: equal, character for character, to `iss` in tokens and `issuer` in its metadata.
+    pub url: String,
+    /// Audiences that count at every endpoint, for issuers that cannot issue tokens per resource. A token whose
+    /// audience is the endpoint's own URL counts without being listed.
+    pub audiences: Vec<String>,
+    /// Algorithms that count.
+    pub algorithms: Vec<Algorithm>,
+    /// Values of `typ` that count.
+    pub types: Vec<TokenType>,
+    /// How far clocks may differ.
+    pub skew: Duration,
+    /// Claim that names the principal.
+    pub principal_claim: String,
+    /// Claim that lists groups: an array or words parted by spaces; a path through objects is written with dots.
+    pub groups_claim: Option<String>,
+    /// Whether a principal is a person or a service.
+    pub kind: KindRule,
+    /// Words of the token's scope that begin so narrow it, less the beginning. `None`: the issuer's scopes do not narrow.
+    pub scope_prefix: Option<String>,
+    /// Where its keys come from.
+    pub keys: KeySource,
+    /// Which addresses it may have.
+    pub network: Network,
+    /// How long keys that were fetched hold while the issuer cannot be reached.
+    pub stale: Duration,
+}
+
+/// A value of `typ` in a token's header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenType {
+    /// `at+jwt` (RFC 9068), with the claims that it demands.
+    AccessToken,
+    /// `JWT`.
+    Jwt,
+    /// No `typ`.
+    Absent,
+}
+
+/// Whether a token's principal is a person or a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KindRule {
+    /// A service if the token was issued to a client for itself: `sub` is its `client_id` or `azp`, `idtyp` is `app`, or
+    /// `gty` is `client-credentials`. Else a person.
+    Detect,
+    /// Always a person.
+    Users,
+    /// Always a service: CI systems, Kubernetes.
+    Services,
+    /// A service if the claim has that value, else a person.
+    Claim {
+        /// The claim.
+        name: String,
+        /// Its value, a string.
+        value: String,
+    },
+}
+
+/// Where an issuer's keys come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// From the place that its metadata names (OpenID Connect Discovery, RFC 8414).
+    Discovered,
+    /// From this URL.
+    At(String),
+    /// These: the text of a key set. They never change.
+    Fixed(String),
+}
+
+/// Which addresses an issuer may have. One whose URL names the loopback may have loopback addresses and no others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// Public ones.
+    Public,
+    /// Those of private networks too. Link-local ones, where clouds keep their metadata, never.
+    Private,
+}
+
+/// How runs are minted.
+#[derive(Debug, Clone)]
+pub struct RunLimits {
+    /// How long a run lives if nothing is asked for.
+    pub lifetime: Duration,
+    /// Longest that can be asked for.
+    pub longest: Duration,
+    /// Whether run tokens must be bound to a key.
+    pub binding: Binding,
+}
+
+/// Whether run tokens are bound to a key (RFC 9449).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Binding {
+    /// If the client proves one.
+    Offered,
+    /// Without a proof, no run.
+    Required,
+}
+
+impl Settings {
+    /// The defaults, for a gateway at this URL.
+    pub fn new(public_url: impl Into<String>) -> Settings {
+        Settings {
+            public_url: public_url.into(),
+            issuers: Vec::new(),
+            runs: RunLimits::default(),
+            proof_age: Duration::from_secs(60),
+            fetch_wait: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Issuer {
+    /// The defaults, for an issuer of this identifier.
+    pub fn new(url: impl Into<String>) -> Issuer {
+        Issuer {
+            url: url.into(),
+            audiences: Vec::new(),
+            algorithms: Algorithm::ALL.to_vec(),
+            types: vec![TokenType::AccessToken, TokenType::Jwt],
+            skew: Duration::from_secs(60),
+            principal_claim: "sub".to_owned(),
+            groups_claim: None,
+            kind: KindRule::Detect,
+            scope_prefix: None,
+            keys: KeySource::Discovered,
+            network: Network::Public,
+            stale: Duration::from_secs(24 * 60 * 60),
+        }
+    }
+}
+
+impl Default for RunLimits {
+    fn default() -> RunLimits {
+        RunLimits {
+            lifetime: Duration::from_secs(60 * 60),
+            longest: Duration::from_secs(12 * 60 * 60),
+            binding: Binding::Offered,
+        }
+    }
+}

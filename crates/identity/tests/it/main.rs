@@ -1,0 +1,24 @@
+//! Tests of the crate's boundary: what is presented, and who that is or why it does not count.
+
+#[cfg(test)]
+mod accepted;
+#[cfg(test)]
+mod attacks;
+#[cfg(test)]
+mod discovery;
+#[cfg(test)]
+mod dpop;
+#[cfg(test)]
+mod exchange;
+#[cfg(test)]
+mod keys;
+#[cfg(test)]
+mod made;
+#[cfg(test)]
+mod metadata;
+#[cfg(test)]
+mod provider;
+#[cfg(test)]
+mod runs;
+#[cfg(test)]
+mod signing;
