@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ledger::Hash;
 
 /// Entries of a half.
-const HALF: usize = 4096;
+const HALF: usize = 2048;
 
 #[derive(Debug)]
 pub(crate) struct Cache<T> {

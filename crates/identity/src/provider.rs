@@ -3,6 +3,7 @@
 //! * Keys are renewed when they are ten minutes old: by [`Provider::tend`] beside the calls, or by a call if nobody tends.
 //! * A `kid` that is not among them makes them be fetched again, but not within ten seconds of the last attempt: hostile
 //!   tokens cause no storm.
+//! * A clock that was set back makes keys old, not young.
 //! * While the issuer cannot be reached the keys hold on, for as long as the settings say and no longer.
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -97,9 +98,12 @@ impl Provider {
         })
     }
 
-    /// How often the keys have become others: what was verified before is to be verified again.
-    pub(crate) fn generation(&self) -> u64 {
-        self.kept().generation
+    /// Whether what was verified with keys of that generation counts without being verified again: the keys are the same
+    /// and were fetched lately. Else the keys are looked at, and whether they may be used at all.
+    pub(crate) fn vouches(&self, generation: u64, now: u64) -> bool {
+        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
+        let is_recent = kept.fetched.is_some_and(|fetched| now.abs_diff(fetched) < 2 * RENEWED_AFTER);
+        kept.generation == generation && (is_recent || self.is_fixed())
     }
 
     /// Checks a token's signature; gives the generation of the keys that it was checked with.
@@ -109,7 +113,7 @@ impl Provider {
         }
         let mut kept = self.current(now).await?;
         if matches!(kept.keys.choose(token.key_id.as_deref(), token.algorithm), Choice::Unknown) {
-            kept = self.renew(now, BETWEEN_ATTEMPTS).await;
+            kept = self.renew(now).await;
         }
         match kept.keys.choose(token.key_id.as_deref(), token.algorithm) {
             Choice::Unknown => Err(Reason::KeyUnknown),
@@ -122,8 +126,8 @@ impl Provider {
     /// Renews the keys if it is time. To be called every few seconds, beside the calls.
     pub(crate) async fn tend(&self, now: u64) {
         let kept = self.kept();
-        if !self.is_fixed() && kept.fetched.is_none_or(|fetched| now >= fetched + RENEWED_AFTER) {
-            self.renew(now, BETWEEN_ATTEMPTS).await;
+        if !self.is_fixed() && kept.fetched.is_none_or(|fetched| now.abs_diff(fetched) >= RENEWED_AFTER) {
+            self.renew(now).await;
         }
     }
 
@@ -134,23 +138,23 @@ impl Provider {
             return Ok(kept);
         }
         // Twice the age, and no waiting for who fetches already: that is for the case that nobody tends.
-        let is_old = kept.fetched.is_some_and(|fetched| now >= fetched + 2 * RENEWED_AFTER);
+        let is_old = kept.fetched.is_some_and(|fetched| now.abs_diff(fetched) >= 2 * RENEWED_AFTER);
         if kept.fetched.is_none() || (is_old && self.fetching.try_lock().is_ok()) {
-            kept = self.renew(now, BETWEEN_ATTEMPTS).await;
+            kept = self.renew(now).await;
         }
         let Some(fetched) = kept.fetched else { return Err(Reason::KeysUnavailable) };
-        let is_stale = now.saturating_sub(fetched) > self.settings.stale.as_secs();
+        let is_stale = now.abs_diff(fetched) > self.settings.stale.as_secs();
         if is_stale { Err(Reason::KeysStale) } else { Ok(kept) }
     }
 
-    /// Fetches the keys, unless that was attempted less than `between` seconds ago; gives what is kept then.
-    async fn renew(&self, now: u64, between: u64) -> Kept {
+    /// Fetches the keys, unless that was attempted just now; gives what is kept then.
+    async fn renew(&self, now: u64) -> Kept {
         if self.is_fixed() {
             return self.kept();
         }
         let _one = self.fetching.lock().await;
         let kept = self.kept();
-        if kept.attempted.is_some_and(|attempted| now < attempted.saturating_add(between)) {
+        if kept.attempted.is_some_and(|attempted| now.abs_diff(attempted) < BETWEEN_ATTEMPTS) {
             return kept;
         }
         self.change(|kept| kept.attempted = Some(now));

@@ -228,7 +228,7 @@ impl Verifier {
             return Err(Reason::Oversized.into());
         }
         let fingerprint = Hash::of(token.as_bytes());
-        if let Some(known) = self.verified.find(&fingerprint).filter(|known| known.is_current()) {
+        if let Some(known) = self.verified.find(&fingerprint).filter(|known| known.is_current(now)) {
             known.read.times.check(now).map_err(|reason| known.refused(reason))?;
             return Ok(known);
         }
@@ -351,10 +351,10 @@ impl Verifier {
 }
 
 impl Verified {
-    /// Whether the issuer's keys are still those that it was verified with.
-    fn is_current(&self) -> bool {
+    /// Whether its signature need not be checked again.
+    fn is_current(&self, now: u64) -> bool {
         match &self.source {
-            Source::Issuer(provider, generation) => provider.generation() == *generation,
+            Source::Issuer(provider, generation) => provider.vouches(*generation, now),
             Source::Own(_) => true,
         }
     }

@@ -63,6 +63,20 @@ async fn a_key_replaced_under_its_name_counts_no_more() {
 }
 
 #[tokio::test]
+async fn where_nobody_tends_the_calls_do_and_a_clock_set_back_makes_keys_old() {
+    let stage = Stage::set().await;
+    let token = lasting(&stage).sign(&stage.p256);
+    assert_eq!(reason(&stage, &token, NOW).await, None);
+    assert_eq!(reason(&stage, &token, NOW + 1_199).await, None);
+    assert_eq!(stage.idp.asked("/keys"), 1);
+    stage.idp.keys(&[Pair::ec("P-256").published("p256")]);
+    assert_eq!(reason(&stage, &token, NOW + 1_200).await, Some(Reason::Signature), "seen before or not");
+    assert_eq!(stage.idp.asked("/keys"), 2);
+    stage.verifier.tend(NOW).await;
+    assert_eq!(stage.idp.asked("/keys"), 3);
+}
+
+#[tokio::test]
 async fn hostile_key_names_cause_no_storm() {
     let stage = Stage::set().await;
     let stranger = Pair::ec("P-256");
@@ -109,6 +123,7 @@ async fn keys_outlive_an_outage_for_as_long_as_is_allowed_and_no_longer() {
     }
     let late = NOW + 6 * HOUR + 1;
     assert_eq!(reason(&stage, &token(7), late).await, Some(Reason::KeysStale));
+    assert_eq!(reason(&stage, &token(6), late).await, Some(Reason::KeysStale), "verified before or not");
     stage.idp.metadata(&stage.idp.url);
     assert_eq!(reason(&stage, &token(8), late + 10).await, None, "it is back");
 }
