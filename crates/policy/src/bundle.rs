@@ -1,0 +1,177 @@
+//! A bundle: policies that were read, checked and put in order for questions.
+
+use std::collections::HashMap;
+
+use cedar_policy::Policy;
+use ledger::Hash;
+
+use crate::catalog::{Catalog, Hints};
+use crate::check;
+use crate::diagnostic::{Diagnostics, Mistake, place, show};
+use crate::index::Index;
+use crate::needs::Needs;
+use crate::obligation::Obligations;
+use crate::parse::{Written, parse};
+use crate::typing::Fields;
+use crate::visible;
+
+/// A policy file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Its name, as diagnostics and records show it.
+    pub name: String,
+    /// Cedar policies.
+    pub text: String,
+}
+
+/// Policies in force. Immutable: a change is another bundle.
+#[derive(Debug)]
+pub struct Bundle {
+    digest: Hash,
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) index: Index,
+    /// What the policies say of a tool before there is a call.
+    pub(crate) listing: Index,
+    pub(crate) tools: ByServer<Pin>,
+    pub(crate) prompts: ByServer<Fields>,
+}
+
+/// A policy with what is known of it beside Cedar.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    /// `@id`, else `file:line`.
+    pub(crate) label: String,
+    /// `file:line`.
+    pub(crate) place: String,
+    pub(crate) policy: Policy,
+    pub(crate) obligations: Obligations,
+    /// The conditions as they are written.
+    pub(crate) clauses: Vec<String>,
+}
+
+/// What is known of a tool that may be called.
+#[derive(Debug)]
+pub(crate) struct Pin {
+    /// `None` if the tool's schema cannot be read.
+    pub(crate) fields: Option<Fields>,
+    pub(crate) hints: Hints,
+}
+
+/// Things by server and name.
+#[derive(Debug)]
+pub(crate) struct ByServer<T>(HashMap<String, HashMap<String, T>>);
+
+impl<T> ByServer<T> {
+    pub(crate) fn get(&self, server: &str, name: &str) -> Option<&T> {
+        self.0.get(server)?.get(name)
+    }
+}
+
+impl Bundle {
+    /// Reads and checks policies against what servers offer; finds all mistakes at once.
+    pub fn compile(sources: &[Source], catalog: &Catalog) -> Result<Bundle, Diagnostics> {
+        let mut mistakes = Vec::new();
+        let written = parse(sources, &mut mistakes);
+        let tools = pins(catalog);
+        check::check(&written, catalog, &tools, &mut mistakes);
+        let mut bundle = Bundle {
+            digest: digest(sources),
+            rules: Vec::with_capacity(written.len()),
+            index: Index::default(),
+            listing: Index::default(),
+            tools,
+            prompts: prompts(catalog),
+        };
+        if mistakes.is_empty() {
+            for written in &written {
+                let added = bundle.add(sources, written);
+                let failed = |text| Mistake::at(written.source, written.statement.effect(), text);
+                mistakes.extend(added.err().map(failed));
+            }
+        }
+        if mistakes.is_empty() { Ok(bundle) } else { Err(show(sources, &mistakes)) }
+    }
+
+    fn add(&mut self, sources: &[Source], written: &Written<'_>) -> Result<(), String> {
+        let Written { statement, policy, .. } = written;
+        let number = self.rules.len();
+        let needs = Needs::of(statement);
+        self.index.add(number, policy, needs).map_err(|error| error.to_string())?;
+        if let Some(derived) = visible::derived(policy, statement.says("context"))? {
+            self.listing.add(number, &derived, needs).map_err(|error| error.to_string())?;
+        }
+        self.rules.push(rule(sources, written));
+        Ok(())
+    }
+
+    /// What names these policies in records: SHA-256 over the files' names and texts, each with its length, in the order
+    /// of names. See `docs/formats/policy.md`.
+    pub fn digest(&self) -> Hash {
+        self.digest
+    }
+
+    /// How many policies there are.
+    pub fn policies(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// The mask sets that policies name. One that nobody defines is a hole: refuse the bundle then.
+    pub fn mask_sets(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.rules
+            .iter()
+            .flat_map(|rule| rule.obligations.masks.iter().map(|set| (set.as_str(), rule.place.as_str())))
+    }
+
+    /// The groups whose approval policies ask for, and where.
+    pub fn hold_groups(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.rules
+            .iter()
+            .flat_map(|rule| rule.obligations.holds.keys().map(|set| (set.as_str(), rule.place.as_str())))
+    }
+}
+
+fn rule(sources: &[Source], written: &Written<'_>) -> Rule {
+    let Written { statement, policy, obligations, source } = written;
+    let (name, text) = sources.get(*source).map_or(("", ""), |source| (&source.name, &source.text));
+    let (line, _, _) = place(text, statement.effect().start);
+    let place = format!("{name}:{line}");
+    let clauses = statement.clauses().into_iter();
+    Rule {
+        label: obligations.id.clone().unwrap_or_else(|| place.clone()),
+        place,
+        policy: policy.clone(),
+        obligations: obligations.clone(),
+        clauses: clauses.filter_map(|clause| text.get(clause.range).map(str::to_owned)).collect(),
+    }
+}
+
+fn pins(catalog: &Catalog) -> ByServer<Pin> {
+    let servers = catalog.servers().map(|server| {
+        let pins = server.tools().iter().map(|tool| {
+            let fields = tool.input_schema.as_deref().and_then(Fields::of_schema);
+            (tool.name.clone(), Pin { fields, hints: tool.hints })
+        });
+        (server.name.clone(), pins.collect())
+    });
+    ByServer(servers.collect())
+}
+
+fn prompts(catalog: &Catalog) -> ByServer<Fields> {
+    let servers = catalog.servers().map(|server| {
+        let prompts =
+            server.prompts.iter().map(|prompt| (prompt.name.clone(), Fields::of_texts(&prompt.arguments)));
+        (server.name.clone(), prompts.collect())
+    });
+    ByServer(servers.collect())
+}
+
+fn digest(sources: &[Source]) -> Hash {
+    let mut sorted: Vec<&Source> = sources.iter().collect();
+    sorted.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut bytes = b"tollbook policy bundle v1\n".to_vec();
+    for part in sorted.iter().flat_map(|source| [&source.name, &source.text]) {
+        bytes.extend((part.len() as u64).to_be_bytes());
+        bytes.extend(part.as_bytes());
+    }
+    Hash::of(&bytes)
+}

@@ -1,0 +1,124 @@
+//! Arguments as Cedar values of their declared types.
+
+use std::collections::BTreeSet;
+
+use cedar_policy::RestrictedExpression;
+
+use crate::raw::{Number, Raw, read};
+use crate::typing::{Field, Fields, Slot, Type};
+
+/// Arguments that fit.
+#[derive(Debug)]
+pub(crate) struct Fitted {
+    pub(crate) record: RestrictedExpression,
+    /// Names that the schema does not list, nested ones with dots.
+    pub(crate) unlisted: BTreeSet<String>,
+}
+
+/// Why arguments do not fit. Names an argument, never its value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Misfit {
+    #[error("the arguments are no JSON object whose members are named once")]
+    NoObject,
+    #[error("argument `{0}` is required")]
+    Missing(String),
+    #[error("argument `{0}` does not fit its declared type: expected {1}")]
+    Type(String, &'static str),
+}
+
+/// Fits the arguments of a call, as they were sent.
+pub(crate) fn arguments(fields: &Fields, json: Option<&str>) -> Result<Fitted, Misfit> {
+    let members = match json.map(read) {
+        None | Some(Some(Raw::Null)) => Vec::new(),
+        Some(Some(Raw::Members(members))) => members,
+        Some(_) => return Err(Misfit::NoObject),
+    };
+    let mut fitting = Fitting { path: Vec::new(), unlisted: BTreeSet::new() };
+    let record = fitting.record(fields, members)?;
+    Ok(Fitted { record, unlisted: fitting.unlisted })
+}
+
+struct Fitting {
+    path: Vec<String>,
+    unlisted: BTreeSet<String>,
+}
+
+impl Fitting {
+    fn record(
+        &mut self,
+        fields: &Fields,
+        members: Vec<(String, &serde_json::value::RawValue)>,
+    ) -> Result<RestrictedExpression, Misfit> {
+        let mut record = Vec::with_capacity(members.len());
+        for (name, raw) in members {
+            self.path.push(name);
+            let field = self.path.last().and_then(|name| fields.0.get(name));
+            let value = match field {
+                Some(Field { kind, .. }) => self.value(kind, raw.get())?,
+                None => {
+                    self.unlisted.insert(self.path.join("."));
+                    None
+                }
+            };
+            let name = self.path.pop().unwrap_or_default();
+            record.extend(value.map(|value| (name, value)));
+        }
+        for (name, field) in &fields.0 {
+            if field.required && !record.iter().any(|(present, _)| present == name) {
+                self.path.push(name.clone());
+                return Err(Misfit::Missing(self.path.join(".")));
+            }
+        }
+        RestrictedExpression::new_record(record).map_err(|_| Misfit::NoObject)
+    }
+
+    /// A value of a type; `None` for null, which is read as absent.
+    fn value(&mut self, kind: &Type, json: &str) -> Result<Option<RestrictedExpression>, Misfit> {
+        let raw = read(json).ok_or_else(|| self.misfit(kind))?;
+        let value = match (kind, raw) {
+            (_, Raw::Null) => return Ok(None),
+            (Type::Json, _) => RestrictedExpression::new_string(json.to_owned()),
+            (Type::Text, Raw::Text(text)) => RestrictedExpression::new_string(text),
+            (Type::Bool, Raw::Bool(value)) => RestrictedExpression::new_bool(value),
+            (Type::Long, Raw::Number(text)) => {
+                let whole = Number::of(text).and_then(|number| number.scaled(0));
+                RestrictedExpression::new_long(whole.ok_or_else(|| self.misfit(kind))?)
+            }
+            (Type::Decimal, Raw::Number(text)) => {
+                let scaled = Number::of(text).and_then(|number| number.scaled(4));
+                RestrictedExpression::new_decimal(decimal(scaled.ok_or_else(|| self.misfit(kind))?))
+            }
+            (Type::Set(slot), Raw::List(elements)) => self.set(slot, &elements)?,
+            (Type::Record(fields), Raw::Members(members)) => self.record(fields, members)?,
+            _ => return Err(self.misfit(kind)),
+        };
+        Ok(Some(value))
+    }
+
+    fn set(
+        &mut self,
+        slot: &Slot,
+        elements: &[&serde_json::value::RawValue],
+    ) -> Result<RestrictedExpression, Misfit> {
+        let mut set = Vec::with_capacity(elements.len());
+        for element in elements {
+            match self.value(&slot.kind, element.get())? {
+                Some(value) => set.push(value),
+                None if slot.nullable => {}
+                None => return Err(self.misfit(&slot.kind)),
+            }
+        }
+        Ok(RestrictedExpression::new_set(set))
+    }
+
+    fn misfit(&self, kind: &Type) -> Misfit {
+        Misfit::Type(self.path.join("."), kind.name())
+    }
+}
+
+/// Ten-thousandths as Cedar writes decimals.
+fn decimal(scaled: i64) -> String {
+    let sign = if scaled < 0 { "-" } else { "" };
+    let magnitude = scaled.unsigned_abs();
+    format!("{sign}{}.{:04}", magnitude / 10_000, magnitude % 10_000)
+}
