@@ -10,7 +10,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use gateway::settings::{HttpServer, HttpVersion, Limits, Receipts, ServerSettings, StdioServer, UserIds};
+use gateway::settings::{
+    HttpServer, HttpVersion, Limits, Pinning, Receipts, ServerSettings, StdioServer, UserIds,
+};
 use http::{HeaderName, HeaderValue, Uri};
 use ledger::Hash;
 #[cfg(test)]
@@ -40,6 +42,8 @@ struct ConfigFile {
     receipts: bool,
     /// TLS for the listener; HTTP/2 is offered.
     tls: Option<TlsFile>,
+    /// What calls are judged by, and what becomes of tools that change.
+    policy: Option<PolicyFile>,
     /// Where health and metrics are told.
     console: Option<ConsoleFile>,
     /// Sizes and waits, all of them upper bounds.
@@ -63,6 +67,26 @@ struct TlsFile {
     /// PEM file with the certificate's private key.
     #[cfg_attr(test, schemars(with = "PathBuf"))]
     key: Spanned<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+struct PolicyFile {
+    /// A Cedar file, or a folder whose `.cedar` files are read, in the order of their names. What no policy permits is
+    /// denied; without a path, every call is allowed.
+    path: Option<PathBuf>,
+    /// What becomes of a tool that is new or has changed since its server was first asked: `quarantine` hides and denies it
+    /// until an operator accepts it, `flag` records it. Without this, `quarantine` if there is a `path`, else `flag`.
+    pins: Option<PinsFile>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+#[serde(rename_all = "lowercase")]
+enum PinsFile {
+    Quarantine,
+    Flag,
 }
 
 #[derive(Debug, Deserialize)]
@@ -172,6 +196,9 @@ pub(crate) struct Config {
     pub(crate) allowed_hosts: Vec<String>,
     pub(crate) receipts: Receipts,
     pub(crate) tls: Option<TlsFiles>,
+    /// Where the policies are; `None`: there are none.
+    pub(crate) policy: Option<PathBuf>,
+    pub(crate) pinning: Pinning,
     pub(crate) console: ConsoleAt,
     pub(crate) limits: Limits,
     pub(crate) ledger: recorder::Limits,
@@ -282,6 +309,12 @@ impl Reading<'_> {
             let at = file.listen.as_ref().map_or(0, |listen| listen.span().start);
             self.mistake(at, "`listen` beyond loopback needs authentication, which this version does not have; use 127.0.0.1");
         }
+        let policy = file.policy.as_ref().and_then(|policy| policy.path.as_ref());
+        let policy = policy.map(|path| self.environment.resolve(path));
+        let pinning = match (file.policy.as_ref().and_then(|policy| policy.pins), &policy) {
+            (Some(PinsFile::Quarantine), _) | (None, Some(_)) => Pinning::Quarantine,
+            (Some(PinsFile::Flag), _) | (None, None) => Pinning::Flag,
+        };
         let console = file.console.and_then(|console| console.listen);
         let console = console.map_or(ConsoleAt::Default, |listen| self.console(&listen));
         let allowed_hosts = file.public_url.iter().filter_map(|url| self.host_of(url)).collect();
@@ -305,6 +338,8 @@ impl Reading<'_> {
                 certificate: self.environment.resolve(tls.certificate.get_ref()),
                 key: self.environment.resolve(tls.key.get_ref()),
             }),
+            policy,
+            pinning,
             console,
             limits,
             ledger,

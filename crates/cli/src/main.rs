@@ -8,6 +8,7 @@ mod environment;
 mod follow;
 mod gateway_link;
 mod packaging;
+mod policies;
 mod read;
 mod screen;
 mod serve;
@@ -64,6 +65,7 @@ enum Command {
     Restore(backup::RestoreArgs),
     Evidence(verify::EvidenceArgs),
     Keys(verify::KeysArgs),
+    Policy(policies::PolicyArgs),
     Completions(packaging::CompletionsArgs),
     Man(packaging::ManArgs),
     /// Print the JSON Schema of `tollbook.toml`, for editors.
@@ -124,6 +126,7 @@ fn reading(command: Command, environment: &Environment) -> u8 {
         Command::Verify(args) => verify::run(&args, environment, &mut out),
         Command::Evidence(args) => verify::evidence(&args, data, &mut out),
         Command::Keys(args) => verify::keys(&args, data, &mut out),
+        Command::Policy(args) => policies::run(&args, environment, &mut out),
         Command::Completions(args) => packaging::completions(&args, Cli::command(), &mut out),
         Command::Man(args) => packaging::man(&args, Cli::command()),
         Command::Schema => packaging::schema(&mut out),

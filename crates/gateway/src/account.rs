@@ -3,6 +3,7 @@
 //! Only names and structure are picked out; the message itself is kept whole, as the body. Headers come from an
 //! allow-list, so no credential can enter by them.
 
+use bytes::Bytes;
 use http::StatusCode;
 use ledger::Status;
 use ledger::payload::{Fields, Spans};
@@ -11,6 +12,9 @@ use mcp::message::{Answer, Kind, Message};
 use mcp::method::{Method, Target};
 use recorder::{Account, Body, Note, Outcome};
 use serde_json::value::RawValue;
+
+use policy::Recording;
+use store::state::Pin;
 
 use crate::content::Content;
 use crate::listen::guard;
@@ -141,6 +145,62 @@ fn spans_of(message: &Message<'_>, (params, view): (&RawValue, &Params<'_>), con
         .into_iter()
         .filter_map(|(name, part)| Some((name.to_owned(), content.span(message, name, part?.get())?)));
     spans.collect()
+}
+
+/// The account of a tool that is new or has changed, as it is pinned now.
+pub(crate) fn of_pin(scope: &Scope, pin: &Pin) -> Account {
+    let mut fields = of_scope(scope, Side::Server);
+    fields.insert("method".into(), json_text("tollbook/tool"));
+    fields.insert("name".into(), json_text(&pin.tool));
+    let (definition, what) = match (&pin.accepted, &pin.waiting) {
+        (_, None) => (&pin.accepted, "the tool is pinned as it is"),
+        (None, _) => (&pin.waiting, "the tool is new and waits to be accepted"),
+        (Some(_), _) => (&pin.waiting, "the tool has changed and waits to be accepted"),
+    };
+    fields.insert("reason".into(), json_text(what));
+    let definition = definition.as_ref();
+    fields.extend(definition.map(|side| ("pin".to_owned(), json_text(&side.digest.to_string()))));
+    let body = definition.map(|side| Bytes::from(side.json.clone())).unwrap_or_default();
+    account(scope, fields, Spans::new(), body.into())
+}
+
+/// Fields that stay where a rule says `none`: which rule said so, and what a reader needs to know which server.
+const LEFT: [&str; 4] = ["policies", "recording", "server", "transport"];
+
+/// Leaves out of a record what a policy says: the content, or all but the rule that said so.
+pub(crate) fn reduce(recording: Recording, (fields, spans, body): (&mut Fields, &mut Spans, &mut Body)) {
+    let word = match recording {
+        Recording::Full => return,
+        Recording::Metadata => "metadata",
+        Recording::None => "none",
+    };
+    fields.insert("recording".into(), json_text(word));
+    if recording == Recording::None {
+        fields.retain(|name, _| LEFT.contains(&name.as_str()));
+    }
+    spans.clear();
+    *body = Body::default();
+}
+
+/// With the policies that determined a decision.
+pub(crate) fn with_policies(mut account: Account, policies: &[String]) -> Account {
+    if !policies.is_empty() {
+        account.fields.insert("policies".into(), json_list(policies));
+    }
+    account
+}
+
+/// With the names that a list was shown without.
+pub(crate) fn with_hidden(mut outcome: Outcome, hidden: &[String]) -> Outcome {
+    if !hidden.is_empty() {
+        outcome.fields.insert("hidden".into(), json_list(hidden));
+    }
+    outcome
+}
+
+fn json_list(texts: &[String]) -> String {
+    let texts: Vec<String> = texts.iter().map(|text| json_text(text)).collect();
+    format!("[{}]", texts.join(","))
 }
 
 /// How a response ends its call.

@@ -25,8 +25,14 @@ pub(crate) fn new_session() -> String {
     })
 }
 
+/// Seconds since the Unix epoch.
+pub(crate) fn unix_seconds() -> u64 {
+    unix_ms() / 1000
+}
+
+/// Milliseconds since the Unix epoch.
 #[expect(clippy::disallowed_methods, reason = "this is the gateway's clock")]
-fn unix_ms() -> u64 {
+pub(crate) fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -15,10 +15,9 @@ impl Decider {
         Decider { clerk }
     }
 
-    /// Allows or refuses. Without a policy every call of an identified caller is allowed, and the record says that no
-    /// policy was asked.
-    pub(crate) fn decide(&self, account: Account) -> Result<Cleared, Refusal> {
-        self.clerk.clear(Decision { verdict: Verdict::Allow, policy: None, reason: None }, account)
+    /// Allows or refuses, as it was judged. Where nothing was judged, the record says that no policy was asked.
+    pub(crate) fn decide(&self, decision: Decision, account: Account) -> Result<Cleared, Refusal> {
+        self.clerk.clear(decision, account)
     }
 
     /// Refuses what breaks the protocol.

@@ -15,6 +15,7 @@ mod drain;
 mod duplex;
 mod exchange;
 mod intake;
+mod judge;
 mod listen;
 mod messages;
 pub mod meter;
@@ -24,6 +25,7 @@ mod refusal;
 mod reload;
 mod rounds;
 mod route;
+mod rules;
 mod runs;
 mod scope;
 mod sessions;
@@ -55,6 +57,9 @@ use crate::pipeline::Pipeline;
 pub use crate::pipeline::Released;
 use crate::reload::Present;
 pub use crate::reload::{Control, Next};
+use crate::rules::Rules;
+pub use crate::judge::needs_no_policy;
+pub use crate::rules::{RulesError, catalog};
 use crate::runs::Runs;
 use crate::settings::{Limits, Settings};
 use crate::taking::Places;
@@ -114,6 +119,9 @@ pub enum StartError {
     /// A server's name cannot stand in addresses.
     #[error("`{0}` cannot name a server: use 1 to 64 of a-z, A-Z, 0-9, `-`, `_`, `.`")]
     Name(String),
+    /// There is nothing to judge by.
+    #[error(transparent)]
+    Rules(#[from] RulesError),
     /// A client for an upstream could not be made.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -139,6 +147,7 @@ impl Gateway {
             .mode(0o700)
             .create(&settings.stderr_dir)
             .map_err(|source| StartError::Folder { path: settings.stderr_dir.clone(), source })?;
+        let rules = Rules::of(settings.rules, &settings.servers)?;
         let meters = Arc::new(Meters::new(settings.servers.keys().map(String::as_str)));
         let places = Places::new(recorder.clone());
         let ground = Ground {
@@ -162,7 +171,7 @@ impl Gateway {
         let socket = settings.socket.as_deref().map(bind_socket).transpose()?;
         let address = tcp.as_ref().and_then(|listener| listener.local_addr().ok());
         let gateway = Gateway {
-            pipeline: Arc::new(Pipeline::new(recorder.clone(), clerk, settings.receipts)),
+            pipeline: Arc::new(Pipeline::new(recorder.clone(), clerk, settings.receipts, rules)),
             servers,
             places,
             runs: Arc::new(Runs::new(recorder, Arc::clone(&meters))),

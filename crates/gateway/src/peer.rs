@@ -61,6 +61,14 @@ impl Peer {
         Peer { principal: principal(socket.uid), process }
     }
 
+    /// The address at the other end, where it stands in for a process.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        match &self.process {
+            Process::Address(address) => Some(address.ip().to_canonical()),
+            Process::Known { .. } | Process::Unnamed => None,
+        }
+    }
+
     /// A peer of whom nothing is known.
     pub(crate) fn unknown() -> Peer {
         Peer { principal: Arc::from("anonymous"), process: Process::Unnamed }

@@ -13,16 +13,20 @@ use ledger::{CallId, Status};
 use mcp::fields::Params;
 use mcp::message::{Answer, Frame, IdBuf, Kind, Message};
 use mcp::mrtr::Leg;
+use mcp::page::ToolPage;
+use store::state::Pin;
 use recorder::{Account, Body, Cleared, Clerk, Closed, Outcome, Receipt, RecordError, Recorder, faults};
 
 use crate::account::{self, Side};
 use crate::clock;
 use crate::content::Content;
 use crate::decide::Decider;
+use crate::judge::{Asked, Judged, Shown};
 use crate::meter::Tally;
 use crate::refusal::{Reason, Refused};
 use crate::rounds::Rounds;
 use crate::route::{Route, answers};
+use crate::rules::Rules;
 use crate::scope::{Pending, Scope, Waiting};
 use crate::settings::Receipts;
 use crate::taking::Lost;
@@ -34,6 +38,8 @@ pub(crate) struct Pipeline {
     decider: Arc<Decider>,
     rounds: Arc<Rounds>,
     receipts: Receipts,
+    /// `None`: nothing is judged.
+    rules: Option<Arc<Rules>>,
 }
 
 /// A frame as it came.
@@ -101,14 +107,20 @@ impl ReleasedBody {
 }
 
 impl Pipeline {
-    pub(crate) fn new(recorder: Recorder, clerk: Clerk, receipts: Receipts) -> Pipeline {
-        Pipeline { recorder, decider: Arc::new(Decider::new(clerk)), rounds: Arc::default(), receipts }
+    pub(crate) fn new(
+        recorder: Recorder,
+        clerk: Clerk,
+        receipts: Receipts,
+        rules: Option<Arc<Rules>>,
+    ) -> Pipeline {
+        let (decider, rounds) = (Arc::new(Decider::new(clerk)), Arc::default());
+        Pipeline { recorder, decider, rounds, receipts, rules }
     }
 
-    /// The same, with another choice of receipts.
-    pub(crate) fn with(&self, receipts: Receipts) -> Pipeline {
+    /// The same, with another choice of receipts and other rules.
+    pub(crate) fn with(&self, receipts: Receipts, rules: Option<Arc<Rules>>) -> Pipeline {
         let (decider, rounds) = (Arc::clone(&self.decider), Arc::clone(&self.rounds));
-        Pipeline { recorder: self.recorder.clone(), decider, rounds, receipts }
+        Pipeline { recorder: self.recorder.clone(), decider, rounds, receipts, rules }
     }
 
     /// Carries a client's frame through the phases, message by message: it crosses whole or not at all. `bytes` are the
@@ -150,25 +162,28 @@ impl Pipeline {
             Kind::Request { id, method, params } => {
                 let id = route.unused(side, id.to_buf())?;
                 let account = self.account(route, message, sent); // identify: who asks whom for what
-                let cleared = self.clear(account).await?; //               decide, hold
+                let judged = self.judge(&Asked { scope: route.scope, side, method, params: *params }).await?;
+                let recording = judged.recording;
+                let cleared = self.clear(account, judged).await?; //       decide, hold
                 faults::reach("call.decided");
                 let opened = self.recorder.open(cleared).await?; //        open: durable from here on
                 faults::reach("call.opened");
                 let entered = Entered::of(opened.receipt(), opened.call());
                 let tally = Tally::begin(&route.scope.meter, method);
-                route.keep(side, id, Waiting::new(opened, tally, method, *params));
+                route.keep(side, id, Waiting::new(opened, (tally, recording), method, *params));
                 Ok(entered) // forward: the transport does, with the `Released`
             }
             Kind::Notification { .. } => {
                 if side == Side::Server
                     && let Some((id, call)) = route.take_spoken_of(message)
                 {
-                    let note = account::of_note(route.scope, message, &sent);
+                    let mut note = account::of_note(route.scope, message, &sent);
+                    account::reduce(call.recording, (&mut note.fields, &mut note.spans, &mut note.body));
                     let noted = self.recorder.note(&call.opened, note).await;
                     route.keep(Side::Client, id, call);
                     return Ok(noted.map(|()| Entered::default())?); // durable before the call's end is
                 }
-                let cleared = self.clear(self.account(route, message, sent)).await?;
+                let cleared = self.clear(self.account(route, message, sent), Judged::unasked()).await?;
                 self.recorder.pass(cleared).await?; // durable from here on
                 self.cancel(route, side, message).await;
                 Ok(Entered::default())
@@ -177,11 +192,17 @@ impl Pipeline {
                 let call = route.take(side.other(), id.map(|id| id.to_buf())).ok_or(Reason::Unasked)?;
                 faults::reach("call.answered");
                 self.expect_round(route.scope, &call, outcome);
+                let shown = match self.show(route.scope, &call, (message, outcome), sent).await {
+                    Ok(shown) => shown,
+                    Err(reason) => return Err(self.withhold(call, message, sent, reason).await),
+                };
                 let outcome = account::of_answer(message, outcome, &sent); //     mask
+                let outcome = account::with_hidden(outcome, &shown.hidden);
                 let closed = self.close(call, outcome).await; //              close: durable from here on
                 let closed = closed.map_err(Reason::NotClosed)?;
                 faults::reach("call.closed");
-                Ok(Entered::of(closed.receipt(), closed.call())) //          reply: the transport, with the `Released`
+                let entered = Entered::of(closed.receipt(), closed.call());
+                Ok(Entered { instead: shown.instead, ..entered }) //         reply: the transport, with the `Released`
             }
         }
     }
@@ -334,9 +355,10 @@ impl Pipeline {
         }
     }
 
-    async fn close(&self, call: Waiting, outcome: Outcome) -> Result<Closed, RecordError> {
-        let Waiting { opened, mut tally, .. } = call;
+    async fn close(&self, call: Waiting, mut outcome: Outcome) -> Result<Closed, RecordError> {
+        let Waiting { opened, mut tally, recording, .. } = call;
         tally.answered(outcome.status);
+        account::reduce(recording, (&mut outcome.fields, &mut outcome.spans, &mut outcome.body));
         self.recorder.close(opened, outcome).await
     }
 
@@ -371,14 +393,75 @@ impl Pipeline {
         }
     }
 
-    async fn clear(&self, account: Account) -> Result<Cleared, Reason> {
-        match self.decider.decide(account) {
+    async fn judge(&self, asked: &Asked<'_>) -> Result<Judged, Reason> {
+        if asked.side == Side::Client {
+            asked.scope.course.count();
+        }
+        match &self.rules {
+            Some(rules) => Ok(rules.present().await?.judge(asked)),
+            None => Ok(Judged::unasked()),
+        }
+    }
+
+    async fn clear(&self, account: Account, judged: Judged) -> Result<Cleared, Reason> {
+        let call = account.call;
+        let mut account = account::with_policies(account, &judged.by);
+        account::reduce(judged.recording, (&mut account.fields, &mut account.spans, &mut account.body));
+        match self.decider.decide(judged.decision, account) {
             Ok(cleared) => Ok(cleared),
             Err(refusal) => {
                 self.recorder.refuse(refusal).await?;
-                Err(Reason::Denied)
+                Err(Reason::Denied(judged.denial.unwrap_or_default().of(call)))
             }
         }
+    }
+
+    /// What is shown of an answer: a list of tools has those that who asks may use.
+    async fn show(
+        &self,
+        scope: &Scope,
+        call: &Waiting,
+        (message, answer): (&Message<'_>, &Answer<'_>),
+        sent: Sent<'_>,
+    ) -> Result<Shown, Reason> {
+        let Some(rules) = &self.rules else { return Ok(Shown::default()) };
+        if let Answer::Result(result) = answer
+            && call.may_ask_back()
+        {
+            rules.present().await?.judge_input_requests(scope, result)?;
+        }
+        if !call.lists_tools {
+            return Ok(Shown::default());
+        }
+        let may_edit = sent.content.in_memory().is_some();
+        match ToolPage::of(message) {
+            Ok(None) => Ok(Shown::default()),
+            Ok(Some(page)) if may_edit => {
+                let changed = rules.see(&scope.server, &page).await?;
+                self.note_tools(scope, &changed).await?;
+                Ok(rules.present().await?.show(scope, &page))
+            }
+            _ if !rules.present().await?.filters() => Ok(Shown::default()),
+            Ok(Some(_)) => Err(Reason::NoPage("it is larger than 512 KiB")),
+            Err(_) => Err(Reason::NoPage("it is no list of tools, each an object with one name")),
+        }
+    }
+
+    /// Records that tools are new or have changed.
+    async fn note_tools(&self, scope: &Scope, pins: &[Pin]) -> Result<(), Reason> {
+        for pin in pins {
+            let cleared = self.clear(account::of_pin(scope, pin), Judged::unasked()).await?;
+            self.recorder.pass(cleared).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends a call whose answer cannot be shown.
+    async fn withhold(&self, call: Waiting, message: &Message<'_>, sent: Sent<'_>, reason: Reason) -> Reason {
+        let body = sent.content.body_of(message);
+        let end = account::of_end(Status::Withheld, &reason.to_string(), None, body);
+        self.close_or_log(call, end).await;
+        reason
     }
 
     /// Closes what the first `entered` messages of a frame had opened: the frame does not cross.
@@ -402,7 +485,15 @@ impl Pipeline {
     ) -> Refused {
         scope.meter.refuse(&reason);
         // A denial is recorded already; what could not be recorded cannot be recorded as refused either.
-        if !matches!(reason, Reason::Denied | Reason::NotRecorded(_) | Reason::NotClosed(_))
+        if !matches!(
+            reason,
+            Reason::Denied(_)
+                | Reason::NotRecorded(_)
+                | Reason::NotClosed(_)
+                | Reason::NoPage(_)
+                | Reason::AskedBack(_)
+                | Reason::Answer(_)
+        )
             && let Some(message) = sent.frame.messages().get(at)
         {
             self.record_refusal(account::of_message(scope, message, &sent), &reason).await;
@@ -424,8 +515,11 @@ impl Pipeline {
         }
     }
 
-    /// The frame, with receipts where they are wanted and the schema has a place for them.
+    /// The frame as it is shown, with receipts where they are wanted and the schema has a place for them.
     fn with_receipts(&self, frame: &Frame<'_>, bytes: &Bytes, entered: &[Entered]) -> Bytes {
+        if entered.iter().any(|entered| entered.instead.is_some()) {
+            return shown(frame, entered);
+        }
         let (Receipts::InMeta, Frame::Single(message), [entered]) = (self.receipts, frame, entered) else {
             return bytes.clone();
         };
@@ -441,6 +535,18 @@ fn spoken_of(message: &Message<'_>) -> Option<IdBuf> {
     params.progress_token().or_else(|| params.subscription_id())
 }
 
+/// The frame with what stands in the place of some of its messages.
+fn shown(frame: &Frame<'_>, entered: &[Entered]) -> Bytes {
+    let of = |(message, entered): (&Message<'_>, &Entered)| {
+        entered.instead.clone().unwrap_or_else(|| message.raw().to_owned())
+    };
+    let messages: Vec<String> = frame.messages().iter().zip(entered).map(of).collect();
+    match frame {
+        Frame::Single(_) => messages.concat().into(),
+        Frame::Batch(_) => format!("[{}]", messages.join(",")).into(),
+    }
+}
+
 /// Key of receipts in `_meta`.
 const RECEIPT: &str = "tollbook/receipt";
 
@@ -448,11 +554,13 @@ const RECEIPT: &str = "tollbook/receipt";
 #[derive(Debug, Default)]
 struct Entered {
     record: Option<(CallId, Receipt)>,
+    /// The message as it is to be shown, if not as it came.
+    instead: Option<String>,
 }
 
 impl Entered {
     fn of(receipt: &Receipt, call: CallId) -> Entered {
-        Entered { record: Some((call, receipt.clone())) }
+        Entered { record: Some((call, receipt.clone())), instead: None }
     }
 
     fn as_json(&self) -> Option<String> {

@@ -8,6 +8,8 @@ use mcp::message::{Frame, IdBuf, Kind, ParseError};
 use recorder::RecordError;
 
 use crate::account::Side;
+use crate::judge::Denial;
+use crate::rules::RulesError;
 use crate::taking::AnswerError;
 use crate::upstream::LinkError;
 use crate::upstream::http::Unreachable;
@@ -31,8 +33,14 @@ pub(crate) enum Reason {
     MediaType,
     #[error(transparent)]
     Body(#[from] crate::listen::body::BodyError),
-    #[error("denied by policy")]
-    Denied,
+    #[error("denied: {0}")]
+    Denied(Denial),
+    #[error("it cannot be told whether this is allowed: {0}")]
+    Unjudged(#[from] RulesError),
+    #[error("the server's list of tools cannot be shown: {0}")]
+    NoPage(&'static str),
+    #[error("the server asks something of the client that is denied: {0}")]
+    AskedBack(String),
     #[error("the call was not recorded and therefore not made: {0}")]
     NotRecorded(#[from] RecordError),
     #[error("the call was made, but its result could not be recorded and is withheld: {0}")]
@@ -94,7 +102,7 @@ impl Refused {
         for message in frame.messages() {
             match message.kind() {
                 Kind::Request { id, .. } => answers.push(reason.answer(Some(id.raw()))),
-                Kind::Response { id: Some(id), .. } if matches!(reason, Reason::NotClosed(_)) => {
+                Kind::Response { id: Some(id), .. } if matches!(reason, Reason::NotClosed(_) | Reason::NoPage(_) | Reason::AskedBack(_) | Reason::Answer(_)) => {
                     instead.push(reason.answer(Some(id.raw())));
                 }
                 _ => {}
@@ -153,7 +161,10 @@ impl Refused {
 impl Reason {
     /// The JSON-RPC error that says so.
     pub(crate) fn answer(&self, id: Option<&str>) -> String {
-        error::error_response(id, self.code(), &self.to_string())
+        match self {
+            Reason::Denied(denial) => denial.answer(id),
+            _ => error::error_response(id, self.code(), &self.to_string()),
+        }
     }
 
     /// How a call ended for this reason.
@@ -177,12 +188,12 @@ impl Reason {
             Reason::Unasked => "unasked",
             Reason::MediaType => "media_type",
             Reason::Body(_) => "body",
-            Reason::Denied => "denied",
+            Reason::Denied(_) | Reason::Unjudged(_) => "denied",
             Reason::NotRecorded(_) => "not_recorded",
             Reason::NotClosed(_) => "not_closed",
             Reason::Unreachable(_) => "unreachable",
             Reason::Link(_) => "link",
-            Reason::Answer(_) | Reason::Whole(_) => "answer",
+            Reason::Answer(_) | Reason::Whole(_) | Reason::NoPage(_) | Reason::AskedBack(_) => "answer",
             Reason::ServerEnded => "server_ended",
             Reason::Draining | Reason::CutOff => "draining",
             Reason::NoSession => "no_session",
@@ -197,12 +208,14 @@ impl Reason {
                 ErrorCode::INVALID_REQUEST
             }
             Reason::NoSession | Reason::TooMany => ErrorCode::INVALID_REQUEST,
-            Reason::Denied => ErrorCode::DENIED,
+            Reason::Denied(_) | Reason::Unjudged(_) => ErrorCode::DENIED,
             Reason::NotRecorded(_) | Reason::NotClosed(_) | Reason::Draining => ErrorCode::NOT_RECORDED,
             Reason::Unreachable(_)
             | Reason::Link(_)
             | Reason::Answer(_)
             | Reason::Whole(_)
+            | Reason::NoPage(_)
+            | Reason::AskedBack(_)
             | Reason::ServerEnded
             | Reason::CutOff => ErrorCode::INTERNAL_ERROR,
         }
@@ -220,7 +233,8 @@ impl Reason {
                 crate::listen::body::BodyError::Slow => StatusCode::REQUEST_TIMEOUT,
                 crate::listen::body::BodyError::Broken => StatusCode::BAD_REQUEST,
             },
-            Reason::Denied => StatusCode::OK,
+            Reason::Denied(_) => StatusCode::OK,
+            Reason::Unjudged(_) => StatusCode::SERVICE_UNAVAILABLE,
             Reason::NotRecorded(_) | Reason::NotClosed(_) | Reason::Draining | Reason::CutOff => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -229,6 +243,8 @@ impl Reason {
             | Reason::Link(_)
             | Reason::Answer(_)
             | Reason::Whole(_)
+            | Reason::NoPage(_)
+            | Reason::AskedBack(_)
             | Reason::ServerEnded => StatusCode::BAD_GATEWAY,
             Reason::NoSession => StatusCode::NOT_FOUND,
         }

@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::listen::guard::Hosts;
 use crate::meter::Meters;
+use crate::rules::Rules;
 use crate::settings::Settings;
 use crate::upstream::Server;
 use crate::{Gateway, StartError, listen};
@@ -65,6 +66,7 @@ impl Control {
     /// See [`StartError`]; nothing has changed.
     pub fn prepare(&self, settings: Settings) -> Result<Next, StartError> {
         let now = self.present.gateway();
+        let rules = Rules::of(settings.rules, &settings.servers)?;
         now.meters.know(settings.servers.keys().map(String::as_str));
         let mut servers = BTreeMap::new();
         for (name, wanted) in settings.servers {
@@ -86,7 +88,7 @@ impl Control {
         };
         let retired = now.servers.iter().filter(is_retired).map(|(_, server)| Arc::clone(server)).collect();
         let gateway = Gateway {
-            pipeline: Arc::new(now.pipeline.with(settings.receipts)),
+            pipeline: Arc::new(now.pipeline.with(settings.receipts, rules)),
             servers,
             runs: Arc::clone(&now.runs),
             streams: Arc::clone(&now.streams),

@@ -2,6 +2,7 @@
 //! who is at the other end, and the calls that are open.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ledger::{CallId, RunId};
@@ -10,8 +11,10 @@ use mcp::fields::{Params, ResultView};
 use mcp::message::{Answer, IdBuf, Kind, Message};
 use mcp::method::Method;
 use mcp::mrtr::{Leg, RoundKey};
+use policy::Recording;
 use recorder::Opened;
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 use crate::account::Side;
 use crate::meter::{ServerMeter, Tally};
@@ -27,6 +30,7 @@ pub(crate) struct Scope {
     pub(crate) peer: Arc<Peer>,
     pub(crate) transport: Transport,
     pub(crate) meter: Arc<ServerMeter>,
+    pub(crate) course: Arc<Course>,
     /// Learned from the first messages. Locked for single reads and writes, never over an await.
     facts: Mutex<Facts>,
     /// Calls without an answer yet. Locked likewise.
@@ -40,6 +44,29 @@ const CANCELLED: usize = 256;
 
 /// Calls of one session, or of one stream of messages, that may be open at once: no answer need ever come.
 const OPEN: usize = 4096;
+
+/// How far a run has come.
+#[derive(Debug)]
+pub(crate) struct Course {
+    begun: Instant,
+    calls: AtomicU64,
+}
+
+impl Course {
+    fn begin() -> Course {
+        Course { begun: Instant::now(), calls: AtomicU64::default() }
+    }
+
+    /// Counts a call.
+    pub(crate) fn count(&self) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Seconds since it began, and calls since then.
+    pub(crate) fn so_far(&self) -> (u64, u64) {
+        (self.begun.elapsed().as_secs(), self.calls.load(Ordering::Relaxed))
+    }
+}
 
 /// How the client is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,15 +115,30 @@ pub(crate) struct Waiting {
     is_stream: bool,
     /// What its next round will be known by, where there may be one.
     leg: Option<Leg>,
+    /// Whether its answer is a page of tools.
+    pub(crate) lists_tools: bool,
+    /// How much of its answer is recorded.
+    pub(crate) recording: Recording,
 }
 
 impl Waiting {
     /// An opened call, with what its request says of what may come.
-    pub(crate) fn new(opened: Opened, tally: Tally, method: &str, params: Option<&RawValue>) -> Waiting {
+    pub(crate) fn new(
+        opened: Opened,
+        (tally, recording): (Tally, Recording),
+        method: &str,
+        params: Option<&RawValue>,
+    ) -> Waiting {
         let progress = params.and_then(|params| Params::of(params).meta_progress_token());
         let is_stream = Method::of(method).is_some_and(|method| method.is_long_lived());
         let leg = params.and_then(|params| Leg::of(method, params));
-        Waiting { opened, tally, progress, is_stream, leg }
+        let lists_tools = method == "tools/list";
+        Waiting { opened, tally, progress, is_stream, leg, lists_tools, recording }
+    }
+
+    /// Whether its answer may ask something of the client.
+    pub(crate) fn may_ask_back(&self) -> bool {
+        self.leg.is_some()
     }
 
     /// What the next round will be known by, if the answer asks for one.
@@ -120,6 +162,7 @@ impl Scope {
             peer,
             transport,
             meter,
+            course: Arc::new(Course::begin()),
             facts: Mutex::default(),
             pending: Mutex::default(),
             cancelled: Mutex::default(),
@@ -129,7 +172,8 @@ impl Scope {
     /// A scope of the same run for one exchange: its facts are its own.
     pub(crate) fn for_exchange(&self) -> Arc<Scope> {
         let (server, peer) = (Arc::clone(&self.server), Arc::clone(&self.peer));
-        Arc::new(Scope::new(server, self.run, peer, self.transport, Arc::clone(&self.meter)))
+        let scope = Scope::new(server, self.run, peer, self.transport, Arc::clone(&self.meter));
+        Arc::new(Scope { course: Arc::clone(&self.course), ..scope })
     }
 
     /// A copy of what is known now.

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::rules::{Pinning, RuleSettings};
+
 /// Where the gateway listens, which servers it stands before, and how much it takes.
 #[derive(Debug, Default)]
 pub struct Settings {
@@ -26,6 +28,8 @@ pub struct Settings {
     pub stderr_dir: PathBuf,
     /// Whether results and upstream requests carry a receipt in `_meta`.
     pub receipts: Receipts,
+    /// What calls are judged by. `None`: nothing is judged, and no tool is pinned.
+    pub rules: Option<RuleSettings>,
     /// Sizes and waits.
     pub limits: Limits,
 }

@@ -1,5 +1,6 @@
 //! The few members of params and results that a gateway reads, found without building a model of the rest.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use serde::Deserialize;
@@ -149,6 +150,8 @@ pub struct ResultView<'a> {
     protocol_version: Option<&'a RawValue>,
     #[serde(borrow, default)]
     tools: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "inputRequests")]
+    input_requests: Option<&'a RawValue>,
 }
 
 impl<'a> ResultView<'a> {
@@ -172,12 +175,30 @@ impl<'a> ResultView<'a> {
         text(self.protocol_version)
     }
 
+    /// What the server asks of the client before it can answer (2026-07-28, patterns/mrtr): methods and params. `None` if that
+    /// cannot be read.
+    pub fn input_requests(&self) -> Option<Vec<InputRequest<'a>>> {
+        let Some(requests) = self.input_requests else { return Some(Vec::new()) };
+        let requests: BTreeMap<String, &'a RawValue> = object(requests)?;
+        requests.into_values().map(object).collect()
+    }
+
     /// The tools of a `tools/list` page. What is no tool is passed over.
     pub fn tools(&self) -> Vec<ToolView<'a>> {
         let tools: Option<Vec<&'a RawValue>> =
             self.tools.and_then(|tools| serde_json::from_str(tools.get()).ok());
         tools.unwrap_or_default().into_iter().filter_map(object).collect()
     }
+}
+
+/// What a server asks of the client in its answer.
+#[derive(Debug, Deserialize)]
+pub struct InputRequest<'a> {
+    /// As that of a request.
+    pub method: String,
+    /// As those of a request.
+    #[serde(borrow, default)]
+    pub params: Option<&'a RawValue>,
 }
 
 /// What is read of a tool's definition.

@@ -19,6 +19,7 @@ mod kills;
 mod large;
 mod large_streams;
 mod peers;
+mod policies;
 mod receipts;
 mod reload;
 mod replayed;

@@ -13,8 +13,9 @@ use anyhow::Context as _;
 use clap::Args;
 use console::Console;
 use gateway::Gateway;
-use gateway::settings::Settings;
+use gateway::settings::{RuleSettings, Settings};
 use recorder::Predecessor;
+use store::state::State;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{self, Config, ConsoleAt};
@@ -62,12 +63,13 @@ pub(crate) async fn run(args: ServeArgs, environment: &Environment) -> anyhow::R
     };
     tell_recovery(&started.recovered);
     let follower = Follower::start(&config.data, &started.recorder)?;
-    let settings = settings(&config, &args)?;
+    let state = Arc::new(State::open(&config.data)?);
+    let settings = settings(&config, &args, &state)?;
     let socket = settings.socket.clone();
     let bound = Gateway::start(settings, started.recorder.clone(), started.clerk).await?;
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     let data = config.data.clone();
-    let reload = Reload::new((args, environment.clone()), bound.control(), started.recorder.clone(), config);
+    let reload = Reload::new((args, environment.clone(), state), bound.control(), started.recorder.clone(), config);
     let meters = bound.control().meters();
     let measures = Measures::new(data, started.recorder, meters, follower.indexed(), reload.counts());
     let measures = Arc::new(measures);
@@ -138,7 +140,7 @@ async fn open_console(config: &Config, args: &ServeArgs) -> anyhow::Result<Optio
     }
 }
 
-fn settings(config: &Config, args: &ServeArgs) -> anyhow::Result<Settings> {
+fn settings(config: &Config, args: &ServeArgs, state: &Arc<State>) -> anyhow::Result<Settings> {
     let socket = socket_path(&config.data);
     let fits = socket.as_os_str().len() <= SOCKET_PATH;
     if !fits {
@@ -157,6 +159,11 @@ fn settings(config: &Config, args: &ServeArgs) -> anyhow::Result<Settings> {
         servers: config.servers.clone(),
         stderr_dir: config.data.join("stderr"),
         receipts: config.receipts,
+        rules: Some(RuleSettings {
+            state: Arc::clone(state),
+            policies: config.policy.as_deref().map(crate::policies::files::read).transpose()?,
+            pinning: config.pinning,
+        }),
         limits: config.limits.clone(),
     })
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::Context as _;
 use gateway::Control;
 use recorder::Recorder;
+use store::state::State;
 use tokio::signal::unix::Signal;
 
 use super::{ServeArgs, read_config, settings};
@@ -17,7 +18,7 @@ use crate::environment::Environment;
 /// What a reload needs, and the configuration in force.
 #[derive(Debug)]
 pub(super) struct Reload {
-    start: (ServeArgs, Environment),
+    start: (ServeArgs, Environment, Arc<State>),
     control: Control,
     recorder: Recorder,
     config: Config,
@@ -33,7 +34,7 @@ pub(super) struct Reloads {
 
 impl Reload {
     pub(super) fn new(
-        start: (ServeArgs, Environment),
+        start: (ServeArgs, Environment, Arc<State>),
         control: Control,
         recorder: Recorder,
         config: Config,
@@ -62,12 +63,12 @@ impl Reload {
     }
 
     async fn reload(&mut self) -> anyhow::Result<()> {
-        let (args, environment) = &self.start;
+        let (args, environment, state) = &self.start;
         let mut config = read_config(args, environment)?;
         for key in self.config.keep_fixed(&mut config) {
             tracing::warn!("`{key}` has changed and is used after a restart only");
         }
-        let next = self.control.prepare(settings(&config, args)?)?;
+        let next = self.control.prepare(settings(&config, args, state)?)?;
         let recorded = self.recorder.reconfigure(config.digest).await;
         recorded.context("that the configuration changed cannot be recorded")?;
         self.control.apply(next);
