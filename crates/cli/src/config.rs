@@ -2,6 +2,7 @@
 //! together, each with its line.
 
 mod check;
+mod identity_file;
 #[cfg(test)]
 mod schema;
 
@@ -21,6 +22,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::DeTable;
 
+use crate::config::identity_file::IdentityFile;
 use crate::environment::Environment;
 
 /// Configuration of `tollbook serve`. Unknown keys are errors; relative paths are resolved against the working folder.
@@ -28,7 +30,7 @@ use crate::environment::Environment;
 #[cfg_attr(test, derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct ConfigFile {
-    /// Address and port to listen on; loopback only in this version, as there is no authentication yet.
+    /// Address and port to listen on; beyond loopback only with `[identity]` and `[tls]`.
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     listen: Option<Spanned<String>>,
     /// A further host name that requests may name in `Host` and `Origin`, as an address like `https://tollbook.example`.
@@ -42,6 +44,9 @@ struct ConfigFile {
     receipts: bool,
     /// TLS for the listener; HTTP/2 is offered.
     tls: Option<TlsFile>,
+    /// Who may call: access tokens of identity providers, service keys, runs. Needs `public_url`.
+    #[cfg_attr(test, schemars(with = "Option<IdentityFile>"))]
+    identity: Option<Spanned<IdentityFile>>,
     /// What calls are judged by, and what becomes of tools that change.
     policy: Option<PolicyFile>,
     /// Where health and metrics are told.
@@ -196,6 +201,8 @@ pub(crate) struct Config {
     pub(crate) allowed_hosts: Vec<String>,
     pub(crate) receipts: Receipts,
     pub(crate) tls: Option<TlsFiles>,
+    /// Who may call; `None`: this machine's users.
+    pub(crate) identity: Option<identity::Settings>,
     /// Where the policies are; `None`: there are none.
     pub(crate) policy: Option<PathBuf>,
     pub(crate) pinning: Pinning,
@@ -305,10 +312,11 @@ impl Reading<'_> {
                 default_listen()
             })
         });
-        if !listen.ip().is_loopback() {
+        if !listen.ip().is_loopback() && (file.identity.is_none() || file.tls.is_none()) {
             let at = file.listen.as_ref().map_or(0, |listen| listen.span().start);
-            self.mistake(at, "`listen` beyond loopback needs authentication, which this version does not have; use 127.0.0.1");
+            self.mistake(at, "`listen` beyond loopback needs `[identity]` and `[tls]`: without them everybody may call, and tokens are readable on the way");
         }
+        let identity = self.identity(file.identity, file.public_url.as_ref());
         let policy = file.policy.as_ref().and_then(|policy| policy.path.as_ref());
         let policy = policy.map(|path| self.environment.resolve(path));
         let pinning = match (file.policy.as_ref().and_then(|policy| policy.pins), &policy) {
@@ -338,6 +346,7 @@ impl Reading<'_> {
                 certificate: self.environment.resolve(tls.certificate.get_ref()),
                 key: self.environment.resolve(tls.key.get_ref()),
             }),
+            identity,
             policy,
             pinning,
             console,
@@ -346,6 +355,19 @@ impl Reading<'_> {
             digest: Hash::of(self.text.as_bytes()),
             servers,
         }
+    }
+
+    fn identity(
+        &mut self,
+        file: Option<Spanned<IdentityFile>>,
+        public_url: Option<&Spanned<String>>,
+    ) -> Option<identity::Settings> {
+        let file = file?;
+        let Some(public_url) = public_url else {
+            self.mistake(file.span().start, "`[identity]` needs `public_url`: tokens are for that address");
+            return None;
+        };
+        Some(file.into_inner().read(public_url.get_ref(), &mut |at, text| self.mistake(at, text)))
     }
 
     fn console(&mut self, listen: &Spanned<String>) -> ConsoleAt {

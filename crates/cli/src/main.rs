@@ -3,6 +3,7 @@
 mod backup;
 mod clock;
 mod config;
+mod credentials;
 mod doctor;
 mod environment;
 mod follow;
@@ -119,13 +120,13 @@ fn reading(command: Command, environment: &Environment) -> u8 {
         Command::Doctor(args) => doctor::run(&args, environment, clock::now(), &mut out),
         Command::Calls(args) => read::calls::run(&args, data, clock::now(), &mut out),
         Command::Replay(args) => read::replay::run(&args, environment, &mut out),
-        Command::Run(args) => read::runs::run(&args, data, &mut out),
+        Command::Run(args) => read::runs::run(&args, environment, &mut out),
         Command::Index(args) => read::index::run(&args, data, &mut out),
         Command::Backup(args) => backup::backup(&args, environment, &mut out),
         Command::Restore(args) => backup::restore(&args, environment, &mut out),
         Command::Verify(args) => verify::run(&args, environment, &mut out),
         Command::Evidence(args) => verify::evidence(&args, data, &mut out),
-        Command::Keys(args) => verify::keys(&args, data, &mut out),
+        Command::Keys(args) => verify::keys(&args, environment, &mut out),
         Command::Policy(args) => policies::run(&args, environment, &mut out),
         Command::Completions(args) => packaging::completions(&args, Cli::command(), &mut out),
         Command::Man(args) => packaging::man(&args, Cli::command()),

@@ -12,6 +12,7 @@ use ledger::payload::BODY;
 use ledger::{CallId, Leaf, RunId, Seq};
 use recorder::Reader;
 
+use crate::credentials::{self, KeyCommand};
 use crate::environment::Environment;
 use crate::read::{index, runs};
 
@@ -64,6 +65,8 @@ pub(crate) struct KeysArgs {
 enum KeysCommand {
     /// Print the log's public key: keep it somewhere else.
     Show,
+    #[command(flatten)]
+    Service(KeyCommand),
 }
 
 /// Runs `verify`.
@@ -138,10 +141,11 @@ fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
 }
 
 /// Runs `keys`.
-pub(crate) fn keys(args: &KeysArgs, data: &Path, out: &mut dyn Write) -> anyhow::Result<u8> {
-    let KeysCommand::Show = args.command;
-    writeln!(out, "{}", Reader::open(data)?.vkey())?;
-    Ok(0)
+pub(crate) fn keys(args: &KeysArgs, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<u8> {
+    match &args.command {
+        KeysCommand::Show => writeln!(out, "{}", Reader::open(&environment.data)?.vkey()).map(|()| 0).map_err(Into::into),
+        KeysCommand::Service(command) => credentials::keys(command, environment, out),
+    }
 }
 
 /// What a document is to prove.

@@ -65,7 +65,8 @@ impl Drain {
         }
         let frame = content.parse().ok()?;
         let at = frame.messages().iter().position(asks)?;
-        let sent = Sent { side: Side::Client, content, frame: &frame, headers: None };
+        let peer = &scope.peer;
+        let sent = Sent { side: Side::Client, content, frame: &frame, headers: None, peer };
         Some(pipeline.turn_back(scope, sent, at, Reason::Draining).await)
     }
 }

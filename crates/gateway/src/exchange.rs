@@ -75,7 +75,8 @@ impl Exchange {
                 return self.refuse(&refused);
             }
         };
-        let sent = Sent { side: Side::Client, content: &content, frame: &frame, headers: Some(&headers) };
+        let (headers_of, peer) = (Some(&headers), &Arc::clone(&self.peer));
+        let sent = Sent { side: Side::Client, content: &content, frame: &frame, headers: headers_of, peer };
         let requests = bridge::requests_of(&frame);
         // Over a stream of messages the answers come to the session, over HTTP to this exchange.
         let exchange = matches!(self.server.link, Link::Http(_)).then_some(&mut self.pending);

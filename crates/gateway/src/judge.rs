@@ -3,6 +3,9 @@
 //! What is no use of a server (`initialize`, `ping`, lists, notifications) is not asked about: lists are filtered when
 //! they come back.
 
+use std::sync::Arc;
+
+use identity::{PrincipalKind, RunName};
 use ledger::{CallId, Verdict};
 use mcp::era::Era;
 use mcp::error::{self, ErrorCode};
@@ -16,6 +19,7 @@ use serde_json::value::RawValue;
 
 use crate::account::Side;
 use crate::clock;
+use crate::peer::Peer;
 use crate::refusal::Reason;
 use crate::rules::{InForce, Standing};
 use crate::scope::Scope;
@@ -27,6 +31,8 @@ const FRESH_MS: u64 = 30_000;
 #[derive(Clone, Copy)]
 pub(crate) struct Asked<'a> {
     pub(crate) scope: &'a Scope,
+    /// Whose request it is, or in whose course a server asks.
+    pub(crate) peer: &'a Arc<Peer>,
     pub(crate) side: Side,
     pub(crate) method: &'a str,
     pub(crate) params: Option<&'a RawValue>,
@@ -134,7 +140,7 @@ impl InForce {
             }
         };
         let denial = text.map(|text| match &ask {
-            Wanted::Tool(name) if !self.shows(asked.scope, name) => unknown_tool(name),
+            Wanted::Tool(name) if !self.shows(asked.scope, asked.peer, name) => unknown_tool(name),
             Wanted::Tool(_) => Denial { kind: DenialKind::ToolResult(era(asked.scope)), text, call: None },
             _ => Denial { kind: DenialKind::Error, text, call: None },
         });
@@ -143,14 +149,19 @@ impl InForce {
     }
 
     /// Judges what a server asks of the client within an answer, as if it asked by requests.
-    pub(crate) fn judge_input_requests(&self, scope: &Scope, result: &RawValue) -> Result<(), Reason> {
+    pub(crate) fn judge_input_requests(
+        &self,
+        scope: &Scope,
+        peer: &Arc<Peer>,
+        result: &RawValue,
+    ) -> Result<(), Reason> {
         let view = ResultView::of(result);
         if self.bundle.is_none() || !view.is_input_required() {
             return Ok(());
         }
         let requests = view.input_requests().ok_or(Reason::Answer("what it asks of the client cannot be read"))?;
         for InputRequest { method, params } in &requests {
-            let judged = self.judge(&Asked { scope, side: Side::Server, method, params: *params });
+            let judged = self.judge(&Asked { scope, peer, side: Side::Server, method, params: *params });
             if let Some(denial) = judged.denial {
                 return Err(Reason::AskedBack(denial.to_string()));
             }
@@ -168,22 +179,25 @@ impl InForce {
     }
 
     /// Whether a list shows a tool to who asks in this scope.
-    pub(crate) fn shows(&self, scope: &Scope, tool: &str) -> bool {
+    pub(crate) fn shows(&self, scope: &Scope, peer: &Peer, tool: &str) -> bool {
         let standing = self.standing(&scope.server, tool);
         if self.quarantines() && standing != Standing::Accepted {
             return false;
         }
-        let run = scope.run.to_string();
-        self.bundle.as_ref().is_none_or(|bundle| bundle.visible(&caller(scope, &run), &scope.server, tool))
+        if !covers(peer, &scope.server, tool) {
+            return false;
+        }
+        let run = run_of(scope, peer);
+        self.bundle.as_ref().is_none_or(|bundle| bundle.visible(&caller(peer, &run), &scope.server, tool))
     }
 
     /// A page as who asks in this scope may see it.
-    pub(crate) fn show(&self, scope: &Scope, page: &ToolPage<'_>) -> Shown {
-        if !self.filters() {
+    pub(crate) fn show(&self, scope: &Scope, peer: &Peer, page: &ToolPage<'_>) -> Shown {
+        if !self.filters() && peer.verified.is_none() {
             return Shown::default();
         }
         let names = page.tools().map(|(name, _)| name);
-        let (shown, hidden): (Vec<&str>, Vec<&str>) = names.partition(|name| self.shows(scope, name));
+        let (shown, hidden): (Vec<&str>, Vec<&str>) = names.partition(|name| self.shows(scope, peer, name));
         let instead = page.keeping(|name| shown.contains(&name), FRESH_MS);
         Shown { instead: Some(instead), hidden: hidden.into_iter().map(str::to_owned).collect() }
     }
@@ -291,21 +305,76 @@ struct ClientInfo {
     version: String,
 }
 
-fn caller<'a>(scope: &'a Scope, run: &'a str) -> Caller<'a> {
-    Caller { principal: Principal::User(&scope.peer.principal), groups: &[], run }
+/// A request that the caller's own scope does not cover, whatever policies say.
+pub(crate) fn by_scope(asked: &Asked<'_>) -> Option<Judged> {
+    asked.peer.verified.as_ref()?;
+    let params = asked.params.map(Params::of);
+    let server = &asked.scope.server;
+    let denial = match Wanted::of(asked, params.as_ref())? {
+        Wanted::Tool(name) if covers(asked.peer, server, &name) => return None,
+        Wanted::Tool(name) => unknown_tool(&name),
+        _ if asked.side == Side::Server || covers(asked.peer, server, "") => return None,
+        _ => Denial { kind: DenialKind::Error, text: OUT_OF_SCOPE.to_owned(), call: None },
+    };
+    let decision = Decision { verdict: Verdict::Deny, policy: None, reason: Some(OUT_OF_SCOPE.to_owned()) };
+    Some(Judged { decision, denial: Some(denial), ..Judged::unasked() })
+}
+
+const OUT_OF_SCOPE: &str = "the scope of the credential does not cover it";
+
+/// Whether the caller's scope has something of a server; without a name, all of it.
+fn covers(peer: &Peer, server: &str, name: &str) -> bool {
+    let Some(verified) = &peer.verified else { return true };
+    let word = if name.is_empty() { server.to_owned() } else { format!("{server}/{name}") };
+    verified.caller.scope.covers(&word)
+}
+
+/// The run as policies name it: that of the credential, else the record's.
+fn run_of(scope: &Scope, peer: &Peer) -> String {
+    match peer.verified.as_ref().map(|verified| &verified.caller.run) {
+        Some(RunName::Minted(run)) => run.to_string(),
+        _ => scope.run.to_string(),
+    }
+}
+
+fn caller<'a>(peer: &'a Peer, run: &'a str) -> Caller<'a> {
+    let Some(verified) = &peer.verified else {
+        return Caller { principal: Principal::User(&peer.principal), groups: &[], run };
+    };
+    let principal = match verified.caller.principal.kind {
+        PrincipalKind::User => Principal::User(&verified.name),
+        PrincipalKind::Service => Principal::Service(&verified.name),
+    };
+    Caller { principal, groups: &verified.caller.groups, run }
 }
 
 fn with_question<T>(asked: &Asked<'_>, ask: Ask<'_>, judge: impl FnOnce(&Question<'_>) -> T) -> T {
     let scope = asked.scope;
     let info: ClientInfo =
         scope.facts().agent.and_then(|agent| serde_json::from_str(&agent).ok()).unwrap_or_default();
-    let run = scope.run.to_string();
+    let peer = asked.peer;
+    let run = run_of(scope, peer);
     let (age_seconds, calls) = scope.course.so_far();
+    let verified = peer.verified.as_ref().map(|verified| &verified.caller);
+    let words: Vec<String> = match verified.map(|caller| &caller.scope) {
+        Some(identity::Scope::Words(words)) => words.iter().cloned().collect(),
+        _ => Vec::new(),
+    };
+    let agents: Vec<String> =
+        verified.iter().flat_map(|caller| &caller.actors).map(|actor| actor.sub.clone()).collect();
     let question = Question {
-        caller: caller(scope, &run),
-        run: RunFacts { age_seconds, calls, purpose: None, scope: &[], verified: false, depth: 0, agents: &[] },
+        caller: caller(peer, &run),
+        run: RunFacts {
+            age_seconds,
+            calls,
+            purpose: verified.and_then(|caller| caller.purpose.as_deref()),
+            scope: &words,
+            verified: verified.is_some(),
+            depth: u32::try_from(agents.len()).unwrap_or(u32::MAX),
+            agents: &agents,
+        },
         client: Client { name: &info.name, version: &info.version },
-        network: scope.peer.address(),
+        network: peer.address,
         now_ms: i64::try_from(clock::unix_ms()).unwrap_or(i64::MAX),
         server: &scope.server,
         ask,

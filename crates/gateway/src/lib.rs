@@ -7,6 +7,7 @@
 
 mod account;
 mod bridge;
+mod callers;
 mod clock;
 mod content;
 mod decide;
@@ -46,6 +47,7 @@ use std::time::Duration;
 use recorder::{Clerk, Recorder};
 use tokio::net::{TcpListener, UnixListener};
 
+use crate::callers::Callers;
 use crate::declared::Declared;
 use crate::listen::Listeners;
 use crate::listen::guard::Hosts;
@@ -79,6 +81,8 @@ pub struct Gateway {
     declared: Arc<Declared>,
     places: Places,
     owners: Arc<Owners>,
+    /// `None`: the operating system says who calls.
+    callers: Option<Arc<Callers>>,
     meters: Arc<Meters>,
     stderr_dir: PathBuf,
     hosts: Hosts,
@@ -178,6 +182,7 @@ impl Gateway {
             streams: Arc::default(),
             declared: Arc::default(),
             owners: Arc::default(),
+            callers: settings.callers.map(|callers| Arc::new(Callers::new(callers))),
             meters,
             stderr_dir: settings.stderr_dir,
             hosts: Hosts::new(&settings.allowed_hosts),
@@ -212,8 +217,13 @@ impl Bound {
     /// the drain time. What is open after that is closed by the recorder's shutdown.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
         let sweeping = tokio::spawn(sweep(Arc::clone(&self.present)));
+        let callers = self.present.gateway().callers.clone();
+        let keeping = callers.map(|callers| tokio::spawn(async move { callers.keep().await }));
         listen::serve(self.present, self.listeners, stop).await;
         sweeping.abort();
+        if let Some(keeping) = keeping {
+            keeping.abort();
+        }
     }
 }
 

@@ -7,15 +7,29 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use identity::{Caller, RunName};
+
 use crate::sock_diag::{self, Socket};
 
 /// The other end of a connection.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone)]
 pub(crate) struct Peer {
-    /// `os:NAME`, or `os:#UID` where the user has no name.
+    /// `os:NAME`, or `os:#UID` where the user has no name; of who was verified, kind, name and issuer.
     pub(crate) principal: Arc<str>,
-    /// What tells two client processes apart.
+    /// What tells the runs of clients without a session apart.
     pub(crate) process: Process,
+    /// Who was verified, if an identity provider vouches for the principal.
+    pub(crate) verified: Option<Verified>,
+    /// The address at the other end.
+    pub(crate) address: Option<IpAddr>,
+}
+
+/// A caller that was verified.
+#[derive(Debug, Clone)]
+pub(crate) struct Verified {
+    pub(crate) caller: Arc<Caller>,
+    /// What policies call the principal.
+    pub(crate) name: Arc<str>,
 }
 
 /// What the operating system says of the process at the other end.
@@ -27,6 +41,8 @@ pub(crate) enum Process {
     Address(SocketAddr),
     /// Not to be found on a Unix socket.
     Unnamed,
+    /// A credential names the run, whichever process presents it.
+    Credential(RunName),
 }
 
 impl Peer {
@@ -36,42 +52,47 @@ impl Peer {
             .pid()
             .and_then(|pid| u32::try_from(pid).ok())
             .map_or(Process::Unnamed, |pid| Process::Known { pid, started: start_time(pid).unwrap_or(0) });
-        Peer { principal: principal(credentials.uid()), process }
+        Peer::of_system(principal(credentials.uid()), process, None)
+    }
+
+    fn of_system(principal: Arc<str>, process: Process, address: Option<SocketAddr>) -> Peer {
+        let address = address.map(|address| address.ip().to_canonical());
+        Peer { principal, process, verified: None, address }
+    }
+
+    /// The same end of a connection, once a credential says who it is.
+    pub(crate) fn verified(&self, caller: Arc<Caller>, name: Arc<str>) -> Peer {
+        let process = match &caller.run {
+            RunName::Unnamed => self.process.clone(),
+            named => Process::Credential(named.clone()),
+        };
+        let principal = Arc::from(caller.principal.to_string());
+        Peer { principal, process, verified: Some(Verified { caller, name }), address: self.address }
     }
 
     /// The peer of a TCP connection between these addresses. Reads `/proc`, so it may take milliseconds: call it off the
     /// event loop. Beyond loopback nothing is known, and the principal is `anonymous`.
     pub(crate) fn of_connection(local: SocketAddr, remote: SocketAddr, owners: &Owners) -> Peer {
         if !remote.ip().to_canonical().is_loopback() {
-            return Peer { principal: Arc::from("anonymous"), process: Process::Address(remote) };
+            return Peer::of_system(Arc::from("anonymous"), Process::Address(remote), Some(remote));
         }
         // Their address is ours, seen from the other end.
         let found = sock_diag::find(remote, local).unwrap_or_else(|_| socket_of(remote));
         let Some(socket) = found else {
             // Without /proc the listener's own user is the only one that loopback mode is meant for.
-            return Peer {
-                principal: principal(rustix::process::getuid().as_raw()),
-                process: Process::Address(remote),
-            };
+            let own = principal(rustix::process::getuid().as_raw());
+            return Peer::of_system(own, Process::Address(remote), Some(remote));
         };
         let process = owners.find(socket.inode).map_or(Process::Address(remote), |pid| Process::Known {
             pid,
             started: start_time(pid).unwrap_or(0),
         });
-        Peer { principal: principal(socket.uid), process }
-    }
-
-    /// The address at the other end, where it stands in for a process.
-    pub(crate) fn address(&self) -> Option<IpAddr> {
-        match &self.process {
-            Process::Address(address) => Some(address.ip().to_canonical()),
-            Process::Known { .. } | Process::Unnamed => None,
-        }
+        Peer::of_system(principal(socket.uid), process, Some(remote))
     }
 
     /// A peer of whom nothing is known.
     pub(crate) fn unknown() -> Peer {
-        Peer { principal: Arc::from("anonymous"), process: Process::Unnamed }
+        Peer::of_system(Arc::from("anonymous"), Process::Unnamed, None)
     }
 
     /// What the record says of the peer, as JSON.
@@ -80,6 +101,10 @@ impl Peer {
             Process::Known { pid, .. } => format!(r#"{{"pid":{pid}}}"#),
             Process::Address(address) => format!(r#"{{"address":"{address}"}}"#),
             Process::Unnamed => "{}".to_owned(),
+            Process::Credential(_) => match self.address {
+                Some(address) => format!(r#"{{"address":"{address}"}}"#),
+                None => "{}".to_owned(),
+            },
         }
     }
 }

@@ -21,8 +21,9 @@ use crate::account::{self, Side};
 use crate::clock;
 use crate::content::Content;
 use crate::decide::Decider;
-use crate::judge::{Asked, Judged, Shown};
+use crate::judge::{self, Asked, Judged, Shown};
 use crate::meter::Tally;
+use crate::peer::Peer;
 use crate::refusal::{Reason, Refused};
 use crate::rounds::Rounds;
 use crate::route::{Route, answers};
@@ -49,6 +50,8 @@ pub(crate) struct Sent<'a> {
     pub(crate) content: &'a Content,
     pub(crate) frame: &'a Frame<'a>,
     pub(crate) headers: Option<&'a HeaderMap>,
+    /// Who sent it, or the client of a server that did.
+    pub(crate) peer: &'a Arc<Peer>,
 }
 
 /// A frame that may leave for a server: each of its messages is in the ledger. Only this file makes one.
@@ -162,7 +165,8 @@ impl Pipeline {
             Kind::Request { id, method, params } => {
                 let id = route.unused(side, id.to_buf())?;
                 let account = self.account(route, message, sent); // identify: who asks whom for what
-                let judged = self.judge(&Asked { scope: route.scope, side, method, params: *params }).await?;
+                let asked = Asked { scope: route.scope, peer: sent.peer, side, method, params: *params };
+                let judged = self.judge(&asked).await?;
                 let recording = judged.recording;
                 let cleared = self.clear(account, judged).await?; //       decide, hold
                 faults::reach("call.decided");
@@ -170,7 +174,7 @@ impl Pipeline {
                 faults::reach("call.opened");
                 let entered = Entered::of(opened.receipt(), opened.call());
                 let tally = Tally::begin(&route.scope.meter, method);
-                route.keep(side, id, Waiting::new(opened, (tally, recording), method, *params));
+                route.keep(side, id, Waiting::new(opened, (tally, recording), asked.peer, (method, *params)));
                 Ok(entered) // forward: the transport does, with the `Released`
             }
             Kind::Notification { .. } => {
@@ -214,7 +218,8 @@ impl Pipeline {
         let content = Content::Small(bytes.clone());
         match content.parse() {
             Ok(frame) => {
-                let sent = Sent { side: Side::Client, content: &content, frame: &frame, headers: None };
+                let peer = &route.scope.peer;
+                let sent = Sent { side: Side::Client, content: &content, frame: &frame, headers: None, peer };
                 self.carry(route, sent, bytes).await
             }
             Err(error) => Err(self.refuse_unparsed(route.scope, Side::Client, &content, error.into()).await),
@@ -234,7 +239,8 @@ impl Pipeline {
                 return Err(self.answer_instead(route, content, refused).await);
             }
         };
-        let sent = Sent { side: Side::Server, content, frame: &frame, headers: None };
+        let peer = &route.scope.peer;
+        let sent = Sent { side: Side::Server, content, frame: &frame, headers: None, peer };
         let entered = self.carry_messages(route, sent).await?;
         Ok(self.released_body(&frame, content, &entered))
     }
@@ -292,7 +298,8 @@ impl Pipeline {
             && answers(&frame, pending)
         {
             let route = Route { scope, exchange: Some(pending) };
-            let sent = Sent { side: Side::Server, content, frame: &frame, headers: None };
+            let peer = &scope.peer;
+            let sent = Sent { side: Side::Server, content, frame: &frame, headers: None, peer };
             let entered = self.carry_messages(route, sent).await?;
             return Ok(self.released_body(&frame, content, &entered));
         }
@@ -397,6 +404,9 @@ impl Pipeline {
         if asked.side == Side::Client {
             asked.scope.course.count();
         }
+        if let Some(judged) = judge::by_scope(asked) {
+            return Ok(judged);
+        }
         match &self.rules {
             Some(rules) => Ok(rules.present().await?.judge(asked)),
             None => Ok(Judged::unasked()),
@@ -428,7 +438,7 @@ impl Pipeline {
         if let Answer::Result(result) = answer
             && call.may_ask_back()
         {
-            rules.present().await?.judge_input_requests(scope, result)?;
+            rules.present().await?.judge_input_requests(scope, &call.peer, result)?;
         }
         if !call.lists_tools {
             return Ok(Shown::default());
@@ -439,7 +449,7 @@ impl Pipeline {
             Ok(Some(page)) if may_edit => {
                 let changed = rules.see(&scope.server, &page).await?;
                 self.note_tools(scope, &changed).await?;
-                Ok(rules.present().await?.show(scope, &page))
+                Ok(rules.present().await?.show(scope, &call.peer, &page))
             }
             _ if !rules.present().await?.filters() => Ok(Shown::default()),
             Ok(Some(_)) => Err(Reason::NoPage("it is larger than 512 KiB")),

@@ -33,6 +33,8 @@ pub(crate) enum Reason {
     MediaType,
     #[error(transparent)]
     Body(#[from] crate::listen::body::BodyError),
+    #[error("who calls is not known: {0}")]
+    Caller(identity::Refused),
     #[error("denied: {0}")]
     Denied(Denial),
     #[error("it cannot be told whether this is allowed: {0}")]
@@ -65,7 +67,8 @@ pub(crate) enum Reason {
 }
 
 /// What refusals are counted by.
-pub(crate) const REASONS: [&str; 17] = [
+pub(crate) const REASONS: [&str; 18] = [
+    "caller",
     "malformed",
     "batch",
     "header",
@@ -188,6 +191,7 @@ impl Reason {
             Reason::Unasked => "unasked",
             Reason::MediaType => "media_type",
             Reason::Body(_) => "body",
+            Reason::Caller(_) => "caller",
             Reason::Denied(_) | Reason::Unjudged(_) => "denied",
             Reason::NotRecorded(_) => "not_recorded",
             Reason::NotClosed(_) => "not_closed",
@@ -208,7 +212,7 @@ impl Reason {
                 ErrorCode::INVALID_REQUEST
             }
             Reason::NoSession | Reason::TooMany => ErrorCode::INVALID_REQUEST,
-            Reason::Denied(_) | Reason::Unjudged(_) => ErrorCode::DENIED,
+            Reason::Caller(_) | Reason::Denied(_) | Reason::Unjudged(_) => ErrorCode::DENIED,
             Reason::NotRecorded(_) | Reason::NotClosed(_) | Reason::Draining => ErrorCode::NOT_RECORDED,
             Reason::Unreachable(_)
             | Reason::Link(_)
@@ -233,6 +237,7 @@ impl Reason {
                 crate::listen::body::BodyError::Slow => StatusCode::REQUEST_TIMEOUT,
                 crate::listen::body::BodyError::Broken => StatusCode::BAD_REQUEST,
             },
+            Reason::Caller(refused) => refused.code().status(),
             Reason::Denied(_) => StatusCode::OK,
             Reason::Unjudged(_) => StatusCode::SERVICE_UNAVAILABLE,
             Reason::NotRecorded(_) | Reason::NotClosed(_) | Reason::Draining | Reason::CutOff => {

@@ -95,6 +95,7 @@ impl Control {
             declared: Arc::clone(&now.declared),
             places: now.places.clone(),
             owners: Arc::clone(&now.owners),
+            callers: now.callers.clone(),
             meters: Arc::clone(&now.meters),
             stderr_dir: now.stderr_dir.clone(),
             hosts: Hosts::new(&settings.allowed_hosts),

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::account::json_text;
 use crate::bridge::Bridge;
+use crate::callers;
 use crate::clock;
 use crate::meter::Meters;
 use crate::peer::{Peer, Process};
@@ -57,8 +58,9 @@ pub(crate) enum Rule {
 }
 
 impl Rule {
-    fn as_str(self) -> &'static str {
+    fn of(self, peer: &Peer) -> &'static str {
         match self {
+            Rule::Process if let Process::Credential(run) = &peer.process => run.rule(),
             Rule::Session => "one MCP session",
             Rule::Process => "one client process",
             Rule::Wrap => "one wrapped server",
@@ -105,7 +107,10 @@ impl Runs {
         fields.insert("server".into(), json_text(server));
         fields.insert("transport".into(), json_text(transport.as_str()));
         fields.insert("peer".into(), peer.describe());
-        fields.insert("rule".into(), json_text(rule.as_str()));
+        fields.insert("rule".into(), json_text(rule.of(&peer)));
+        if let Some(verified) = &peer.verified {
+            fields.insert("credential".into(), callers::described(&verified.caller));
+        }
         self.recorder.begin_run(RunStart { run, subject: Arc::clone(&peer.principal), fields }).await?;
         tracing::debug!(%run, server = &**server, "run begins");
         let meter = self.meters.of(server);

@@ -109,6 +109,8 @@ pub(crate) struct Pending {
 pub(crate) struct Waiting {
     pub(crate) opened: Opened,
     pub(crate) tally: Tally,
+    /// Who asked.
+    pub(crate) peer: Arc<Peer>,
     /// The token that progress notifications will name.
     progress: Option<IdBuf>,
     /// Whether its answer is a stream that no server ends.
@@ -126,14 +128,15 @@ impl Waiting {
     pub(crate) fn new(
         opened: Opened,
         (tally, recording): (Tally, Recording),
-        method: &str,
-        params: Option<&RawValue>,
+        peer: &Arc<Peer>,
+        (method, params): (&str, Option<&RawValue>),
     ) -> Waiting {
+        let peer = Arc::clone(peer);
         let progress = params.and_then(|params| Params::of(params).meta_progress_token());
         let is_stream = Method::of(method).is_some_and(|method| method.is_long_lived());
         let leg = params.and_then(|params| Leg::of(method, params));
         let lists_tools = method == "tools/list";
-        Waiting { opened, tally, progress, is_stream, leg, lists_tools, recording }
+        Waiting { opened, tally, peer, progress, is_stream, leg, lists_tools, recording }
     }
 
     /// Whether its answer may ask something of the client.

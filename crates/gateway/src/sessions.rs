@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::header::{HeaderMap, HeaderValue};
 use ledger::Hash;
 use ledger::Status;
@@ -21,6 +22,22 @@ use crate::scope::Scope;
 use crate::upstream::{LinkError, Server};
 
 impl Gateway {
+    /// Resolves when a caller that was verified may no more; never for others.
+    pub(crate) fn refused_later(
+        &self,
+        server: &Server,
+        peer: &Peer,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let watched = self.callers.clone().zip(peer.verified.as_ref().map(|one| Arc::clone(&one.caller)));
+        let server = Arc::clone(&server.name);
+        async move {
+            match watched {
+                Some((callers, caller)) => callers.refused_later(&server, &caller).await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
     /// The session's stream of messages to its server, opened at the first call.
     pub(crate) async fn bridge(
         self: &Arc<Self>,
@@ -111,6 +128,21 @@ impl Gateway {
         }
     }
 
+    /// Records that a caller was refused, under the run of the client's process.
+    pub(crate) async fn refuse_caller(&self, server: &Server, peer: &Arc<Peer>, refused: &identity::Refused) {
+        let reason = Reason::Caller(refused.clone());
+        match self.runs.of_process(&server.name, peer).await {
+            Ok(session) => {
+                let nothing = Content::Small(Bytes::new());
+                self.pipeline.refuse_unparsed(&session.scope, Side::Client, &nothing, reason).await;
+            }
+            Err(error) => {
+                server.meter.refuse(&reason);
+                tracing::error!(%error, "that a caller was refused was not recorded");
+            }
+        }
+    }
+
     /// Refuses a frame that belongs nowhere; recorded under the run of the client's process.
     pub(crate) async fn refuse_frame(
         &self,
@@ -127,7 +159,7 @@ impl Gateway {
             server.meter.refuse(&reason);
             return Refused::frame(frame, Side::Client, &reason);
         };
-        let sent = Sent { side: Side::Client, content, frame, headers: Some(headers) };
+        let sent = Sent { side: Side::Client, content, frame, headers: Some(headers), peer };
         self.pipeline.turn_back(&session.scope, sent, 0, reason).await
     }
 }

@@ -28,10 +28,21 @@ pub struct Settings {
     pub stderr_dir: PathBuf,
     /// Whether results and upstream requests carry a receipt in `_meta`.
     pub receipts: Receipts,
+    /// Who may call. `None`: whoever this machine's system names, on loopback and sockets alone. A reload passes it over.
+    pub callers: Option<CallerSettings>,
     /// What calls are judged by. `None`: nothing is judged, and no tool is pinned.
     pub rules: Option<RuleSettings>,
     /// Sizes and waits.
     pub limits: Limits,
+}
+
+/// How callers are identified.
+#[derive(Debug)]
+pub struct CallerSettings {
+    /// Says who presents a credential.
+    pub verifier: Arc<identity::Verifier>,
+    /// What it was made of: what clients are told.
+    pub identity: identity::Settings,
 }
 
 /// Whether receipts (call id, origin, index, leaf hash) are put into `_meta`.

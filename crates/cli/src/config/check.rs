@@ -72,8 +72,9 @@ impl Check<'_> {
     }
 
     fn unknown(&self, key: &str, schema: &Value) -> String {
-        let known: Vec<&str> =
+        let mut known: Vec<&str> =
             schema["properties"].as_object().into_iter().flatten().map(|(k, _)| k.as_str()).collect();
+        known.sort_unstable();
         if let Some(meant) = similar::get_close_matches(key, &known, 1, ALIKE).first() {
             return format!("there is no `{key}`; did you mean `{meant}`?");
         }

@@ -1,10 +1,13 @@
 //! `tollbook run list` and `tollbook run show`: the runs as the index counts them.
 
 use std::io::{self, Write};
-use std::path::Path;
 
 use clap::{Args, Subcommand};
+use ledger::RunId;
 use store::{HexPrefix, RunFilter, RunRow};
+
+use crate::credentials::{self, MintArgs};
+use crate::environment::Environment;
 
 use super::index::{self, Opened};
 use super::{Mistake, text};
@@ -36,6 +39,19 @@ enum RunCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Mint a run with a credential of its own; its token is printed once.
+    Mint(MintArgs),
+    /// List runs that were minted, newest first.
+    Minted {
+        /// How many.
+        #[arg(long, default_value = "20", value_name = "N")]
+        limit: u32,
+    },
+    /// Revoke a run that was minted, and all that stand under it.
+    Revoke {
+        /// The run's id.
+        run: RunId,
+    },
     /// Show one run.
     Show {
         /// The run's id, the beginning of it, or `last`.
@@ -47,10 +63,14 @@ enum RunCommand {
 }
 
 /// Lists runs (exit code 1 if there are none) or shows one.
-pub(crate) fn run(args: &RunArgs, data: &Path, out: &mut dyn Write) -> anyhow::Result<u8> {
-    let opened = index::open(data)?;
+pub(crate) fn run(args: &RunArgs, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<u8> {
+    let open = || index::open(&environment.data);
     match &args.command {
+        RunCommand::Mint(args) => credentials::mint(args, environment, out),
+        RunCommand::Minted { limit } => credentials::minted(*limit, environment, out),
+        RunCommand::Revoke { run } => credentials::revoke(*run, environment, out),
         RunCommand::List { principal, server, limit, json } => {
+            let opened = open()?;
             let filter = RunFilter {
                 principal: principal.clone(),
                 server: server.clone(),
@@ -71,7 +91,7 @@ pub(crate) fn run(args: &RunArgs, data: &Path, out: &mut dyn Write) -> anyhow::R
             Ok(u8::from(runs.is_empty()))
         }
         RunCommand::Show { run, json } => {
-            let run = named(&opened, run)?;
+            let run = named(&open()?, run)?;
             if *json {
                 writeln!(out, "{}", text::json_line(&run)?)?;
             } else {

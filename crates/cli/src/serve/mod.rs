@@ -13,7 +13,8 @@ use anyhow::Context as _;
 use clap::Args;
 use console::Console;
 use gateway::Gateway;
-use gateway::settings::{RuleSettings, Settings};
+use gateway::settings::{CallerSettings, RuleSettings, Settings};
+use identity::{Mint, RunKey, Verifier};
 use recorder::Predecessor;
 use store::state::State;
 use tokio::signal::unix::{SignalKind, signal};
@@ -117,8 +118,8 @@ fn read_config(args: &ServeArgs, environment: &Environment) -> anyhow::Result<Co
     }
     if let Some(listen) = args.listen {
         anyhow::ensure!(
-            listen.ip().is_loopback(),
-            "`--listen` beyond loopback needs authentication; use 127.0.0.1"
+            listen.ip().is_loopback() || (config.identity.is_some() && config.tls.is_some()),
+            "`--listen` beyond loopback needs `[identity]` and `[tls]`; use 127.0.0.1"
         );
         config.listen = listen;
     }
@@ -159,6 +160,7 @@ fn settings(config: &Config, args: &ServeArgs, state: &Arc<State>) -> anyhow::Re
         servers: config.servers.clone(),
         stderr_dir: config.data.join("stderr"),
         receipts: config.receipts,
+        callers: config.identity.as_ref().map(|identity| callers(identity, config, state)).transpose()?,
         rules: Some(RuleSettings {
             state: Arc::clone(state),
             policies: config.policy.as_deref().map(crate::policies::files::read).transpose()?,
@@ -166,6 +168,18 @@ fn settings(config: &Config, args: &ServeArgs, state: &Arc<State>) -> anyhow::Re
         }),
         limits: config.limits.clone(),
     })
+}
+
+/// Those who may call.
+fn callers(
+    settings: &identity::Settings,
+    config: &Config,
+    state: &Arc<State>,
+) -> anyhow::Result<CallerSettings> {
+    let key = RunKey::open(&config.data)?;
+    let mint = Mint::new(Arc::clone(state), key, &settings.public_url, settings.runs.clone());
+    let verifier = Verifier::new(settings, Arc::clone(state), Arc::new(mint))?;
+    Ok(CallerSettings { verifier: Arc::new(verifier), identity: settings.clone() })
 }
 
 /// Resolves at the first SIGTERM or SIGINT; a second one ends the process by the default action of neither, so

@@ -20,12 +20,14 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
+use identity::Caller;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::OnceCell;
 use tokio_rustls::TlsAcceptor;
 
 use crate::Gateway;
 use crate::listen::reply::Body;
+use crate::callers::{Callers, Served};
 use crate::peer::{Owners, Peer};
 use crate::reload::Present;
 use crate::upstream::Link;
@@ -58,6 +60,12 @@ impl Connection {
 
     fn socket(peer: Peer) -> Connection {
         Connection { origin: Origin::Socket, peer: OnceCell::new_with(Some(Arc::new(peer))) }
+    }
+
+    /// The same connection, for one request whose sender was verified.
+    async fn verified(&self, gateway: &Gateway, caller: Arc<Caller>, name: Arc<str>) -> Arc<Connection> {
+        let peer = self.peer(&gateway.owners).await.verified(caller, name);
+        Arc::new(Connection { origin: self.origin, peer: OnceCell::new_with(Some(Arc::new(peer))) })
     }
 
     /// Who is at the other end.
@@ -198,6 +206,35 @@ fn unknown_server(name: &str) -> String {
     format!("no server{named} is configured; `tollbook doctor` looks at `tollbook.toml`")
 }
 
+/// The server whose endpoint a path is.
+fn server_of(path: &str) -> Option<&str> {
+    let rest = path.strip_prefix("/mcp/").or_else(|| path.strip_prefix("/wrap/"))?;
+    let server = rest.split('/').next().unwrap_or_default();
+    wrap::is_server_name(server).then_some(server)
+}
+
+/// Lets a request in whose credential says who makes it. Who is refused is recorded, if the server exists.
+async fn admit(
+    gateway: &Arc<Gateway>,
+    callers: &Callers,
+    connection: &Arc<Connection>,
+    (server, request): (&str, &Request<Incoming>),
+) -> Result<Arc<Connection>, Box<Response<Body>>> {
+    match callers.identify(server, request).await {
+        Ok(caller) => {
+            let name = callers.policy_name(&caller);
+            Ok(connection.verified(gateway, caller, name).await)
+        }
+        Err(refused) => {
+            if let Some(server) = gateway.servers.get(server) {
+                let peer = connection.peer(&gateway.owners).await;
+                gateway.refuse_caller(server, &peer, &refused).await;
+            }
+            Err(Box::new(callers.challenge(server, &refused)))
+        }
+    }
+}
+
 /// From path and method to the endpoint.
 async fn route(
     gateway: &Arc<Gateway>,
@@ -210,6 +247,21 @@ async fn route(
         return reply::text(StatusCode::FORBIDDEN, &intrusion.to_string());
     }
     let path = request.uri().path().to_owned();
+    let mut request = request;
+    let mut connection = Arc::clone(connection);
+    if let (Some(callers), Origin::Tcp { .. }) = (&gateway.callers, connection.origin) {
+        request = match callers.serve(request, &gateway.limits).await {
+            Served::Answer(response) => return response,
+            Served::Not(request) => request,
+        };
+        if let Some(server) = server_of(&path) {
+            connection = match admit(gateway, callers, &connection, (server, &request)).await {
+                Ok(connection) => connection,
+                Err(response) => return *response,
+            };
+        }
+    }
+    let connection = &connection;
     let mut segments = path.split('/').skip(1);
     match (segments.next(), segments.next(), segments.next(), segments.next()) {
         (Some("healthz"), None, ..) => reply::text(StatusCode::OK, "ok"),

@@ -61,8 +61,8 @@ async fn post(
             Err(error) => return refuse(server, &Reason::Body(error)),
         };
     let peer = connection.peer(&gateway.owners).await;
-    in_exchange(server, |reply| {
-        let exchange = Exchange::new(Arc::clone(gateway), Arc::clone(server), peer, reply);
+    in_exchange(gateway, (server, &peer), |reply| {
+        let exchange = Exchange::new(Arc::clone(gateway), Arc::clone(server), Arc::clone(&peer), reply);
         exchange.post(parts.headers, frame)
     })
     .await
@@ -81,8 +81,8 @@ async fn listen(
         Err(reason) => return refuse(server, &reason),
     };
     let headers = headers.clone();
-    in_exchange(server, |reply| {
-        let exchange = Exchange::new(Arc::clone(gateway), Arc::clone(server), peer, reply);
+    in_exchange(gateway, (server, &peer), |reply| {
+        let exchange = Exchange::new(Arc::clone(gateway), Arc::clone(server), Arc::clone(&peer), reply);
         exchange.listen(session, headers)
     })
     .await
@@ -120,16 +120,23 @@ async fn end(
 }
 
 /// Runs an exchange in a task of its own: it may outlive the client, but not the drain time of a server that goes.
-async fn in_exchange<F>(server: &Server, start: impl FnOnce(Reply) -> F) -> Response<Body>
+async fn in_exchange<F>(
+    gateway: &Arc<Gateway>,
+    (server, peer): (&Server, &Arc<Peer>),
+    start: impl FnOnce(Reply) -> F,
+) -> Response<Body>
 where
     F: Future<Output = ()> + Send + 'static,
 {
     let (head, answer) = oneshot::channel();
     let exchange = start(Reply::Head(head));
     let mut attendance = server.attend();
+    let refused = gateway.refused_later(server, peer);
     tokio::spawn(async move {
         tokio::select! {
             () = exchange => {}
+            // The caller may no more; what it had open is recorded as unknown.
+            () = refused => {}
             // What it had open is recorded as unknown.
             () = attendance.cut_off() => {}
         }

@@ -1,0 +1,181 @@
+//! Who calls, where an identity provider is configured: each HTTP request presents a credential, and what clients read to
+//! find out how to get one is served here.
+//!
+//! Invariant: without a caller, nothing of a request is read but its head. Sockets of this machine's user need none.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use identity::{Caller, Code, Credentials, Principal, Refused, Resource, RunName, Scope, TokenRequest, Verifier};
+
+use crate::clock;
+use crate::listen::body;
+use crate::listen::reply::{self, Body};
+use crate::settings::{CallerSettings, Limits};
+
+/// Largest request to the token endpoint.
+const FORM_BYTES: usize = 64 << 10;
+
+/// Identifies callers.
+#[derive(Debug)]
+pub(crate) struct Callers {
+    verifier: Arc<Verifier>,
+    settings: identity::Settings,
+}
+
+impl Callers {
+    pub(crate) fn new(settings: CallerSettings) -> Callers {
+        Callers { verifier: settings.verifier, settings: settings.identity }
+    }
+
+    /// Who makes a request to a server's endpoint.
+    pub(crate) async fn identify(
+        &self,
+        server: &str,
+        request: &Request<Incoming>,
+    ) -> Result<Arc<Caller>, Refused> {
+        let path = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        let url = format!("{}{path}", self.settings.public_url);
+        let credentials = Credentials::of_request(request.headers(), request.method().as_str(), &url);
+        let caller = self.verifier.identify(&credentials, &self.url_of(server), clock::unix_seconds()).await?;
+        if may_use(&caller.scope, server) {
+            return Ok(Arc::new(caller));
+        }
+        // The scope has a tool of another server at most.
+        caller.require(server)?;
+        Ok(Arc::new(caller))
+    }
+
+    /// What policies call a principal: the same name at two issuers, or of a key, is never one.
+    pub(crate) fn policy_name(&self, caller: &Caller) -> Arc<str> {
+        let Principal { id, issuer, .. } = &caller.principal;
+        match (&caller.key, self.settings.issuers.len()) {
+            (Some(_), _) => format!("key:{id}").into(),
+            (None, 0 | 1) => id.as_str().into(),
+            (None, _) => format!("{issuer}#{id}").into(),
+        }
+    }
+
+    /// The answer to who was refused (RFC 6750 §3, RFC 9728 §5.1).
+    pub(crate) fn challenge(&self, server: &str, refused: &Refused) -> Response<Body> {
+        let url = self.url_of(server);
+        let resource = Resource { url: &url, name: server, scopes: &[] };
+        let needed = (refused.code() == Code::InsufficientScope).then_some(server);
+        let mut response = reply::text(refused.code().status(), &refused.to_string());
+        for challenge in resource.challenges(refused, needed) {
+            response.headers_mut().append(WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+
+    /// Resolves when the caller would be refused by now: revoked, narrowed so that the server is out of reach, or expired.
+    pub(crate) async fn refused_later(&self, server: &str, caller: &Caller) {
+        let mut changes = self.verifier.changes();
+        loop {
+            let stands = self.verifier.again(caller, clock::unix_seconds());
+            if !stands.is_ok_and(|caller| may_use(&caller.scope, server)) {
+                return;
+            }
+            // Expiry is no change of any row, and is looked for each second.
+            let _ = tokio::time::timeout(std::time::Duration::from_secs(1), changes.changed()).await;
+        }
+    }
+
+    /// Follows what other processes change, until it is dropped.
+    pub(crate) async fn keep(&self) {
+        self.verifier.keep(clock::unix_seconds).await;
+    }
+
+    /// The documents and the token endpoint; `None` for other paths.
+    pub(crate) async fn serve(&self, request: Request<Incoming>, limits: &Limits) -> Served {
+        let path = request.uri().path().to_owned();
+        match (request.method(), path.as_str()) {
+            (&Method::POST, "/oauth/token") => Served::Answer(self.token(request, limits).await),
+            (&Method::GET, "/oauth/keys") => Served::Answer(document(self.verifier.run_keys())),
+            (&Method::GET, "/.well-known/oauth-authorization-server") => {
+                Served::Answer(document(self.settings.server_metadata()))
+            }
+            (&Method::GET, _) => match path.strip_prefix("/.well-known/oauth-protected-resource/mcp/") {
+                Some(server) if crate::listen::wrap::is_server_name(server) => {
+                    let url = self.url_of(server);
+                    let resource = Resource { url: &url, name: server, scopes: &[] };
+                    Served::Answer(document(self.settings.resource_metadata(&resource)))
+                }
+                _ => Served::Not(request),
+            },
+            _ => Served::Not(request),
+        }
+    }
+
+    async fn token(&self, request: Request<Incoming>, limits: &Limits) -> Response<Body> {
+        let (parts, incoming) = request.into_parts();
+        let form = match body::read_within(incoming, FORM_BYTES, limits.request_wait).await {
+            Ok(form) => form,
+            Err(error) => return reply::text(StatusCode::BAD_REQUEST, &error.to_string()),
+        };
+        let url = format!("{}/oauth/token", self.settings.public_url);
+        let asked = TokenRequest { headers: &parts.headers, body: &form, url: &url };
+        let answer = self.verifier.answer(asked, clock::unix_seconds()).await;
+        match (&answer.minted, &answer.refused) {
+            (Some(run), _) => tracing::info!(%run, "a run was minted"),
+            (None, Some(reason)) => tracing::info!(reason, "no run was minted"),
+            (None, None) => {}
+        }
+        let mut response = reply::json(answer.status, Bytes::from(answer.body));
+        response.headers_mut().extend(answer.headers);
+        response
+    }
+
+    /// The endpoint of a server, as clients use it.
+    fn url_of(&self, server: &str) -> String {
+        format!("{}/mcp/{server}", self.settings.public_url)
+    }
+}
+
+/// Whether a request was for this module.
+pub(crate) enum Served {
+    Answer(Response<Body>),
+    Not(Request<Incoming>),
+}
+
+/// Whether the scope has a server or something of it.
+fn may_use(scope: &Scope, server: &str) -> bool {
+    match scope {
+        Scope::Unlimited => true,
+        Scope::Words(words) => words.iter().any(|word| {
+            word.split_once('/').map_or(word.as_str(), |(of, _)| of) == server
+        }),
+    }
+}
+
+/// What a run's first record says of the credential, as JSON. Nothing of it is a secret.
+pub(crate) fn described(caller: &Caller) -> String {
+    let run = match &caller.run {
+        RunName::Minted(run) => Some(run.to_string()),
+        _ => None,
+    };
+    let actors: Vec<&str> = caller.actors.iter().map(|actor| actor.sub.as_str()).collect();
+    serde_json::json!({
+        "issuer": caller.principal.issuer,
+        "kind": caller.principal.kind.as_str(),
+        "id": caller.principal.id,
+        "groups": caller.groups,
+        "scope": caller.scope.text(),
+        "purpose": caller.purpose,
+        "actors": actors,
+        "client": caller.client,
+        "key": caller.key,
+        "run": run,
+        "expires": caller.expires,
+    })
+    .to_string()
+}
+
+fn document(json: String) -> Response<Body> {
+    let mut response = reply::json(StatusCode::OK, Bytes::from(json));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
