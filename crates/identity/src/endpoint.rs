@@ -12,7 +12,7 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, PRAGMA, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use ledger::RunId;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::caller::{Actor, Caller, RunName};
 use crate::credentials::single;
@@ -23,7 +23,8 @@ use crate::refused::{Code, Reason, Refused};
 use crate::scope::Scope;
 use crate::verifier::Verifier;
 
-const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+/// The grant type of RFC 8693.
+pub(crate) const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 
@@ -63,6 +64,12 @@ pub(crate) struct TokenError {
 impl TokenError {
     pub(crate) fn new(code: &'static str, reason: impl Into<String>) -> TokenError {
         TokenError { code, reason: reason.into() }
+    }
+
+    /// The same, where what failed was presented as a grant.
+    pub(crate) fn of_grant(self) -> TokenError {
+        let code = if self.code == "invalid_request" { "invalid_grant" } else { self.code };
+        TokenError { code, ..self }
     }
 
     fn of(refused: &Refused) -> TokenError {
@@ -109,7 +116,7 @@ impl Verifier {
     /// Answers a request to the token endpoint. `now` is in seconds since the Unix epoch.
     pub async fn answer(&self, request: TokenRequest<'_>, now: u64) -> TokenReply {
         match self.grant(request, now).await {
-            Ok(minted) => granted(&minted, now),
+            Ok(minted) => granted(&minted, minted.run.expires.saturating_sub(now), None),
             Err(error) => refused(&error, request.headers.contains_key(AUTHORIZATION)),
         }
     }
@@ -279,29 +286,31 @@ fn no_client(reason: &str) -> TokenError {
     TokenError::new("invalid_client", reason)
 }
 
-fn granted(minted: &Minted, now: u64) -> TokenReply {
+/// The answer with a run's token, which holds for `seconds`.
+pub(crate) fn granted(minted: &Minted, seconds: u64, refresh: Option<&str>) -> TokenReply {
     let run = &minted.run;
     let kind = if run.bound.is_some() { "DPoP" } else { "Bearer" };
     let mut body = json!({
         "access_token": minted.token.reveal(),
         "issued_token_type": ACCESS_TOKEN,
         "token_type": kind,
-        "expires_in": run.expires.saturating_sub(now),
+        "expires_in": seconds,
         "run": run.id.to_string(),
     });
-    if let (Some(scope), Some(body)) = (&run.scope, body.as_object_mut()) {
-        body.insert("scope".to_owned(), scope.clone().into());
+    if let Some(body) = body.as_object_mut() {
+        let more = [("scope", run.scope.as_deref()), ("refresh_token", refresh)];
+        body.extend(more.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into()))));
     }
-    TokenReply {
-        status: StatusCode::OK,
-        headers: headers(),
-        body: body.to_string(),
-        minted: Some(run.id),
-        refused: None,
-    }
+    TokenReply { minted: Some(run.id), ..answered(StatusCode::OK, &body) }
 }
 
-fn refused(error: &TokenError, by_header: bool) -> TokenReply {
+/// An answer that refuses nothing.
+pub(crate) fn answered(status: StatusCode, body: &Value) -> TokenReply {
+    TokenReply { status, headers: headers(), body: body.to_string(), minted: None, refused: None }
+}
+
+/// The answer with an error.
+pub(crate) fn refused(error: &TokenError, by_header: bool) -> TokenReply {
     let mut headers = headers();
     let status = match error.code {
         "invalid_client" => {

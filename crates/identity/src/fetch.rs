@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::uri::Scheme;
 use http::{Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
@@ -62,6 +62,23 @@ pub(crate) enum FetchError {
     Tls(#[source] rustls::Error),
 }
 
+impl FetchError {
+    /// What went wrong, without where.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            FetchError::Url(_) => "no URL that may be fetched",
+            FetchError::Address(_) => "an address that may not be connected to",
+            FetchError::Resolve(..) => "cannot be resolved",
+            FetchError::Connect(..) | FetchError::Exchange(..) => "cannot be reached",
+            FetchError::Redirect(_) => "redirects",
+            FetchError::Status(..) => "answers with an error",
+            FetchError::Body(_) => "sends too much, or broke off",
+            FetchError::Slow(_) => "did not answer in time",
+            FetchError::Tls(_) => "TLS cannot be set up",
+        }
+    }
+}
+
 /// Where clouds keep their metadata within what are otherwise private networks.
 const METADATA: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
@@ -108,6 +125,10 @@ impl Place {
         self.host.eq_ignore_ascii_case("localhost") || address.is_some_and(|address| address.is_loopback())
     }
 
+    pub(crate) fn is_secure(&self) -> bool {
+        self.secure
+    }
+
     /// Whether the URL is scheme and host alone.
     pub(crate) fn is_origin(&self) -> bool {
         self.uri.path_and_query().is_none_or(|path| path.as_str() == "/")
@@ -125,24 +146,55 @@ impl Fetcher {
 
     /// Gets a document.
     pub(crate) async fn get(&self, place: &Place, reach: Reach) -> Result<Bytes, FetchError> {
-        match tokio::time::timeout(self.wait, self.exchange(place, reach)).await {
+        self.send(place, reach, Request::get("/").body(Full::default())).await
+    }
+
+    /// Sends a form and gets a document. `authorization`: the value of that header.
+    pub(crate) async fn post(
+        &self,
+        place: &Place,
+        reach: Reach,
+        form: String,
+        authorization: Option<String>,
+    ) -> Result<Bytes, FetchError> {
+        let mut request =
+            Request::post("/").header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        if let Some(value) = authorization {
+            request = request.header(header::AUTHORIZATION, value);
+        }
+        self.send(place, reach, request.body(Full::from(form))).await
+    }
+
+    async fn send(
+        &self,
+        place: &Place,
+        reach: Reach,
+        request: http::Result<Request<Full<Bytes>>>,
+    ) -> Result<Bytes, FetchError> {
+        let request = request.map_err(|_| FetchError::Url(place.name()))?;
+        match tokio::time::timeout(self.wait, self.exchange(place, reach, request)).await {
             Ok(done) => done,
             Err(_) => Err(FetchError::Slow(place.name())),
         }
     }
 
-    async fn exchange(&self, place: &Place, reach: Reach) -> Result<Bytes, FetchError> {
+    async fn exchange(
+        &self,
+        place: &Place,
+        reach: Reach,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Bytes, FetchError> {
         if reach != Reach::Loopback && !place.secure {
             return Err(FetchError::Url(place.name()));
         }
         let failed = |error| FetchError::Connect(place.name(), error);
         let stream = TcpStream::connect(judged(place, reach).await?.as_slice()).await.map_err(failed)?;
         if !place.secure {
-            return ask(place, stream).await;
+            return ask(place, stream, request).await;
         }
         let name = ServerName::try_from(place.host.clone()).map_err(|_| FetchError::Url(place.name()))?;
         let stream = TlsConnector::from(self.tls()?).connect(name, stream).await.map_err(failed)?;
-        ask(place, stream).await
+        ask(place, stream, request).await
     }
 
     fn tls(&self) -> Result<Arc<rustls::ClientConfig>, FetchError> {
@@ -178,16 +230,16 @@ async fn judged(place: &Place, reach: Reach) -> Result<Vec<SocketAddr>, FetchErr
 async fn ask<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     place: &Place,
     stream: S,
+    mut request: Request<Full<Bytes>>,
 ) -> Result<Bytes, FetchError> {
     let broken = |error| FetchError::Exchange(place.name(), error);
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let wrong = || FetchError::Url(place.name());
     let path = place.uri.path_and_query().map_or("/", |path| path.as_str());
     let host = place.uri.authority().map_or("", |authority| authority.as_str());
-    let request = Request::get(path)
-        .header(header::HOST, host)
-        .header(header::ACCEPT, "application/json")
-        .body(Empty::<Bytes>::new())
-        .map_err(|_| FetchError::Url(place.name()))?;
+    *request.uri_mut() = path.parse().map_err(|_| wrong())?;
+    request.headers_mut().insert(header::HOST, host.parse().map_err(|_| wrong())?);
+    request.headers_mut().insert(header::ACCEPT, http::HeaderValue::from_static("application/json"));
     let mut connection = pin!(connection);
     let mut answer = pin!(async { read(place, sender.send_request(request).await.map_err(broken)?).await });
     let mut is_open = true;

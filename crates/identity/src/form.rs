@@ -33,6 +33,12 @@ impl Form {
         if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
             return Err(invalid("the request must be a form"));
         }
+        Form::parse(body)
+    }
+
+    /// Reads a form, or a URL's query.
+    pub(crate) fn parse(body: &[u8]) -> Result<Form, TokenError> {
+        let invalid = |reason: &str| TokenError::new("invalid_request", reason);
         if body.len() > FORM_BYTES {
             return Err(invalid("the request is larger than 64 KiB"));
         }

@@ -5,6 +5,7 @@
 //! * [`Mint`] makes runs with a credential of their own, narrows and revokes them; [`issue_key`] makes service keys. Both
 //!   keep what must last in [`store::state`].
 //! * [`Verifier::answer`] is the token endpoint: it gives runs for access tokens, run tokens and service keys.
+//! * [`Logins`] logs people in through a provider that does not know their clients.
 //! * Only this crate knows JOSE and OpenID Connect. It makes no decisions about calls: that is policy.
 //!
 //! Invariant: nothing that was presented and not verified is in a refusal, a log line or a caller.
@@ -20,6 +21,7 @@ mod form;
 mod jose;
 mod json;
 mod keys;
+mod login;
 mod metadata;
 mod mint;
 mod provider;
@@ -37,6 +39,7 @@ pub use credentials::Credentials;
 pub use endpoint::{TokenReply, TokenRequest};
 pub use jose::Algorithm;
 pub use keys::{IssuedKey, KEY_LIFETIME, KeyError, NewKey, issue_key, rotate_key};
+pub use login::{Logins, Page};
 pub use metadata::Resource;
 pub use mint::{Mint, MintError, Minted, RunOrder, Under};
 pub use random::NoRandomness;
@@ -44,5 +47,7 @@ pub use refused::{Code, Reason, Refused};
 pub use run_key::{RunKey, RunKeyError};
 pub use scope::{Scope, ScopeError};
 pub use secret::Secret;
-pub use settings::{Binding, Issuer, KeySource, KindRule, Network, RunLimits, Settings, TokenType};
+pub use settings::{
+    Binding, Issuer, KeySource, KindRule, LoginSettings, Network, RunLimits, Settings, TokenType,
+};
 pub use verifier::{SetupError, Verifier};

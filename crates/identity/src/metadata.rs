@@ -3,6 +3,7 @@
 use http::HeaderValue;
 use serde_json::json;
 
+use crate::endpoint::EXCHANGE;
 use crate::jose::Algorithm;
 use crate::refused::{Code, Refused};
 use crate::settings::Settings;
@@ -21,7 +22,11 @@ pub struct Resource<'a> {
 impl Settings {
     /// The protected-resource metadata of an endpoint (RFC 9728 §2), to be served at [`Resource::metadata_url`].
     pub fn resource_metadata(&self, resource: &Resource<'_>) -> String {
-        let issuers: Vec<&str> = self.issuers.iter().map(|issuer| issuer.url.as_str()).collect();
+        let issuers: Vec<&str> = match &self.logins {
+            // Clients take the first; it is the one that knows them.
+            Some(_) => vec![&self.public_url],
+            None => self.issuers.iter().map(|issuer| issuer.url.as_str()).collect(),
+        };
         let mut document = json!({
             "resource": resource.url,
             "resource_name": resource.name,
@@ -36,22 +41,32 @@ impl Settings {
     }
 
     /// The metadata of our own token endpoint (RFC 8414 §2), to be served at
-    /// `/.well-known/oauth-authorization-server`. It gives runs for tokens and keys; it logs nobody in.
+    /// `/.well-known/oauth-authorization-server`: how to log in, if that is configured, and how to get runs for tokens and
+    /// keys.
     pub fn server_metadata(&self) -> String {
         let own = &self.public_url;
-        json!({
+        let mut document = json!({
             "issuer": own,
             "token_endpoint": format!("{own}/oauth/token"),
             "jwks_uri": format!("{own}/oauth/keys"),
             "response_types_supported": [],
-            "grant_types_supported": [
-                "client_credentials",
-                "urn:ietf:params:oauth:grant-type:token-exchange",
-            ],
+            "grant_types_supported": ["client_credentials", EXCHANGE],
             "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
             "dpop_signing_alg_values_supported": algorithms(),
-        })
-        .to_string()
+        });
+        if let (Some(_), Some(document)) = (&self.logins, document.as_object_mut()) {
+            let grants = ["authorization_code", "refresh_token", "client_credentials", EXCHANGE];
+            document.extend([
+                ("authorization_endpoint".to_owned(), json!(format!("{own}/oauth/authorize"))),
+                ("registration_endpoint".to_owned(), json!(format!("{own}/oauth/register"))),
+                ("response_types_supported".to_owned(), json!(["code"])),
+                ("grant_types_supported".to_owned(), json!(grants)),
+                ("code_challenge_methods_supported".to_owned(), json!(["S256"])),
+                ("client_id_metadata_document_supported".to_owned(), json!(true)),
+                ("authorization_response_iss_parameter_supported".to_owned(), json!(true)),
+            ]);
+        }
+        document.to_string()
     }
 }
 

@@ -173,9 +173,21 @@ impl Mint {
             revoked: None,
             revoked_by: None,
         };
-        let token = self.token(&run, &order.actors)?;
+        let token = self.token(&run, &order.actors, run.expires)?;
         self.state.add_run(&run)?;
         Ok(Minted { run, token })
+    }
+
+    /// Another token for a run that holds, which ends before the run does.
+    pub(crate) fn renew(&self, run: RunId, until: u64, now: u64) -> Result<Minted, MintError> {
+        let run = self.state.minted_run(run)?.and_then(Run::read).ok_or(MintError::Changed)?;
+        run.check(now).map_err(MintError::Parent)?;
+        let token = self.token(&run.row, &run.actors, until.min(run.row.expires))?;
+        Ok(Minted { run: run.row, token })
+    }
+
+    pub(crate) fn state(&self) -> &Arc<State> {
+        &self.state
     }
 
     /// Narrows a run, and with it all runs below; it acts from the next call on.
@@ -258,7 +270,7 @@ impl Mint {
         within && audience.iter().any(|one| one == endpoint || **one == *self.issuer)
     }
 
-    fn token(&self, run: &MintedRun, actors: &[Actor]) -> Result<Secret, MintError> {
+    fn token(&self, run: &MintedRun, actors: &[Actor], until: u64) -> Result<Secret, MintError> {
         let id: [u8; 16] = random::bytes()?;
         let mut claims = json!({
             "iss": &*self.issuer,
@@ -268,7 +280,7 @@ impl Mint {
             "run": run.id.to_string(),
             "jti": crate::jose::encode(id),
             "iat": run.created,
-            "exp": run.expires,
+            "exp": until,
         });
         if let Some(claims) = claims.as_object_mut() {
             let more = [

@@ -10,6 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use ledger::Hash;
+use serde_json::{Map, Value};
 
 use crate::fetch::{FetchError, Fetcher, Place, Reach};
 use crate::jose::{Choice, Jws, KeySet};
@@ -59,7 +60,7 @@ pub(crate) enum ProviderError {
 
 /// Why keys could not be had: for the log.
 #[derive(Debug, thiserror::Error)]
-enum RenewError {
+pub(crate) enum RenewError {
     #[error(transparent)]
     Fetch(#[from] FetchError),
     #[error(
@@ -181,19 +182,23 @@ impl Provider {
     async fn fetch(&self) -> Result<(KeySet, Hash), RenewError> {
         let place = match &self.settings.keys {
             KeySource::At(url) => Place::parse(url)?,
-            _ => Place::parse(&self.discover().await?)?,
+            _ => {
+                let metadata = self.metadata().await?;
+                let url = metadata.get("jwks_uri").and_then(Value::as_str);
+                Place::parse(url.ok_or(RenewError::Metadata)?)?
+            }
         };
         let bytes = self.fetcher.get(&place, self.reach).await?;
         let keys = KeySet::parse(&bytes).filter(|keys| !keys.is_empty()).ok_or(RenewError::Keys)?;
         Ok((keys, Hash::of(&bytes)))
     }
 
-    /// The URL of the key set, by the issuer's metadata.
-    async fn discover(&self) -> Result<String, RenewError> {
+    /// The issuer's metadata.
+    pub(crate) async fn metadata(&self) -> Result<Map<String, Value>, RenewError> {
         let mut last = RenewError::Metadata;
         for url in metadata_urls(&self.settings.url) {
             match self.fetcher.get(&Place::parse(&url)?, self.reach).await {
-                Ok(bytes) => return self.key_set_url(&bytes),
+                Ok(bytes) => return self.own_metadata(&bytes),
                 Err(error @ FetchError::Status(..)) => last = error.into(),
                 Err(error) => return Err(error.into()),
             }
@@ -201,13 +206,24 @@ impl Provider {
         Err(last)
     }
 
-    fn key_set_url(&self, metadata: &Bytes) -> Result<String, RenewError> {
-        let metadata = json::object(metadata).ok_or(RenewError::Metadata)?;
-        let text = |name: &str| metadata.get(name).and_then(serde_json::Value::as_str);
-        if text("issuer") != Some(&self.settings.url) {
-            return Err(RenewError::Issuer);
-        }
-        text("jwks_uri").map(str::to_owned).ok_or(RenewError::Metadata)
+    fn own_metadata(&self, bytes: &Bytes) -> Result<Map<String, Value>, RenewError> {
+        let metadata = json::object(bytes).ok_or(RenewError::Metadata)?;
+        let issuer = metadata.get("issuer").and_then(Value::as_str);
+        if issuer == Some(&self.settings.url) { Ok(metadata) } else { Err(RenewError::Issuer) }
+    }
+
+    /// Sends a form to a place that the issuer's metadata names.
+    pub(crate) async fn post(
+        &self,
+        url: &str,
+        form: String,
+        authorization: Option<String>,
+    ) -> Result<Bytes, FetchError> {
+        self.fetcher.post(&Place::parse(url)?, self.reach, form, authorization).await
+    }
+
+    pub(crate) fn fetcher(&self) -> &Arc<Fetcher> {
+        &self.fetcher
     }
 
     fn is_fixed(&self) -> bool {
@@ -238,7 +254,8 @@ fn metadata_urls(issuer: &str) -> Vec<String> {
     urls
 }
 
-fn causes(error: &dyn std::error::Error) -> String {
+/// An error with its causes.
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

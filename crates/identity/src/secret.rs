@@ -7,8 +7,9 @@ use std::fmt;
 pub struct Secret(String);
 
 impl Secret {
-    pub(crate) fn new(text: String) -> Secret {
-        Secret(text)
+    /// Holds a secret.
+    pub fn new(text: impl Into<String>) -> Secret {
+        Secret(text.into())
     }
 
     /// The secret itself, to be given to whom it is for.

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::jose::Algorithm;
+use crate::secret::Secret;
 
 /// Everything that a [`crate::Verifier`] is told.
 #[derive(Debug, Clone)]
@@ -14,6 +15,8 @@ pub struct Settings {
     pub issuers: Vec<Issuer>,
     /// How long runs may live, and whether they are bound.
     pub runs: RunLimits,
+    /// Whether Tollbook logs people in itself, through one of the issuers. `None`: clients go to the issuers.
+    pub logins: Option<LoginSettings>,
     /// How old a proof of possession may be (RFC 9449 §11.1).
     pub proof_age: Duration,
     /// Longest an answer of an issuer may take, connection and all.
@@ -100,6 +103,23 @@ pub enum Network {
     Private,
 }
 
+/// How people log in through Tollbook.
+#[derive(Debug, Clone)]
+pub struct LoginSettings {
+    /// The issuer that they log in with: one of [`Settings::issuers`].
+    pub issuer: String,
+    /// Tollbook's client id there. Its redirect URI is `{public_url}/oauth/callback`.
+    pub client_id: String,
+    /// Tollbook's secret there, if it has one.
+    pub client_secret: Option<Secret>,
+    /// Scopes to ask the issuer for; `openid` among them.
+    pub scopes: Vec<String>,
+    /// How long a login holds: a login is a run, and no run lives longer than [`RunLimits::longest`].
+    pub lifetime: Duration,
+    /// How long its access tokens hold before they are to be renewed.
+    pub token_lifetime: Duration,
+}
+
 /// How runs are minted.
 #[derive(Debug, Clone)]
 pub struct RunLimits {
@@ -127,6 +147,7 @@ impl Settings {
             public_url: public_url.into(),
             issuers: Vec::new(),
             runs: RunLimits::default(),
+            logins: None,
             proof_age: Duration::from_secs(60),
             fetch_wait: Duration::from_secs(5),
         }
@@ -149,6 +170,20 @@ impl Issuer {
             keys: KeySource::Discovered,
             network: Network::Public,
             stale: Duration::from_secs(24 * 60 * 60),
+        }
+    }
+}
+
+impl LoginSettings {
+    /// The defaults, for logins with this issuer under this client id.
+    pub fn new(issuer: impl Into<String>, client_id: impl Into<String>) -> LoginSettings {
+        LoginSettings {
+            issuer: issuer.into(),
+            client_id: client_id.into(),
+            client_secret: None,
+            scopes: ["openid", "profile", "email"].map(str::to_owned).to_vec(),
+            lifetime: Duration::from_secs(12 * 60 * 60),
+            token_lifetime: Duration::from_secs(10 * 60),
         }
     }
 }

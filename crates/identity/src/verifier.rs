@@ -136,7 +136,8 @@ impl Verifier {
         Ok(caller)
     }
 
-    /// The caller as it stands now, for what has been open since it was identified; refused if it would be refused now.
+    /// The caller as it stands now, for what has been open since it was identified: refused if its run or key has ended
+    /// meanwhile. That an access token has expired is no reason: it held when this was opened.
     ///
     /// # Errors
     /// See [`Refused`].
@@ -149,8 +150,6 @@ impl Verifier {
         } else if let Some(id) = &caller.key {
             let key = self.standing.key(id).ok_or(Reason::KeyNotKnown)?;
             keys::holds(&key, caller.fingerprint, now)?;
-        } else if now >= caller.expires {
-            return Err(Reason::Expired.into());
         }
         Ok(caller)
     }
@@ -188,6 +187,10 @@ impl Verifier {
     /// The key set of run tokens, as JSON.
     pub fn run_keys(&self) -> String {
         self.mint.key().set().to_string()
+    }
+
+    pub(crate) fn provider(&self, issuer: &str) -> Option<&Arc<Provider>> {
+        self.providers.get(issuer)
     }
 
     pub(crate) fn mint(&self) -> &Arc<Mint> {
@@ -270,7 +273,7 @@ impl Verifier {
             caller.purpose.clone_from(&run.row.purpose);
             caller.actors.clone_from(&run.actors);
             caller.scope = effective.scope;
-            caller.expires = run.row.expires;
+            caller.expires = run.row.expires.min(read.times.until);
         }
         Ok(caller)
     }

@@ -162,11 +162,11 @@ async fn metadata_is_found_in_each_of_its_places() {
     }
 }
 
-fn of_issuer(stage: &Stage, issuer: Issuer) -> identity::Verifier {
+fn of_issuer(stage: &Stage, issuer: Issuer) -> std::sync::Arc<identity::Verifier> {
     let mut settings = identity::Settings::new(crate::made::GATE);
     settings.fetch_wait = Duration::from_millis(500);
     settings.issuers.push(issuer);
-    identity::Verifier::new(&settings, stage.state.clone(), stage.mint.clone()).unwrap()
+    identity::Verifier::new(&settings, stage.state.clone(), stage.mint.clone()).unwrap().into()
 }
 
 /// Name, what the provider's metadata and keys answer, what the log says.

@@ -26,7 +26,8 @@ pub(crate) struct Stage {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) state: Arc<State>,
     pub(crate) mint: Arc<Mint>,
-    pub(crate) verifier: Verifier,
+    pub(crate) settings: Settings,
+    pub(crate) verifier: Arc<Verifier>,
     pub(crate) idp: Idp,
     pub(crate) rsa: &'static Pair,
     pub(crate) p256: Pair,
@@ -49,7 +50,8 @@ impl Stage {
         let key = RunKey::open(folder.path()).unwrap();
         let mint = Arc::new(Mint::new(Arc::clone(&state), key, GATE, settings.runs.clone()));
         let verifier = Verifier::new(&settings, Arc::clone(&state), Arc::clone(&mint)).unwrap();
-        Stage { folder, state, mint, verifier, idp, rsa, p256 }
+        let verifier = Arc::new(verifier);
+        Stage { folder, state, mint, settings, verifier, idp, rsa, p256 }
     }
 
     /// A token of the provider that counts, to be made one that does not.

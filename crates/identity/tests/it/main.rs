@@ -13,6 +13,8 @@ mod exchange;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod logins;
+#[cfg(test)]
 mod made;
 #[cfg(test)]
 mod metadata;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -35,6 +35,8 @@ pub(crate) struct Idp {
 struct Told {
     answers: HashMap<String, Answer>,
     asked: HashMap<String, usize>,
+    /// What was last sent to a path: `Authorization`, a space, the body.
+    sent: HashMap<String, String>,
 }
 
 impl Idp {
@@ -72,6 +74,11 @@ impl Idp {
         self.told.lock().unwrap().answers.insert(path.to_owned(), answer);
     }
 
+    /// What was last sent to a path: `Authorization`, a space, the body.
+    pub(crate) fn sent(&self, path: &str) -> String {
+        self.told.lock().unwrap().sent.get(path).cloned().unwrap_or_default()
+    }
+
     /// How often a path was asked for.
     pub(crate) fn asked(&self, path: &str) -> usize {
         self.told.lock().unwrap().asked.get(path).copied().unwrap_or_default()
@@ -83,8 +90,11 @@ async fn answer(
     told: Arc<Mutex<Told>>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let path = request.uri().path().to_owned();
+    let by = request.headers().get("authorization").map_or("", |value| value.to_str().unwrap()).to_owned();
+    let body = request.into_body().collect().await.unwrap().to_bytes();
     let chosen = {
         let mut told = told.lock().unwrap();
+        told.sent.insert(path.clone(), format!("{by} {}", std::str::from_utf8(&body).unwrap()));
         *told.asked.entry(path.clone()).or_default() += 1;
         told.answers.get(&path).cloned().unwrap_or(Answer::Status(404))
     };

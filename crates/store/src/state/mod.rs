@@ -1,4 +1,4 @@
-//! What cannot be made anew from the ledger: service keys, minted runs, revocations, pinned
+//! What cannot be made anew from the ledger: service keys, minted runs, logins, revocations, pinned
 //! tools. One SQLite file, `state.sqlite`,
 //! beside the index.
 //!
@@ -9,6 +9,7 @@
 //! No secret is kept here, only digests of secrets.
 
 mod keys;
+mod logins;
 mod open;
 mod pins;
 mod runs;
@@ -19,6 +20,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 pub use keys::AccessKey;
+pub use logins::{Refresh, RegisteredClient};
 pub use pins::{Definition, Newcomer, Pin};
 pub use runs::MintedRun;
 

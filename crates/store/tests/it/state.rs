@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use ledger::{Hash, RunId};
-use store::state::{AccessKey, Mark, MintedRun, State, StateError};
+use store::state::{AccessKey, Mark, MintedRun, Refresh, RegisteredClient, State, StateError};
 
 fn key(id: &str) -> AccessKey {
     AccessKey {
@@ -139,9 +139,54 @@ fn a_newer_or_broken_file_is_refused_by_name() {
     bytes[60..64].copy_from_slice(&99_u32.to_be_bytes());
     std::fs::write(&path, &bytes).unwrap();
     let error = State::open(folder.path()).unwrap_err();
-    assert!(matches!(error, StateError::Newer { found: 99, known: 2, .. }), "{error}");
+    assert!(matches!(error, StateError::Newer { found: 99, known: 3, .. }), "{error}");
     std::fs::write(&path, b"this is no database, whatever its name says; it is a text of many characters")
         .unwrap();
     let error = State::open(folder.path()).unwrap_err();
     assert!(matches!(error, StateError::Damaged { .. }), "{error}");
+}
+
+#[test]
+fn refresh_tokens_are_spent_once_and_a_second_time_revokes() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = State::open(folder.path()).unwrap();
+    let login = run(1, None);
+    state.add_run(&login).unwrap();
+    let digest = |text: &str| Hash::of(text.as_bytes());
+    state.add_refresh(login.id, "editor", digest("1"), 100).unwrap();
+    let rotate = |client: &str, from: &str, to: &str| {
+        state.rotate_refresh(client, digest(from), digest(to), 200).unwrap()
+    };
+    assert_eq!(rotate("shell", "1", "x"), Refresh::Unknown, "another client's");
+    assert_eq!(rotate("editor", "0", "x"), Refresh::Unknown);
+    assert_eq!(rotate("editor", "1", "2"), Refresh::Rotated(login.id));
+    assert_eq!(rotate("editor", "2", "3"), Refresh::Rotated(login.id));
+    assert_eq!(state.minted_run(login.id).unwrap().unwrap().revoked, None);
+    assert_eq!(rotate("editor", "1", "y"), Refresh::Reused(login.id), "however long ago");
+    assert_eq!(state.minted_run(login.id).unwrap().unwrap().revoked, Some(200));
+    state.add_refresh(login.id, "editor", digest("9"), 901).unwrap();
+    assert_eq!(rotate("editor", "3", "4"), Refresh::Unknown, "the run has expired");
+}
+
+#[test]
+fn clients_without_a_login_are_bounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = State::open(folder.path()).unwrap();
+    state.add_run(&run(1, None)).unwrap();
+    let client = |n: u64| RegisteredClient {
+        id: format!("c-{n}"),
+        name: "editor".to_owned(),
+        redirects: vec!["http://127.0.0.1/cb".to_owned()],
+        created: n,
+    };
+    state.add_client(&client(0)).unwrap();
+    state.add_client(&client(1)).unwrap();
+    state.add_refresh(RunId([1; 16]), "c-0", Hash::of(b"1"), 100).unwrap();
+    assert_eq!(state.client("c-0").unwrap(), Some(client(0)));
+    for n in 2..1_003 {
+        state.add_client(&client(n)).unwrap();
+    }
+    assert_eq!(state.client("c-0").unwrap(), Some(client(0)), "it has a login");
+    assert_eq!(state.client("c-1").unwrap(), None, "the oldest without one");
+    assert_eq!(state.client("c-1002").unwrap(), Some(client(1_002)));
 }

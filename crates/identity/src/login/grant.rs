@@ -1,0 +1,200 @@
+//! The token endpoint's part in logins: codes and refresh tokens, registration.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use ledger::{Hash, RunId};
+use store::state::Refresh;
+
+use super::federation::Person;
+use super::{Logins, secret};
+use crate::caller::Actor;
+use crate::credentials::single;
+use crate::dpop::Presented;
+use crate::endpoint::{self, TokenError, TokenReply, TokenRequest};
+use crate::form::Form;
+use crate::jose;
+use crate::json;
+use crate::mint::{MintError, Minted, RunOrder, Under};
+use crate::scope::Scope;
+use crate::secret::Secret;
+
+/// Prefix of refresh tokens, by which scanners know a leaked one.
+const PREFIX: &str = "tbr_";
+
+/// Largest registration.
+const REGISTRATION_BYTES: usize = 64 * 1024;
+
+/// What a code stands for.
+#[derive(Debug, Clone)]
+pub(super) struct Code {
+    pub(super) client: String,
+    pub(super) redirect: String,
+    pub(super) challenge: String,
+    pub(super) scope: Scope,
+    pub(super) resource: Option<String>,
+    pub(super) person: Person,
+    /// The run that was minted for it.
+    pub(super) spent: Option<RunId>,
+}
+
+/// What is given for a code or a refresh token.
+struct Given {
+    minted: Minted,
+    until: u64,
+    refresh: Secret,
+}
+
+impl Logins {
+    /// Answers a request to the token endpoint: codes and refresh tokens here, all else as
+    /// [`crate::Verifier::answer`]. `now` is in seconds since the Unix epoch.
+    pub async fn answer(&self, request: TokenRequest<'_>, now: u64) -> TokenReply {
+        let form = match Form::read(request.headers, request.body) {
+            Ok(form) => form,
+            Err(error) => return endpoint::refused(&error, false),
+        };
+        let given = match form.optional("grant_type") {
+            Some("authorization_code") => self.redeem(&form, request, now).await,
+            Some("refresh_token") => self.refresh(&form, request, now).await,
+            _ => return self.verifier.answer(request, now).await,
+        };
+        match given {
+            Ok(given) => {
+                let refresh = Some(given.refresh.reveal());
+                endpoint::granted(&given.minted, given.until.saturating_sub(now), refresh)
+            }
+            Err(error) => endpoint::refused(&error, false),
+        }
+    }
+
+    /// `POST /oauth/register`, by its body (RFC 7591).
+    pub async fn register(&self, body: &[u8], now: u64) -> TokenReply {
+        let document = (body.len() <= REGISTRATION_BYTES).then(|| json::object(body)).flatten();
+        let client = match &document {
+            Some(document) => self.clients.register(document, now).await,
+            None => None,
+        };
+        match client {
+            Some(client) => endpoint::answered(StatusCode::CREATED, &client),
+            None => endpoint::refused(&wrong_client(), false),
+        }
+    }
+
+    async fn redeem(&self, form: &Form, request: TokenRequest<'_>, now: u64) -> Result<Given, TokenError> {
+        let text = form.required("code")?;
+        let code = self.codes.take(text, now).ok_or_else(|| no_grant("the code is not known or too old"))?;
+        if let Some(run) = code.spent {
+            // RFC 6749 §4.1.2: whoever has it a second time, somebody has stolen it.
+            self.revoke(run, now).await?;
+            return Err(no_grant("the code was used before"));
+        }
+        if form.required("client_id")? != code.client || form.required("redirect_uri")? != code.redirect {
+            return Err(no_grant("the code is another client's"));
+        }
+        let verifier = form.required("code_verifier")?;
+        let sound = (43..=128).contains(&verifier.len());
+        if !sound || jose::encode(Hash::of(verifier.as_bytes()).0) != code.challenge {
+            return Err(no_grant("the code was begun by somebody else"));
+        }
+        let asked = form.all(&["resource"]);
+        if asked.iter().any(|one| Some(one) != code.resource.as_ref()) {
+            return Err(TokenError::new("invalid_target", "the login was for another resource"));
+        }
+        let bound = self.proved(request, now)?;
+        let order = self.order(&code, bound);
+        let (mint, client) = (Arc::clone(self.verifier.mint()), code.client.clone());
+        let token = refresh_token()?;
+        let (digest, until) = (digest(&token), self.until(now));
+        let minting = move || -> Result<Minted, MintError> {
+            let run = mint.mint(order, now)?.run;
+            mint.state().add_refresh(run.id, &client, digest, now)?;
+            mint.renew(run.id, until, now)
+        };
+        let minted = blocking(minting).await?;
+        let spent = Code { spent: Some(minted.run.id), ..code };
+        // Where there is no place left the code is gone, which is as good.
+        let _ = self.codes.put(text, spent, now.saturating_add(super::CODE_SECONDS), now);
+        Ok(Given { until: until.min(minted.run.expires), minted, refresh: token })
+    }
+
+    async fn refresh(&self, form: &Form, request: TokenRequest<'_>, now: u64) -> Result<Given, TokenError> {
+        let presented = form.required("refresh_token")?;
+        let client = form.required("client_id")?.to_owned();
+        let bound = self.proved(request, now)?;
+        let (mint, old, next) =
+            (Arc::clone(self.verifier.mint()), Hash::of(presented.as_bytes()), refresh_token()?);
+        let (next_digest, until) = (digest(&next), self.until(now));
+        let minting = move || -> Result<Option<Minted>, MintError> {
+            // Looked at before anything is spent: without its key a bound login's token opens nothing.
+            let run = mint.state().refresh_of(&client, old)?;
+            let Some(run) = run else { return Ok(None) };
+            let minted = mint.renew(run, until, now)?;
+            if minted.run.bound != bound {
+                return Err(MintError::Binding);
+            }
+            match mint.state().rotate_refresh(&client, old, next_digest, now)? {
+                Refresh::Rotated(_) => Ok(Some(minted)),
+                Refresh::Reused(_) | Refresh::Unknown => Ok(None),
+            }
+        };
+        let minted = blocking(minting).await.map_err(|error| error.of_grant())?;
+        let minted = minted.ok_or_else(|| no_grant("the refresh token does not count"))?;
+        Ok(Given { until: until.min(minted.run.expires), minted, refresh: next })
+    }
+
+    fn order(&self, code: &Code, bound: Option<String>) -> RunOrder {
+        let client = Actor { sub: code.client.clone(), iss: self.verifier.mint().issuer().to_string() };
+        RunOrder {
+            under: Under::Principal(code.person.principal.clone(), code.person.groups.clone()),
+            minted_by: format!("{} by login with {}", code.person.principal, client.sub),
+            actors: vec![client],
+            purpose: None,
+            scope: code.scope.clone(),
+            audience: code.resource.iter().cloned().collect(),
+            lifetime: Some(self.settings.lifetime),
+            bound,
+        }
+    }
+
+    fn proved(&self, request: TokenRequest<'_>, now: u64) -> Result<Option<String>, TokenError> {
+        let Some(proof) = single(&request.headers.get_all("dpop"))? else { return Ok(None) };
+        let presented = Presented { proof, method: "POST", url: request.url };
+        Ok(Some(self.verifier.proved(presented, now)?))
+    }
+
+    fn until(&self, now: u64) -> u64 {
+        now.saturating_add(self.settings.token_lifetime.as_secs())
+    }
+
+    async fn revoke(&self, run: RunId, now: u64) -> Result<(), TokenError> {
+        let mint = Arc::clone(self.verifier.mint());
+        let revoking = move || Ok(mint.revoke(run, "a code that came twice", now)?);
+        blocking(revoking).await.map(|_| ())
+    }
+}
+
+/// Does what blocks on the disk.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, MintError> + Send + 'static,
+) -> Result<T, TokenError> {
+    let failed = |_| TokenError::new("temporarily_unavailable", "the state cannot be written");
+    Ok(tokio::task::spawn_blocking(work).await.map_err(failed)??)
+}
+
+fn refresh_token() -> Result<Secret, TokenError> {
+    let failed = |_| TokenError::new("temporarily_unavailable", "the system's random source failed");
+    Ok(Secret::new(format!("{PREFIX}{}", secret().map_err(failed)?)))
+}
+
+fn digest(token: &Secret) -> Hash {
+    Hash::of(token.reveal().as_bytes())
+}
+
+fn no_grant(reason: &'static str) -> TokenError {
+    TokenError::new("invalid_grant", reason)
+}
+
+fn wrong_client() -> TokenError {
+    let reason = "redirect URIs must be https, http on the loopback, or of an application's own scheme; 1 to 16 of them";
+    TokenError::new("invalid_client_metadata", reason)
+}
