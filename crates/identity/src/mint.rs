@@ -4,6 +4,7 @@
 //! token says which run it is for and to whom it may be shown. A child is never wider than the runs above it, whatever
 //! happens to them after it was minted: each use looks at all of them.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -173,7 +174,7 @@ impl Mint {
             revoked: None,
             revoked_by: None,
         };
-        let token = self.token(&run, &order.actors, run.expires)?;
+        let token = self.token(&run, &order.actors, now..run.expires)?;
         self.state.add_run(&run)?;
         Ok(Minted { run, token })
     }
@@ -182,7 +183,7 @@ impl Mint {
     pub(crate) fn renew(&self, run: RunId, until: u64, now: u64) -> Result<Minted, MintError> {
         let run = self.state.minted_run(run)?.and_then(Run::read).ok_or(MintError::Changed)?;
         run.check(now).map_err(MintError::Parent)?;
-        let token = self.token(&run.row, &run.actors, until.min(run.row.expires))?;
+        let token = self.token(&run.row, &run.actors, now..until.min(run.row.expires))?;
         Ok(Minted { run: run.row, token })
     }
 
@@ -270,7 +271,7 @@ impl Mint {
         within && audience.iter().any(|one| one == endpoint || **one == *self.issuer)
     }
 
-    fn token(&self, run: &MintedRun, actors: &[Actor], until: u64) -> Result<Secret, MintError> {
+    fn token(&self, run: &MintedRun, actors: &[Actor], holds: Range<u64>) -> Result<Secret, MintError> {
         let id: [u8; 16] = random::bytes()?;
         let mut claims = json!({
             "iss": &*self.issuer,
@@ -279,8 +280,8 @@ impl Mint {
             "client_id": actors.first().map_or(run.principal.as_str(), |actor| actor.sub.as_str()),
             "run": run.id.to_string(),
             "jti": crate::jose::encode(id),
-            "iat": run.created,
-            "exp": until,
+            "iat": holds.start,
+            "exp": holds.end,
         });
         if let Some(claims) = claims.as_object_mut() {
             let more = [

@@ -117,3 +117,24 @@ fn kind(header: &Map<String, Value>) -> Result<Option<String>, Reason> {
         Some(_) => Err(Reason::Header),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Embedded, Jws};
+    use crate::jose::Key;
+    use crate::json;
+
+    #[test]
+    fn the_signature_of_the_rfc_holds_and_another_does_not() {
+        // RFC 7515, appendix A.3.
+        let token = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFt\
+                     cGxlLmNvbS9pc19yb290Ijp0cnVlfQ.DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djx\
+                     La8ISlSApmWQxfKTUJqPP3-Kg6NU1Q";
+        let jwk = br#"{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+                       "y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}"#;
+        let key = json::object(jwk).and_then(|jwk| Key::from_jwk(&jwk)).unwrap();
+        assert!(Jws::parse(token, Embedded::Refused).unwrap().signed_by(&key));
+        let other = token.replace("DtEh", "DtEi");
+        assert!(!Jws::parse(&other, Embedded::Refused).unwrap().signed_by(&key));
+    }
+}

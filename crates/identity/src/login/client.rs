@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::Uri;
 use serde_json::{Map, Value, json};
 use store::state::{RegisteredClient, State};
+use tokio::sync::Semaphore;
 
 use crate::fetch::{Fetcher, Place, Reach};
 use crate::json;
@@ -25,6 +26,9 @@ const NAME_BYTES: usize = 100;
 const KEPT_SECONDS: u64 = 600;
 const KEPT: usize = 256;
 
+/// Documents that are fetched at a time.
+const FETCHES: usize = 8;
+
 /// Schemes that no login may lead to: a browser would run or show what is in them.
 const SCHEMES: [&str; 8] = ["about", "blob", "data", "file", "filesystem", "ftp", "javascript", "vbscript"];
 
@@ -42,6 +46,8 @@ pub(super) struct Clients {
     fetcher: Arc<Fetcher>,
     /// Whether documents may be on the loopback: if this gateway is.
     local: bool,
+    /// Anybody can have a document fetched: a few at a time, and who comes then is refused.
+    fetches: Semaphore,
     /// Documents by their URL, and when they were fetched. Locked for one look-up.
     kept: Mutex<HashMap<String, (u64, Client)>>,
 }
@@ -71,7 +77,13 @@ impl Client {
 impl Clients {
     pub(super) fn new(public_url: &str, fetcher: Arc<Fetcher>, mint: &Mint) -> Clients {
         let local = Place::parse(public_url).is_ok_and(|place| place.is_loopback());
-        Clients { state: Arc::clone(mint.state()), fetcher, local, kept: Mutex::default() }
+        Clients {
+            state: Arc::clone(mint.state()),
+            fetcher,
+            local,
+            fetches: Semaphore::new(FETCHES),
+            kept: Mutex::default(),
+        }
     }
 
     pub(super) async fn find(&self, id: &str, now: u64) -> Option<Client> {
@@ -119,7 +131,10 @@ impl Clients {
         let place = Place::parse(id).ok().filter(|place| !place.is_origin())?;
         let is_local = self.local && place.is_loopback();
         let reach = if is_local { Reach::Loopback } else { Reach::Over(Network::Public) };
-        let bytes = self.fetcher.get(&place, reach).await;
+        let bytes = {
+            let _one = self.fetches.try_acquire().ok()?;
+            self.fetcher.get(&place, reach).await
+        };
         if let Err(error) = &bytes {
             // Anybody can name a client: its URL is not for the log.
             tracing::info!(why = error.kind(), "a client's document cannot be fetched");

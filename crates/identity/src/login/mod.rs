@@ -73,7 +73,7 @@ pub enum Page {
     },
     /// 303 to this URL.
     Redirect(String),
-    /// 400 with this text, and no way back: the client is not known to be who it says.
+    /// 400 with this text, and no way back: nobody has agreed to be sent where the request says.
     Refused(&'static str),
 }
 
@@ -137,6 +137,8 @@ impl Logins {
         let state = form.optional("state").map(str::to_owned);
         match self.begin(&form, client, (&redirect, cookie), now) {
             Ok(page) => page,
+            // Whoever registers a client could make us send browsers to any site, unasked (RFC 9700 §4.11.2).
+            Err(Denied(_, why)) if redirect.starts_with("https:") => Page::Refused(why),
             Err(denied) => self.back(&redirect, state.as_deref(), &denied),
         }
     }

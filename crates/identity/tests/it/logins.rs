@@ -488,6 +488,23 @@ async fn clients_register_with_redirects_that_may_be() {
 }
 
 #[tokio::test]
+async fn nobody_is_sent_to_a_website_unasked() {
+    let door = Door::open().await;
+    let document = json!({ "redirect_uris": ["https://evil.example/phish"] }).to_string();
+    let reply = door.logins.register(document.as_bytes(), NOW).await;
+    let client: Value = serde_json::from_str(&reply.body).unwrap();
+    let own = [
+        ("client_id", client["client_id"].as_str().unwrap()),
+        ("redirect_uri", "https://evil.example/phish"),
+    ];
+    let wrong = [own[0], own[1], ("response_type", "x")];
+    let page = door.logins.authorize(&door.query(&wrong), None, NOW).await;
+    assert!(matches!(page, Page::Refused(_)), "{page:?}");
+    let page = door.logins.authorize(&door.query(&own), None, NOW).await;
+    assert!(matches!(page, Page::Consent { .. }), "{page:?}");
+}
+
+#[tokio::test]
 async fn a_client_may_be_known_by_its_document() {
     let door = Door::open().await;
     // A gateway on the loopback may read documents there; no other gateway may.
