@@ -367,7 +367,10 @@ impl Reading<'_> {
             self.mistake(file.span().start, "`[identity]` needs `public_url`: tokens are for that address");
             return None;
         };
-        Some(file.into_inner().read(public_url.get_ref(), &mut |at, text| self.mistake(at, text)))
+        let file = file.into_inner();
+        let secret = file.login().and_then(|login| login.client_secret.as_ref());
+        let secret = secret.and_then(|secret| self.secret(secret));
+        Some(file.read(public_url.get_ref(), secret, &mut |at, text| self.mistake(at, text)))
     }
 
     fn console(&mut self, listen: &Spanned<String>) -> ConsoleAt {

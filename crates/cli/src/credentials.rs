@@ -10,7 +10,8 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use clap::{Args, Subcommand};
 use identity::{
-    KEY_LIFETIME, Mint, Minted, NewKey, Principal, PrincipalKind, RunKey, RunOrder, Scope, Under, issue_key, rotate_key,
+    KEY_LIFETIME, Mint, Minted, NewKey, Principal, PrincipalKind, RunKey, RunOrder, Scope, Under, issue_key,
+    rotate_key,
 };
 use ledger::RunId;
 use store::state::{AccessKey, State};
@@ -98,7 +99,11 @@ pub(crate) struct MintArgs {
 }
 
 /// Does what is asked of keys; 1 if a list is empty or there is no such key.
-pub(crate) fn keys(command: &KeyCommand, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<u8> {
+pub(crate) fn keys(
+    command: &KeyCommand,
+    environment: &Environment,
+    out: &mut dyn Write,
+) -> anyhow::Result<u8> {
     let state = State::open(&environment.data)?;
     match command {
         KeyCommand::Create { service, groups, lives, note } => {
@@ -146,7 +151,11 @@ fn list(keys: &[AccessKey], json: bool, out: &mut dyn Write) -> anyhow::Result<u
             let groups = key.groups.join(",");
             let note = text::visible(&key.note);
             let (name, groups) = (text::cell(&key.name, 20), text::cell(&groups, 20));
-            writeln!(out, "{}", format!("tbk_{}  {name}  {groups}  {ends}, {used}  {note}", key.id).trim_end())?;
+            writeln!(
+                out,
+                "{}",
+                format!("tbk_{}  {name}  {groups}  {ends}, {used}  {note}", key.id).trim_end()
+            )?;
         }
     }
     Ok(u8::from(keys.is_empty()))
@@ -158,8 +167,12 @@ pub(crate) fn mint(args: &MintArgs, environment: &Environment, out: &mut dyn Wri
     let mint = open_mint(args.config.as_ref(), environment)?;
     let under = match (&args.under, &args.service, &args.user) {
         (Some(run), _, _) => Under::Run(*run),
-        (None, Some(id), _) => Under::Principal(mint.principal(PrincipalKind::Service, id), args.groups.clone()),
-        (None, None, Some(id)) => Under::Principal(mint.principal(PrincipalKind::User, id), args.groups.clone()),
+        (None, Some(id), _) => {
+            Under::Principal(mint.principal(PrincipalKind::Service, id), args.groups.clone())
+        }
+        (None, None, Some(id)) => {
+            Under::Principal(mint.principal(PrincipalKind::User, id), args.groups.clone())
+        }
         (None, None, None) => anyhow::bail!("say for whom: `--service NAME`, `--user NAME` or `--under RUN`"),
     };
     let order = RunOrder {
@@ -191,11 +204,14 @@ pub(crate) fn revoke(run: RunId, environment: &Environment, out: &mut dyn Write)
 pub(crate) fn minted(limit: u32, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<u8> {
     let runs = State::open(&environment.data)?.minted_runs(limit)?;
     for run in &runs {
-        let ends = run.revoked.map_or_else(|| format!("until {}", day(run.expires)), |at| format!("revoked {}", day(at)));
+        let ends = run
+            .revoked
+            .map_or_else(|| format!("until {}", day(run.expires)), |at| format!("revoked {}", day(at)));
         let who = format!("{}:{}", run.kind, run.principal);
         let scope = run.scope.as_deref().unwrap_or("everything");
         let purpose = run.purpose.as_deref().map(text::visible).unwrap_or_default();
-        let line = format!("{}  {}  {ends}  {}  {purpose}", run.id, text::cell(&who, 24), text::visible(scope));
+        let line =
+            format!("{}  {}  {ends}  {}  {purpose}", run.id, text::cell(&who, 24), text::visible(scope));
         writeln!(out, "{}", line.trim_end())?;
     }
     Ok(u8::from(runs.is_empty()))
@@ -216,7 +232,8 @@ impl OwnMint {
 fn open_mint(path: Option<&PathBuf>, environment: &Environment) -> anyhow::Result<OwnMint> {
     let path = path.map(|path| environment.resolve(path)).or_else(|| environment.config.clone());
     let config = config::read(path.as_deref(), environment)?;
-    let settings = config.identity.context("runs are minted where `[identity]` is configured; see docs/identity.md")?;
+    let settings =
+        config.identity.context("runs are minted where `[identity]` is configured; see docs/identity.md")?;
     let state = Arc::new(State::open(&environment.data)?);
     let mint = Mint::new(state, RunKey::open(&environment.data)?, &settings.public_url, settings.runs);
     Ok(OwnMint { mint, issuer: settings.public_url })

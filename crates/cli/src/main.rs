@@ -27,10 +27,6 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::environment::Environment;
 
-/// Each call makes some hundred small allocations, on one thread, that another gives back.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Stands between MCP clients and MCP servers and keeps the book: every call recorded before it is forwarded, in a
 /// ledger that anybody can verify.
 ///

@@ -143,7 +143,9 @@ fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
 /// Runs `keys`.
 pub(crate) fn keys(args: &KeysArgs, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<u8> {
     match &args.command {
-        KeysCommand::Show => writeln!(out, "{}", Reader::open(&environment.data)?.vkey()).map(|()| 0).map_err(Into::into),
+        KeysCommand::Show => {
+            writeln!(out, "{}", Reader::open(&environment.data)?.vkey()).map(|()| 0).map_err(Into::into)
+        }
         KeysCommand::Service(command) => credentials::keys(command, environment, out),
     }
 }

@@ -9,10 +9,13 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use identity::{Caller, Code, Credentials, Principal, Refused, Resource, RunName, Scope, TokenRequest, Verifier};
+use identity::{
+    Caller, Code, Credentials, Logins, Principal, Refused, Resource, RunName, Scope, TokenRequest, Verifier,
+};
 
 use crate::clock;
 use crate::listen::body;
+use crate::listen::login;
 use crate::listen::reply::{self, Body};
 use crate::settings::{CallerSettings, Limits};
 
@@ -23,12 +26,13 @@ const FORM_BYTES: usize = 64 << 10;
 #[derive(Debug)]
 pub(crate) struct Callers {
     verifier: Arc<Verifier>,
+    logins: Option<Arc<Logins>>,
     settings: identity::Settings,
 }
 
 impl Callers {
     pub(crate) fn new(settings: CallerSettings) -> Callers {
-        Callers { verifier: settings.verifier, settings: settings.identity }
+        Callers { verifier: settings.verifier, logins: settings.logins, settings: settings.identity }
     }
 
     /// Who makes a request to a server's endpoint.
@@ -40,7 +44,8 @@ impl Callers {
         let path = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
         let url = format!("{}{path}", self.settings.public_url);
         let credentials = Credentials::of_request(request.headers(), request.method().as_str(), &url);
-        let caller = self.verifier.identify(&credentials, &self.url_of(server), clock::unix_seconds()).await?;
+        let caller =
+            self.verifier.identify(&credentials, &self.url_of(server), clock::unix_seconds()).await?;
         if may_use(&caller.scope, server) {
             return Ok(Arc::new(caller));
         }
@@ -98,6 +103,12 @@ impl Callers {
             (&Method::GET, "/.well-known/oauth-authorization-server") => {
                 Served::Answer(document(self.settings.server_metadata()))
             }
+            (method, "/oauth/authorize" | "/oauth/consent" | "/oauth/callback" | "/oauth/register") => {
+                match self.logins.as_ref().filter(|_| *method == wanted(&path)) {
+                    Some(logins) => Served::Answer(login::serve(logins, request, limits).await),
+                    None => Served::Answer(reply::empty(StatusCode::NOT_FOUND)),
+                }
+            }
             (&Method::GET, _) => match path.strip_prefix("/.well-known/oauth-protected-resource/mcp/") {
                 Some(server) if crate::listen::wrap::is_server_name(server) => {
                     let url = self.url_of(server);
@@ -118,20 +129,29 @@ impl Callers {
         };
         let url = format!("{}/oauth/token", self.settings.public_url);
         let asked = TokenRequest { headers: &parts.headers, body: &form, url: &url };
-        let answer = self.verifier.answer(asked, clock::unix_seconds()).await;
+        let answer = match &self.logins {
+            Some(logins) => logins.answer(asked, clock::unix_seconds()).await,
+            None => self.verifier.answer(asked, clock::unix_seconds()).await,
+        };
         match (&answer.minted, &answer.refused) {
             (Some(run), _) => tracing::info!(%run, "a run was minted"),
             (None, Some(reason)) => tracing::info!(reason, "no run was minted"),
             (None, None) => {}
         }
-        let mut response = reply::json(answer.status, Bytes::from(answer.body));
-        response.headers_mut().extend(answer.headers);
-        response
+        login::told(answer)
     }
 
     /// The endpoint of a server, as clients use it.
     fn url_of(&self, server: &str) -> String {
         format!("{}/mcp/{server}", self.settings.public_url)
+    }
+}
+
+/// The method of a login's path.
+fn wanted(path: &str) -> Method {
+    match path {
+        "/oauth/authorize" | "/oauth/callback" => Method::GET,
+        _ => Method::POST,
     }
 }
 
@@ -145,9 +165,9 @@ pub(crate) enum Served {
 fn may_use(scope: &Scope, server: &str) -> bool {
     match scope {
         Scope::Unlimited => true,
-        Scope::Words(words) => words.iter().any(|word| {
-            word.split_once('/').map_or(word.as_str(), |(of, _)| of) == server
-        }),
+        Scope::Words(words) => {
+            words.iter().any(|word| word.split_once('/').map_or(word.as_str(), |(of, _)| of) == server)
+        }
     }
 }
 

@@ -133,9 +133,12 @@ impl InForce {
             policy::Verdict::Allow => (Verdict::Allow, None),
             policy::Verdict::Deny => (Verdict::Deny, Some(judgement.reason.unwrap_or_default())),
             policy::Verdict::Hold(approvals) => {
-                let who: Vec<String> =
-                    approvals.iter().map(|approval| format!("{} of `{}`", approval.count, approval.group)).collect();
-                let text = format!("it needs the approval of {}, which cannot be given here yet", who.join(" and "));
+                let who: Vec<String> = approvals
+                    .iter()
+                    .map(|approval| format!("{} of `{}`", approval.count, approval.group))
+                    .collect();
+                let text =
+                    format!("it needs the approval of {}, which cannot be given here yet", who.join(" and "));
                 (Verdict::Hold, Some(text))
             }
         };
@@ -159,7 +162,8 @@ impl InForce {
         if self.bundle.is_none() || !view.is_input_required() {
             return Ok(());
         }
-        let requests = view.input_requests().ok_or(Reason::Answer("what it asks of the client cannot be read"))?;
+        let requests =
+            view.input_requests().ok_or(Reason::Answer("what it asks of the client cannot be read"))?;
         for InputRequest { method, params } in &requests {
             let judged = self.judge(&Asked { scope, peer, side: Side::Server, method, params: *params });
             if let Some(denial) = judged.denial {

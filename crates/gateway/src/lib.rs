@@ -49,6 +49,7 @@ use tokio::net::{TcpListener, UnixListener};
 
 use crate::callers::Callers;
 use crate::declared::Declared;
+pub use crate::judge::needs_no_policy;
 use crate::listen::Listeners;
 use crate::listen::guard::Hosts;
 use crate::listen::sse::Streams;
@@ -60,7 +61,6 @@ pub use crate::pipeline::Released;
 use crate::reload::Present;
 pub use crate::reload::{Control, Next};
 use crate::rules::Rules;
-pub use crate::judge::needs_no_policy;
 pub use crate::rules::{RulesError, catalog};
 use crate::runs::Runs;
 use crate::settings::{Limits, Settings};

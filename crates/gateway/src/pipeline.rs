@@ -14,8 +14,8 @@ use mcp::fields::Params;
 use mcp::message::{Answer, Frame, IdBuf, Kind, Message};
 use mcp::mrtr::Leg;
 use mcp::page::ToolPage;
-use store::state::Pin;
 use recorder::{Account, Body, Cleared, Clerk, Closed, Outcome, Receipt, RecordError, Recorder, faults};
+use store::state::Pin;
 
 use crate::account::{self, Side};
 use crate::clock;
@@ -503,8 +503,7 @@ impl Pipeline {
                 | Reason::NoPage(_)
                 | Reason::AskedBack(_)
                 | Reason::Answer(_)
-        )
-            && let Some(message) = sent.frame.messages().get(at)
+        ) && let Some(message) = sent.frame.messages().get(at)
         {
             self.record_refusal(account::of_message(scope, message, &sent), &reason).await;
         }

@@ -105,7 +105,12 @@ impl Refused {
         for message in frame.messages() {
             match message.kind() {
                 Kind::Request { id, .. } => answers.push(reason.answer(Some(id.raw()))),
-                Kind::Response { id: Some(id), .. } if matches!(reason, Reason::NotClosed(_) | Reason::NoPage(_) | Reason::AskedBack(_) | Reason::Answer(_)) => {
+                Kind::Response { id: Some(id), .. }
+                    if matches!(
+                        reason,
+                        Reason::NotClosed(_) | Reason::NoPage(_) | Reason::AskedBack(_) | Reason::Answer(_)
+                    ) =>
+                {
                     instead.push(reason.answer(Some(id.raw())));
                 }
                 _ => {}

@@ -36,7 +36,8 @@ pub(crate) struct Runs {
 #[derive(Debug, Default)]
 struct Open {
     sessions: HashMap<(Arc<str>, String), Arc<Session>>,
-    processes: HashMap<(Arc<str>, Process), Arc<Session>>,
+    /// By server, and by who and what process: the same process may call for several principals.
+    processes: HashMap<(Arc<str>, Arc<str>, Process), Arc<Session>>,
 }
 
 /// What a session id, or a client process without one, stands for.
@@ -85,6 +86,11 @@ impl Session {
     fn is_unused(this: &Arc<Session>) -> bool {
         Arc::strong_count(this) == 1 && this.scope.pending().is_empty()
     }
+}
+
+/// What the run of a client without a session is known by.
+fn of_process(server: &Arc<str>, peer: &Peer) -> (Arc<str>, Arc<str>, Process) {
+    (Arc::clone(server), Arc::clone(&peer.principal), peer.process.clone())
 }
 
 impl Runs {
@@ -147,7 +153,7 @@ impl Runs {
 
     /// Makes a session stand for its client's process; gives the one that stood there before.
     pub(crate) fn adopt(&self, session: &Arc<Session>) -> Option<Arc<Session>> {
-        let key = (Arc::clone(&session.scope.server), session.scope.peer.process.clone());
+        let key = of_process(&session.scope.server, &session.scope.peer);
         self.open().processes.insert(key, Arc::clone(session))
     }
 
@@ -173,7 +179,7 @@ impl Runs {
         server: &Arc<str>,
         peer: &Arc<Peer>,
     ) -> Result<Arc<Session>, RecordError> {
-        let key = (Arc::clone(server), peer.process.clone());
+        let key = of_process(server, peer);
         if let Some(session) = self.open().processes.get(&key) {
             session.touch();
             return Ok(Arc::clone(session));
@@ -203,7 +209,7 @@ impl Runs {
         let mut open = self.open();
         let sessions = open.sessions.extract_if(|(of, _), _| &**of == server).map(|(_, session)| session);
         let mut taken: Vec<_> = sessions.collect();
-        taken.extend(open.processes.extract_if(|(of, _), _| &**of == server).map(|(_, session)| session));
+        taken.extend(open.processes.extract_if(|(of, ..), _| &**of == server).map(|(_, session)| session));
         // A session may stand under its id and for its client's process.
         taken.sort_unstable_by_key(|session| session.scope.run);
         taken.dedup_by_key(|session| session.scope.run);

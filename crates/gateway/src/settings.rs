@@ -41,6 +41,8 @@ pub struct Settings {
 pub struct CallerSettings {
     /// Says who presents a credential.
     pub verifier: Arc<identity::Verifier>,
+    /// Logs people in; `None`: clients get their tokens elsewhere.
+    pub logins: Option<Arc<identity::Logins>>,
     /// What it was made of: what clients are told.
     pub identity: identity::Settings,
 }

@@ -158,6 +158,12 @@ fn metrics(console: &str) -> BTreeMap<String, f64> {
 
 /// Status and body of one request. Blocks.
 pub fn request(url: &str, line: &str, headers: &str, body: &str) -> (u16, String) {
+    let (status, _, body) = exchange(url, line, headers, body);
+    (status, body)
+}
+
+/// The same, with the head of the answer.
+pub fn exchange(url: &str, line: &str, headers: &str, body: &str) -> (u16, String, String) {
     let address = url.trim_start_matches("http://").split('/').next().expect("an address");
     let mut stream = TcpStream::connect(address).expect("it listens");
     let host = if headers.contains("host:") { String::new() } else { format!("host: {address}\r\n") };
@@ -168,6 +174,6 @@ pub fn request(url: &str, line: &str, headers: &str, body: &str) -> (u16, String
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("it answers");
     let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
-    (status, body)
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    (status, head.to_owned(), body.to_owned())
 }

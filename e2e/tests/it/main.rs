@@ -9,6 +9,7 @@
 )]
 
 mod backups;
+mod callers;
 mod conformance;
 mod console;
 mod faults;

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use identity::{Binding, Issuer, KeySource, KindRule, Network, RunLimits, Settings, TokenType};
+use identity::{
+    Binding, Issuer, KeySource, KindRule, LoginSettings, Network, RunLimits, Secret, Settings, TokenType,
+};
 #[cfg(test)]
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -16,8 +18,22 @@ pub(super) struct IdentityFile {
     /// Issuers of access tokens that count besides Tollbook's own keys and runs, each under a name of your choice.
     #[serde(default)]
     issuers: BTreeMap<String, IssuerFile>,
-    /// How runs are minted.
-    runs: Option<RunsFile>,
+    /// Logging people in through an issuer, for clients that it does not know.
+    login: Option<LoginFile>,
+    /// How old a proof of possession may be, in seconds.
+    #[cfg_attr(test, schemars(range(min = 1)))]
+    proof_seconds: Option<u64>,
+    /// Longest an answer of an issuer may take, in seconds.
+    #[cfg_attr(test, schemars(range(min = 1)))]
+    fetch_seconds: Option<u64>,
+    /// How long a run lives if nothing is asked for, in seconds.
+    #[cfg_attr(test, schemars(range(min = 1)))]
+    run_seconds: Option<u64>,
+    /// Longest that can be asked for, in seconds.
+    #[cfg_attr(test, schemars(range(min = 1)))]
+    run_longest_seconds: Option<u64>,
+    /// Whether run tokens are bound to a key (DPoP): `offered` or `required`.
+    run_binding: Option<BindingFile>,
 }
 
 /// An issuer of access tokens.
@@ -35,65 +51,139 @@ struct IssuerFile {
     /// Signature algorithms that count; all with public keys if not given.
     #[cfg_attr(test, schemars(with = "Option<Vec<String>>"))]
     algorithms: Option<Vec<Spanned<String>>>,
-    /// Whether tokens without a `typ` count too.
-    #[serde(default)]
-    untyped: bool,
+    /// Values of `typ` that count: `at+jwt`, `JWT`, and `none` for tokens without one. The first two if not given.
+    types: Option<Vec<TypeFile>>,
     /// How far clocks may differ, in seconds.
     #[cfg_attr(test, schemars(range(max = 300)))]
     skew_seconds: Option<u64>,
     /// The claim that names the principal; `sub` if not given.
-    principal: Option<String>,
+    principal_claim: Option<String>,
     /// The claim that lists groups; a path through objects is written with dots.
-    groups: Option<String>,
+    groups_claim: Option<String>,
     /// Whether its principals are persons or services; told from the token if not given.
     kind: Option<KindFile>,
     /// Words of the token's scope that begin so narrow it, less the beginning. Without it, the issuer's scopes do not
     /// narrow.
     scope_prefix: Option<String>,
-    /// Where its keys are, if its metadata is not to be asked.
-    keys_url: Option<String>,
+    /// The address of its keys, if its metadata is not to be asked.
+    keys: Option<String>,
     /// Whether it may have an address of a private network.
     #[serde(default)]
-    private_network: bool,
-    /// How long fetched keys hold while it cannot be reached, in seconds.
-    stale_seconds: Option<u64>,
+    allow_private: bool,
+    /// How long fetched keys hold while it cannot be reached, in hours.
+    stale_hours: Option<u64>,
+}
+
+/// How people log in.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(super) struct LoginFile {
+    /// The issuer that they log in with: a name below `issuers`.
+    #[cfg_attr(test, schemars(with = "String"))]
+    issuer: Spanned<String>,
+    /// Tollbook's client id there. Its redirect URI is `public_url` and `/oauth/callback`.
+    client_id: String,
+    /// Tollbook's secret there: a value, `file:PATH` or `env:NAME`.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    pub(super) client_secret: Option<Spanned<String>>,
+    /// Scopes to ask the issuer for; `openid` among them.
+    scopes: Option<Vec<String>>,
+    /// How long a login holds, in seconds.
+    #[cfg_attr(test, schemars(range(min = 1)))]
+    login_seconds: Option<u64>,
+    /// How long its access tokens hold before they are to be renewed, in seconds.
+    #[cfg_attr(test, schemars(range(min = 1)))]
+    token_seconds: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+enum TypeFile {
+    #[serde(rename = "at+jwt")]
+    AccessToken,
+    #[serde(rename = "JWT")]
+    Jwt,
+    #[serde(rename = "none")]
+    Absent,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+#[serde(rename_all = "lowercase")]
+enum BindingFile {
+    Offered,
+    Required,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "lowercase")]
 enum KindFile {
-    User,
-    Service,
+    Detect,
+    Users,
+    Services,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[cfg_attr(test, derive(JsonSchema))]
-#[serde(deny_unknown_fields)]
-struct RunsFile {
-    /// How long a run lives if nothing is asked for, in seconds.
-    #[cfg_attr(test, schemars(range(min = 1)))]
-    lifetime_seconds: Option<u64>,
-    /// Longest that can be asked for, in seconds.
-    #[cfg_attr(test, schemars(range(min = 1)))]
-    longest_seconds: Option<u64>,
-    /// Whether a run must be bound to a key (DPoP).
-    #[serde(default)]
-    bound: bool,
-}
+/// A mistake is told with its place.
+type Mistake<'a> = &'a mut dyn FnMut(usize, &str);
 
 impl IdentityFile {
-    /// What it means; `mistake` is told where something is wrong.
-    pub(super) fn read(self, public_url: &str, mistake: &mut dyn FnMut(usize, &str)) -> Settings {
+    /// What it means. `secret`: that of the login, read.
+    pub(super) fn read(self, public_url: &str, secret: Option<String>, mistake: Mistake<'_>) -> Settings {
         let default = Settings::new(public_url.trim_end_matches('/'));
-        let issuers = self.issuers.into_values().map(|issuer| issuer.read(mistake)).collect();
-        let runs = self.runs.map_or(default.runs.clone(), |runs| runs.read());
-        Settings { issuers, runs, ..default }
+        let logins = self.login.map(|login| {
+            let (name, at) = (login.issuer.get_ref(), login.issuer.span().start);
+            let issuer = self.issuers.get(name).map(|issuer| issuer.url.get_ref().clone());
+            if issuer.is_none() {
+                mistake(at, &format!("`issuer`: there is no `[identity.issuers.{name}]`"));
+            }
+            login.read(issuer.unwrap_or_default(), secret)
+        });
+        let runs = RunLimits {
+            lifetime: seconds(self.run_seconds, default.runs.lifetime),
+            longest: seconds(self.run_longest_seconds, default.runs.longest),
+            binding: match self.run_binding {
+                Some(BindingFile::Required) => Binding::Required,
+                Some(BindingFile::Offered) | None => Binding::Offered,
+            },
+        };
+        Settings {
+            issuers: self.issuers.into_values().map(|issuer| issuer.read(mistake)).collect(),
+            runs,
+            logins,
+            proof_age: seconds(self.proof_seconds, default.proof_age),
+            fetch_wait: seconds(self.fetch_seconds, default.fetch_wait),
+            public_url: default.public_url,
+        }
+    }
+
+    /// The login, for its secret.
+    pub(super) fn login(&self) -> Option<&LoginFile> {
+        self.login.as_ref()
     }
 }
 
+impl LoginFile {
+    fn read(self, issuer: String, secret: Option<String>) -> LoginSettings {
+        let default = LoginSettings::new(issuer, self.client_id);
+        LoginSettings {
+            client_secret: secret.map(Secret::new),
+            scopes: self.scopes.unwrap_or(default.scopes),
+            lifetime: seconds(self.login_seconds, default.lifetime),
+            token_lifetime: seconds(self.token_seconds, default.token_lifetime),
+            issuer: default.issuer,
+            client_id: default.client_id,
+        }
+    }
+}
+
+fn seconds(given: Option<u64>, default: Duration) -> Duration {
+    given.map_or(default, Duration::from_secs)
+}
+
 impl IssuerFile {
-    fn read(self, mistake: &mut dyn FnMut(usize, &str)) -> Issuer {
+    fn read(self, mistake: Mistake<'_>) -> Issuer {
         let default = Issuer::new(self.url.get_ref().clone());
         let mut algorithms = Vec::new();
         for algorithm in self.algorithms.iter().flatten() {
@@ -106,40 +196,36 @@ impl IssuerFile {
         if !(url.starts_with("https://") || url.starts_with("http://")) {
             mistake(self.url.span().start, "`url` of an issuer is an address like `https://idp.example`");
         }
-        let mut types = default.types.clone();
-        if self.untyped {
-            types.push(TokenType::Absent);
-        }
-        let seconds = |given: Option<u64>, default| given.map_or(default, Duration::from_secs);
+        let types = self.types.map(|types| types.into_iter().map(TypeFile::read).collect());
         Issuer {
             audiences: self.audiences,
             algorithms: if self.algorithms.is_some() { algorithms } else { default.algorithms },
-            types,
+            types: types.unwrap_or(default.types),
             skew: seconds(self.skew_seconds, default.skew),
-            principal_claim: self.principal.unwrap_or(default.principal_claim),
-            groups_claim: self.groups,
+            principal_claim: self.principal_claim.unwrap_or(default.principal_claim),
+            groups_claim: self.groups_claim,
             kind: match self.kind {
-                None => KindRule::Detect,
-                Some(KindFile::User) => KindRule::Users,
-                Some(KindFile::Service) => KindRule::Services,
+                None | Some(KindFile::Detect) => KindRule::Detect,
+                Some(KindFile::Users) => KindRule::Users,
+                Some(KindFile::Services) => KindRule::Services,
             },
             scope_prefix: self.scope_prefix,
-            keys: self.keys_url.map_or(KeySource::Discovered, KeySource::At),
-            network: if self.private_network { Network::Private } else { Network::Public },
-            stale: seconds(self.stale_seconds, default.stale),
+            keys: self.keys.map_or(KeySource::Discovered, KeySource::At),
+            network: if self.allow_private { Network::Private } else { Network::Public },
+            stale: self
+                .stale_hours
+                .map_or(default.stale, |hours| Duration::from_secs(hours.saturating_mul(3600))),
             url: default.url,
         }
     }
 }
 
-impl RunsFile {
-    fn read(&self) -> RunLimits {
-        let default = RunLimits::default();
-        let seconds = |given: Option<u64>, default| given.map_or(default, Duration::from_secs);
-        RunLimits {
-            lifetime: seconds(self.lifetime_seconds, default.lifetime),
-            longest: seconds(self.longest_seconds, default.longest),
-            binding: if self.bound { Binding::Required } else { Binding::Offered },
+impl TypeFile {
+    fn read(self) -> TokenType {
+        match self {
+            TypeFile::AccessToken => TokenType::AccessToken,
+            TypeFile::Jwt => TokenType::Jwt,
+            TypeFile::Absent => TokenType::Absent,
         }
     }
 }

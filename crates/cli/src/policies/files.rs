@@ -32,6 +32,7 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<Source>> {
 
 fn source(file: &Path) -> anyhow::Result<Source> {
     let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
-    let text = std::fs::read_to_string(file).with_context(|| format!("`{}` cannot be read", file.display()))?;
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("`{}` cannot be read", file.display()))?;
     Ok(Source { name, text })
 }

@@ -145,7 +145,10 @@ fn init(place: &Place, path: &Path, shown: &Path, out: &mut dyn Write) -> anyhow
     writeln!(out, "wrote {}: {tools} tools, grouped by a guess; review each line", path.display())?;
     for server in catalog.servers().filter(|server| server.tools.is_none()) {
         let name = text::visible(&server.name);
-        writeln!(out, "  {name}: its tools are not known yet; let a client list them once, then write it anew")?;
+        writeln!(
+            out,
+            "  {name}: its tools are not known yet; let a client list them once, then write it anew"
+        )?;
     }
     writeln!(out, "then put it in force: set `path` in `[policy]` of the configuration, and reload")?;
     Ok(0)

@@ -52,7 +52,8 @@ pub(super) fn accept(state: &State, tool: &str, yes: bool, out: &mut dyn Write) 
     };
     let before = pin.accepted.as_ref().map_or("{}", |accepted| accepted.json.as_str());
     for change in pin::changes(before, &waiting.json)? {
-        let value = |side: Option<String>| side.map_or_else(|| "-".to_owned(), |side| text::cut(&side, VALUE));
+        let value =
+            |side: Option<String>| side.map_or_else(|| "-".to_owned(), |side| text::cut(&side, VALUE));
         writeln!(out, "{}", text::visible(&change.member))?;
         writeln!(out, "  - {}", value(change.before))?;
         writeln!(out, "  + {}", value(change.after))?;

@@ -72,7 +72,11 @@ pub(super) fn explain(bundle: &Bundle, data: &Path, call: &str, out: &mut dyn Wr
     let was = asked.verdict.map_or("not judged", Verdict::as_str);
     writeln!(out, "recorded: {was}")?;
     let Some(question) = asked.question() else {
-        writeln!(out, "now: nothing is asked about `{}`, which the protocol needs", text::visible(&asked.method))?;
+        writeln!(
+            out,
+            "now: nothing is asked about `{}`, which the protocol needs",
+            text::visible(&asked.method)
+        )?;
         return Ok(0);
     };
     for (number, line) in explain::explain(bundle, &question).iter().enumerate() {
@@ -96,18 +100,22 @@ pub(super) fn what_if(
     each(data, from_us, |asked| {
         if let (Some(question), Some(verdict)) = (asked.question(), asked.verdict) {
             let call = asked.call.map(|call| call.to_string()).unwrap_or_default();
-            comparison.consider(&format!("{call} {} {}/{}", asked.method, asked.server, asked.name), &question, verdict);
+            comparison.consider(
+                &format!("{call} {} {}/{}", asked.method, asked.server, asked.name),
+                &question,
+                verdict,
+            );
         }
     })?;
     let difference = comparison.finish();
-    let kinds = [
-        ("allowed", &difference.allowed),
-        ("denied", &difference.denied),
-        ("held", &difference.held),
-    ];
+    let kinds =
+        [("allowed", &difference.allowed), ("denied", &difference.denied), ("held", &difference.held)];
     let changed = kinds.iter().any(|(_, flips)| flips.count > 0);
     if wanted.json {
-        let kind = |flips: &Flips| Kinds { count: flips.count, calls: flips.keys.iter().take(wanted.show).cloned().collect() };
+        let kind = |flips: &Flips| Kinds {
+            count: flips.count,
+            calls: flips.keys.iter().take(wanted.show).cloned().collect(),
+        };
         let all = WhatIf {
             calls: difference.calls,
             allowed: kind(&difference.allowed),
@@ -149,11 +157,13 @@ fn since_us(since: &str) -> anyhow::Result<u64> {
 
 /// Goes through the requests that were judged, in order.
 fn each(data: &Path, from_us: u64, mut visit: impl FnMut(Asked)) -> anyhow::Result<()> {
-    let reader = Reader::open(data).with_context(|| format!("cannot read the ledger in `{}`", data.display()))?;
+    let reader =
+        Reader::open(data).with_context(|| format!("cannot read the ledger in `{}`", data.display()))?;
     let mut courses: HashMap<RunId, Course> = HashMap::new();
     for record in reader.leaves(Seq(0)) {
         let (seq, leaf) = record?;
-        let leaf = Leaf::decode(&leaf).with_context(|| format!("record {seq} is no record, see `tollbook verify`"))?;
+        let leaf = Leaf::decode(&leaf)
+            .with_context(|| format!("record {seq} is no record, see `tollbook verify`"))?;
         let Some(link) = leaf.link else { continue };
         let course = courses.entry(link.run).or_insert(Course { begun_us: leaf.time_us, calls: 0 });
         if !matches!(leaf.kind, Kind::Intent | Kind::Refused) {

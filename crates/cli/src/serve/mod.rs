@@ -14,7 +14,7 @@ use clap::Args;
 use console::Console;
 use gateway::Gateway;
 use gateway::settings::{CallerSettings, RuleSettings, Settings};
-use identity::{Mint, RunKey, Verifier};
+use identity::{Logins, Mint, RunKey, Verifier};
 use recorder::Predecessor;
 use store::state::State;
 use tokio::signal::unix::{SignalKind, signal};
@@ -70,7 +70,8 @@ pub(crate) async fn run(args: ServeArgs, environment: &Environment) -> anyhow::R
     let bound = Gateway::start(settings, started.recorder.clone(), started.clerk).await?;
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     let data = config.data.clone();
-    let reload = Reload::new((args, environment.clone(), state), bound.control(), started.recorder.clone(), config);
+    let reload =
+        Reload::new((args, environment.clone(), state), bound.control(), started.recorder.clone(), config);
     let meters = bound.control().meters();
     let measures = Measures::new(data, started.recorder, meters, follower.indexed(), reload.counts());
     let measures = Arc::new(measures);
@@ -178,8 +179,9 @@ fn callers(
 ) -> anyhow::Result<CallerSettings> {
     let key = RunKey::open(&config.data)?;
     let mint = Mint::new(Arc::clone(state), key, &settings.public_url, settings.runs.clone());
-    let verifier = Verifier::new(settings, Arc::clone(state), Arc::new(mint))?;
-    Ok(CallerSettings { verifier: Arc::new(verifier), identity: settings.clone() })
+    let verifier = Arc::new(Verifier::new(settings, Arc::clone(state), Arc::new(mint))?);
+    let logins = Logins::new(settings, Arc::clone(&verifier))?.map(Arc::new);
+    Ok(CallerSettings { verifier, logins, identity: settings.clone() })
 }
 
 /// Resolves at the first SIGTERM or SIGINT; a second one ends the process by the default action of neither, so

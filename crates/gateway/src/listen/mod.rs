@@ -2,6 +2,7 @@
 
 pub(crate) mod body;
 pub(crate) mod guard;
+pub(crate) mod login;
 pub(crate) mod reply;
 pub(crate) mod sse;
 pub(crate) mod streamable;
@@ -19,15 +20,15 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use tokio::io::{AsyncRead, AsyncWrite};
 use identity::Caller;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::OnceCell;
 use tokio_rustls::TlsAcceptor;
 
 use crate::Gateway;
-use crate::listen::reply::Body;
 use crate::callers::{Callers, Served};
+use crate::listen::reply::Body;
 use crate::peer::{Owners, Peer};
 use crate::reload::Present;
 use crate::upstream::Link;

@@ -69,6 +69,7 @@ pub(crate) async fn open(
         let id = clock::new_session();
         let (arrivals, from) = mpsc::channel(QUEUE);
         let (to, messages) = mpsc::channel(QUEUE);
+        let refused = gateway.refused_later(&server, &peer);
         gateway.streams.enter(&id, peer, arrivals);
         let endpoint = format!("/mcp/{}/messages?session={id}", scope.server);
         let writing = write_events(Reply::Head(head), endpoint, messages);
@@ -91,6 +92,8 @@ pub(crate) async fn open(
                 }
             }
             () = gateway.stopping(&server) => gateway.streams.leave(&id),
+            // The caller may no more.
+            () = refused => gateway.streams.leave(&id),
         }
         gateway.close_run(&scope, "the event stream was closed").await;
     });

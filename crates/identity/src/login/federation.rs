@@ -114,28 +114,31 @@ impl Federation {
 
     /// Redeems the provider's code for an ID token.
     async fn redeem(&self, trip: &Trip, code: &str) -> Option<String> {
+        let (form, authorization) = self.redemption(trip, code);
+        let answer = self.provider.post(&trip.places.token, form, authorization).await;
+        let answer = answer.inspect_err(|error| {
+            tracing::warn!(issuer = &*self.provider.name, error = causes(error), "a code was not redeemed");
+        });
+        let answer = json::object(&answer.ok()?)?;
+        answer.get("id_token").and_then(Value::as_str).map(str::to_owned)
+    }
+
+    /// The form that redeems a code, and what it is presented with.
+    fn redemption(&self, trip: &Trip, code: &str) -> (String, Option<String>) {
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("grant_type", "authorization_code")
             .append_pair("code", code)
             .append_pair("redirect_uri", &self.callback)
             .append_pair("code_verifier", &trip.verifier);
         let escaped = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-        let authorization = match &self.client_secret {
-            Some(secret) => {
-                let pair = format!("{}:{}", escaped(&self.client_id), escaped(secret.reveal()));
-                Some(format!("Basic {}", STANDARD.encode(pair)))
-            }
-            None => {
-                form.append_pair("client_id", &self.client_id);
-                None
-            }
-        };
-        let answer = self.provider.post(&trip.places.token, form.finish(), authorization).await;
-        let answer = answer.inspect_err(|error| {
-            tracing::warn!(issuer = &*self.provider.name, error = causes(error), "a code was not redeemed");
+        let authorization = self.client_secret.as_ref().map(|secret| {
+            let pair = format!("{}:{}", escaped(&self.client_id), escaped(secret.reveal()));
+            format!("Basic {}", STANDARD.encode(pair))
         });
-        let answer = json::object(&answer.ok()?)?;
-        answer.get("id_token").and_then(Value::as_str).map(str::to_owned)
+        if authorization.is_none() {
+            form.append_pair("client_id", &self.client_id);
+        }
+        (form.finish(), authorization)
     }
 
     /// Reads an ID token (Core §3.1.3.7).

@@ -1,0 +1,145 @@
+//! Callers with credentials: service keys and minted runs, their scopes, and what revoking does.
+
+use bytes::Bytes;
+use e2e::gateway::{Gateway, tollbook};
+use e2e::upstream::Upstream;
+use serde_json::{Value, json};
+
+use crate::console::exchange;
+
+const URL: &str = "http://127.0.0.1:7800";
+
+const POLICIES: &str = r#"
+permit (principal in Group::"tellers", action == Action::"tools/call", resource in Server::"bank");
+permit (principal == User::"mira", action == Action::"tools/call", resource == Tool::"bank/balance")
+when { context.run has purpose && context.run.purpose like "audit*" };
+"#;
+
+/// A bank that offers two tools.
+fn bank(asked: &[u8]) -> Bytes {
+    let request: Value = serde_json::from_slice(asked).expect("a request");
+    let tool = |name: &str| json!({"name": name, "inputSchema": {"type": "object"}});
+    let result = match request["method"].as_str() {
+        Some("tools/list") => json!({"tools": [tool("balance"), tool("transfer")]}),
+        _ => json!({"content": [{"type": "text", "text": "done"}]}),
+    };
+    json!({"jsonrpc": "2.0", "id": request["id"], "result": result}).to_string().into()
+}
+
+/// Status, head and body of the answer to a message that presents a credential.
+fn post(gateway: &str, credential: Option<&str>, method: &str, params: &Value) -> (u16, String, Value) {
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
+    let mut headers =
+        "content-type: application/json\r\naccept: application/json, text/event-stream\r\n".to_owned();
+    if let Some(credential) = credential {
+        headers.push_str(&format!("authorization: Bearer {credential}\r\n"));
+    }
+    let (status, head, answer) = exchange(gateway, "POST /mcp/bank", &headers, &body);
+    (status, head, serde_json::from_str(&answer).unwrap_or_default())
+}
+
+fn listed(gateway: &str, credential: &str) -> Vec<String> {
+    let (status, _, answer) = post(gateway, Some(credential), "tools/list", &json!({}));
+    assert_eq!(status, 200, "{answer}");
+    let tools = answer["result"]["tools"].as_array().expect("a list");
+    tools.iter().map(|tool| tool["name"].as_str().expect("a name").to_owned()).collect()
+}
+
+fn call(gateway: &str, credential: &str, tool: &str) -> (u16, String) {
+    let (status, _, answer) =
+        post(gateway, Some(credential), "tools/call", &json!({"name": tool, "arguments": {}}));
+    let text = answer["result"]["content"][0]["text"].as_str().or(answer["error"]["message"].as_str());
+    (status, text.unwrap_or_default().to_owned())
+}
+
+/// What a command prints on standard output.
+fn printed(data: &std::path::Path, arguments: &[&str]) -> String {
+    let output = tollbook(data, arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text").trim_end().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_credential_says_who_calls_until_it_is_revoked() {
+    let upstream = Upstream::start(bank).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let policies = folder.path().join("bank.cedar");
+    std::fs::write(&policies, POLICIES).expect("written");
+    let settings = format!(
+        "public_url = \"{URL}\"\n[identity]\n[policy]\npath = {:?}\n[servers.bank]\nurl = \"{}\"\n",
+        policies.to_str().expect("a path"),
+        upstream.url
+    );
+    let data = folder.path().join("data");
+    let act = move || {
+        let gateway = Gateway::start(&data, &settings);
+        let url = gateway.url.clone();
+        strangers_are_sent_to_the_metadata(&url);
+
+        let key = printed(&data, &["keys", "create", "--service", "night-run", "--groups", "tellers"]);
+        assert_eq!(listed(&url, &key), ["balance", "transfer"]);
+        assert_eq!(call(&url, &key, "transfer"), (200, "done".to_owned()));
+
+        let config = data.join("tollbook.toml").to_str().expect("a path").to_owned();
+        let mint = |more: &[&str]| {
+            let fixed = ["run", "mint", "--config", &config, "--user", "mira"];
+            printed(&data, &[&fixed, more].concat())
+        };
+        let audit = mint(&["--purpose", "audit of May", "--scope", "bank/balance"]);
+        assert_eq!(listed(&url, &audit), ["balance"], "a list shows what the run may call");
+        assert_eq!(call(&url, &audit, "balance"), (200, "done".to_owned()));
+        assert_eq!(call(&url, &audit, "transfer"), (200, "Unknown tool: transfer".to_owned()));
+        let other = mint(&["--purpose", "play"]);
+        assert!(call(&url, &other, "balance").1.starts_with("denied: "), "the purpose decides");
+        let elsewhere = mint(&["--scope", "mail"]);
+        let (status, head, _) = post(&url, Some(&elsewhere), "tools/list", &json!({}));
+        assert_eq!(status, 403, "{head}");
+        assert!(head.contains("insufficient_scope") && head.contains("scope=\"bank\""), "{head}");
+
+        let minted = printed(&data, &["run", "minted"]);
+        let run = minted.lines().find(|line| line.contains("audit of May")).expect("it is listed");
+        printed(&data, &["run", "revoke", run.split(' ').next().expect("an id")]);
+        assert_eq!(call(&url, &audit, "balance").0, 401, "revoked: the next call is refused");
+        let id = key.split('_').nth(1).expect("an id").to_owned();
+        printed(&data, &["keys", "revoke", &id]);
+        assert_eq!(call(&url, &key, "balance").0, 401, "revoked: the next call is refused");
+        let log = gateway.log();
+        gateway.stop();
+        recorded(&data, &[key, audit, other, elsewhere], &log);
+    };
+    tokio::task::spawn_blocking(act).await.expect("all holds");
+}
+
+fn strangers_are_sent_to_the_metadata(url: &str) {
+    let (status, head, _) = post(url, None, "tools/list", &json!({}));
+    assert_eq!(status, 401, "{head}");
+    let metadata = format!("resource_metadata=\"{URL}/.well-known/oauth-protected-resource/mcp/bank\"");
+    assert!(head.contains(&metadata), "{head}");
+    let (status, _, document) = exchange(url, "GET /.well-known/oauth-protected-resource/mcp/bank", "", "");
+    let document: Value = serde_json::from_str(&document).expect("a document");
+    assert_eq!((status, &document["resource"]), (200, &json!(format!("{URL}/mcp/bank"))));
+    for wrong in ["tbk_aaaa1111_no", "eyJhbGciOiJub25lIn0.e30.", "x"] {
+        let (status, head, _) = post(url, Some(wrong), "tools/list", &json!({}));
+        assert_eq!(status, 401, "{wrong}: {head}");
+        assert!(head.contains("error=\"invalid_token\""), "{wrong}: {head}");
+    }
+    let (status, head, _) = exchange(url, "POST /mcp/bank?access_token=x", "", "");
+    assert_eq!(status, 400, "a token in the address: {head}");
+}
+
+/// What the ledger says of all that, and what nothing says.
+fn recorded(data: &std::path::Path, credentials: &[String], log: &str) {
+    assert!(tollbook(data, &["verify"]).status.success());
+    let calls = printed(data, &["calls", "--json", "--limit", "100"]);
+    assert!(calls.contains(&format!("service:night-run ({URL})")), "{calls}");
+    assert!(calls.contains(&format!("user:mira ({URL})")), "{calls}");
+    assert_eq!(calls.matches("who calls is not known").count(), 8, "each refusal is recorded: {calls}");
+    let runs = printed(data, &["run", "list", "--json"]);
+    assert!(runs.contains("one run token"), "{runs}");
+    for credential in credentials {
+        let secret = credential.rsplit(['_', '.']).next().expect("a secret");
+        for (place, text) in [("log", log), ("calls", calls.as_str()), ("runs", runs.as_str())] {
+            assert!(!text.contains(secret), "a secret is in the {place}");
+        }
+    }
+}
