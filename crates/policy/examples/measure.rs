@@ -6,6 +6,7 @@
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
+use policy::what_if::Comparison;
 use policy::{
     Ask, Bundle, Caller, Catalog, Client, Hints, Principal, Question, RunFacts, Server, Source, Tool,
 };
@@ -38,6 +39,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         report(&mut out, &format!("decide, {name}"), &mut times)?;
         writeln!(out, "    {allowed} of {QUESTIONS} not denied")?;
     }
+    let begun = Instant::now();
+    let mut comparison = Comparison::with(&large);
+    each(|question| comparison.consider("call", question, ledger::Verdict::Deny));
+    let difference = comparison.finish();
+    let held = difference.held.count;
+    writeln!(out, "what-if: {held} of {} calls newly held, in {:?}", difference.calls, begun.elapsed())?;
     let groups = ["group-3".to_owned(), "group-7".to_owned()];
     let caller = Caller { principal: Principal::User("user-3"), groups: &groups, run: "run_1" };
     let begun = Instant::now();
@@ -46,10 +53,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn ask(bundle: &Bundle) -> (Vec<Duration>, usize) {
+/// Asks each question and gives it to a closure.
+fn each(mut consider: impl FnMut(&Question<'_>)) {
     let names: Vec<(String, String)> = names().collect();
-    let mut times = Vec::with_capacity(QUESTIONS);
-    let mut allowed = 0;
     for number in 0..QUESTIONS {
         let groups: Vec<String> =
             (0..5).map(|group| format!("group-{}", (number + group * 7) % 100)).collect();
@@ -72,7 +78,7 @@ fn ask(bundle: &Bundle) -> (Vec<Duration>, usize) {
                 scope: &[],
                 verified: true,
                 depth: 1,
-                agents: &groups[..1],
+                agents: &[],
             },
             client: Client { name: "editor", version: "1.0" },
             network: Some([10, 0, 0, 7].into()),
@@ -80,18 +86,27 @@ fn ask(bundle: &Bundle) -> (Vec<Duration>, usize) {
             server,
             ask: Ask::CallTool { name, arguments: Some(&arguments) },
         };
+        consider(&question);
+    }
+}
+
+/// The time of each decision, and how many calls were not denied.
+fn ask(bundle: &Bundle) -> (Vec<Duration>, usize) {
+    let mut times = Vec::with_capacity(QUESTIONS);
+    let mut allowed = 0;
+    each(|question| {
         let begun = Instant::now();
-        let judgement = bundle.decide(&question);
+        let judgement = bundle.decide(question);
         times.push(begun.elapsed());
         allowed += usize::from(judgement.verdict != policy::Verdict::Deny);
-    }
+    });
     (times, allowed)
 }
 
 fn report(out: &mut impl std::io::Write, name: &str, times: &mut [Duration]) -> std::io::Result<()> {
     times.sort_unstable();
-    let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize];
-    writeln!(out, "{name}: p50 {:?}, p99 {:?}, p99.9 {:?}", at(0.5), at(0.99), at(0.999))
+    let at = |permille: usize| times.get((times.len() - 1) * permille / 1000).copied().unwrap_or_default();
+    writeln!(out, "{name}: p50 {:?}, p99 {:?}, p99.9 {:?}", at(500), at(990), at(999))
 }
 
 fn names() -> impl Iterator<Item = (String, String)> {
@@ -108,7 +123,7 @@ fn catalog() -> Result<Catalog, policy::CatalogError> {
             "tags":{{"type":"array","items":{{"type":"string"}}}},"price":{{"type":"number"}},
             "own_{server}_{tool}":{{"type":"boolean"}}}},"required":["path"]}}"#
         )),
-        hints: Hints { read_only: Some(tool % 2 == 0), ..Hints::default() },
+        hints: Hints { read_only: Some(tool.is_multiple_of(2)), ..Hints::default() },
         ..Tool::default()
     };
     let servers = (0..SERVERS).map(|server| Server {

@@ -110,10 +110,12 @@ pub(crate) struct Put<'a> {
 
 impl Put<'_> {
     /// The question with what is needed of its circumstances.
-    pub(crate) fn asked(self, needs: Needs) -> Result<Asked, String> {
+    pub(crate) fn asked(self, needs: &Needs) -> Result<Asked, String> {
         let question = self.question;
         let mut pairs = circumstances(question, needs).map_err(|error| failed(&error))?;
-        if let Some(Fitted { record, unlisted }) = self.fitted {
+        if let Some(Fitted { arguments, unlisted }) = self.fitted {
+            let read = arguments.into_iter().filter(|(name, _)| needs.has_argument(name));
+            let record = Value::new_record(read).map_err(|error| failed(&error))?;
             pairs.extend(needs.has("arguments").then(|| pair("arguments", record)));
             let unlisted = || Value::new_set(unlisted.into_iter().map(Value::new_string));
             pairs.extend(needs.has("unlisted").then(|| pair("unlisted", unlisted())));
@@ -131,7 +133,7 @@ pub(crate) fn of_listing(
     place: Place,
     server: &str,
     thing: &Thing<'_>,
-    needs: Needs,
+    needs: &Needs,
 ) -> Result<Asked, String> {
     build("tools/call", place, described(server, thing, needs), Vec::new())
 }
@@ -168,7 +170,7 @@ fn pair(name: &str, value: Value) -> (String, Value) {
 }
 
 /// The attributes that are needed of what is asked about.
-fn described(server: &str, thing: &Thing<'_>, needs: Needs) -> Vec<(String, Value)> {
+fn described(server: &str, thing: &Thing<'_>, needs: &Needs) -> Vec<(String, Value)> {
     let mut attributes = Vec::new();
     let mut add = |name: &str, value: &dyn Fn() -> Value| {
         attributes.extend(needs.has(name).then(|| pair(name, value())));
@@ -201,7 +203,7 @@ fn described(server: &str, thing: &Thing<'_>, needs: Needs) -> Vec<(String, Valu
 /// The circumstances that are needed.
 fn circumstances(
     question: &Question<'_>,
-    needs: Needs,
+    needs: &Needs,
 ) -> Result<Vec<(String, Value)>, cedar_policy::ExpressionConstructionError> {
     let mut pairs = Vec::new();
     if needs.has("run") {
@@ -224,7 +226,7 @@ fn circumstances(
 }
 
 /// What is needed of the run.
-fn facts(question: &Question<'_>, needs: Needs) -> Vec<(String, Value)> {
+fn facts(question: &Question<'_>, needs: &Needs) -> Vec<(String, Value)> {
     let run = &question.run;
     let long = |count: u64| Value::new_long(i64::try_from(count).unwrap_or(i64::MAX));
     let agent = |name: &String| Value::new_entity_uid(uid(Kind::Agent, name));

@@ -96,9 +96,9 @@ impl Bundle {
         let Written { statement, policy, .. } = written;
         let number = self.rules.len();
         let needs = Needs::of(statement);
-        self.index.add(number, policy, needs).map_err(|error| error.to_string())?;
+        self.index.add(number, policy, &needs)?;
         if let Some(derived) = visible::derived(policy, statement.says("context"))? {
-            self.listing.add(number, &derived, needs).map_err(|error| error.to_string())?;
+            self.listing.add(number, &derived, &needs)?;
         }
         self.rules.push(rule(sources, written));
         Ok(())
@@ -115,7 +115,7 @@ impl Bundle {
         self.rules.len()
     }
 
-    /// The mask sets that policies name. One that nobody defines is a hole: refuse the bundle then.
+    /// The mask sets that policies name, and where. One that nobody defines is a hole: refuse the bundle then.
     pub fn mask_sets(&self) -> impl Iterator<Item = (&str, &str)> {
         self.rules
             .iter()

@@ -66,7 +66,7 @@ impl Bundle {
         if candidates.are_none() {
             return Ok(Said::default());
         }
-        let asked = put.asked(candidates.needs())?;
+        let asked = put.asked(&candidates.needs())?;
         Ok(candidates.ask(&asked))
     }
 

@@ -21,7 +21,7 @@ pub fn explain(bundle: &Bundle, question: &Question<'_>) -> Vec<String> {
         return lines;
     };
     let candidates = bundle.index.candidates(&put.place).numbers();
-    let asked = match put.asked(Needs::ALL) {
+    let asked = match put.asked(&Needs::All) {
         Ok(asked) => asked,
         Err(why) => {
             lines.push(why);

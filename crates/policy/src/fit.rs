@@ -10,7 +10,7 @@ use crate::typing::{Field, Fields, Slot, Type};
 /// Arguments that fit.
 #[derive(Debug)]
 pub(crate) struct Fitted {
-    pub(crate) record: RestrictedExpression,
+    pub(crate) arguments: Vec<(String, RestrictedExpression)>,
     /// Names that the schema does not list, nested ones with dots.
     pub(crate) unlisted: BTreeSet<String>,
 }
@@ -34,8 +34,8 @@ pub(crate) fn arguments(fields: &Fields, json: Option<&str>) -> Result<Fitted, M
         Some(_) => return Err(Misfit::NoObject),
     };
     let mut fitting = Fitting { path: Vec::new(), unlisted: BTreeSet::new() };
-    let record = fitting.record(fields, members)?;
-    Ok(Fitted { record, unlisted: fitting.unlisted })
+    let arguments = fitting.members(fields, members)?;
+    Ok(Fitted { arguments, unlisted: fitting.unlisted })
 }
 
 struct Fitting {
@@ -44,11 +44,11 @@ struct Fitting {
 }
 
 impl Fitting {
-    fn record(
+    fn members(
         &mut self,
         fields: &Fields,
         members: Vec<(String, &serde_json::value::RawValue)>,
-    ) -> Result<RestrictedExpression, Misfit> {
+    ) -> Result<Vec<(String, RestrictedExpression)>, Misfit> {
         let mut record = Vec::with_capacity(members.len());
         for (name, raw) in members {
             self.path.push(name);
@@ -69,7 +69,7 @@ impl Fitting {
                 return Err(Misfit::Missing(self.path.join(".")));
             }
         }
-        RestrictedExpression::new_record(record).map_err(|_| Misfit::NoObject)
+        Ok(record)
     }
 
     /// A value of a type; `None` for null, which is read as absent.
@@ -89,7 +89,10 @@ impl Fitting {
                 RestrictedExpression::new_decimal(decimal(scaled.ok_or_else(|| self.misfit(kind))?))
             }
             (Type::Set(slot), Raw::List(elements)) => self.set(slot, &elements)?,
-            (Type::Record(fields), Raw::Members(members)) => self.record(fields, members)?,
+            (Type::Record(fields), Raw::Members(members)) => {
+                let members = self.members(fields, members)?;
+                RestrictedExpression::new_record(members).map_err(|_| self.misfit(kind))?
+            }
             _ => return Err(self.misfit(kind)),
         };
         Ok(Some(value))

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use cedar_policy::{
-    Authorizer, EntityTypeName, EntityUid, Policy, PolicyId, PolicySet, PolicySetError, PrincipalConstraint,
+    Authorizer, EntityTypeName, EntityUid, Policy, PolicyId, PolicySet, PrincipalConstraint,
     ResourceConstraint,
 };
 
@@ -50,7 +50,7 @@ pub(crate) struct Said {
 
 impl Index {
     /// Adds a policy under its number.
-    pub(crate) fn add(&mut self, number: usize, policy: &Policy, needs: Needs) -> Result<(), PolicySetError> {
+    pub(crate) fn add(&mut self, number: usize, policy: &Policy, needs: &Needs) -> Result<(), String> {
         let principal = match policy.principal_constraint() {
             PrincipalConstraint::Any => Key::Any,
             PrincipalConstraint::Is(kind) => Key::Is(kind),
@@ -66,8 +66,9 @@ impl Index {
             }
         };
         let bucket = self.by_resource.entry(resource).or_default().entry(principal).or_default();
-        bucket.needs = bucket.needs.and(needs);
-        bucket.set.add(policy.new_id(PolicyId::new(number.to_string())))
+        bucket.needs.extend(needs);
+        let policy = policy.new_id(PolicyId::new(number.to_string()));
+        bucket.set.add(policy).map_err(|error| error.to_string())
     }
 
     /// The policies whose scope may match.
@@ -85,7 +86,9 @@ impl Candidates<'_> {
 
     /// What they read.
     pub(crate) fn needs(&self) -> Needs {
-        self.0.iter().fold(Needs::default(), |needs, bucket| needs.and(bucket.needs))
+        let mut needs = Needs::default();
+        self.0.iter().for_each(|bucket| needs.extend(&bucket.needs));
+        needs
     }
 
     /// Asks them all.

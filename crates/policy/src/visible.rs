@@ -30,7 +30,7 @@ impl Bundle {
         if candidates.are_none() {
             return false;
         }
-        let Ok(asked) = asked::of_listing(place, server, &thing, candidates.needs()) else { return false };
+        let Ok(asked) = asked::of_listing(place, server, &thing, &candidates.needs()) else { return false };
         // A policy that fails here fails when the tool is called, unless a condition that was left out comes first: it
         // neither shows nor hides.
         let said = candidates.ask(&asked);

@@ -48,7 +48,9 @@ impl Checked {
         let (from, to) = label(error).map_or((0, 0), |range| (range.start, range.end));
         let (text, subject) = reworded(&text(error));
         let occurrence = self.errors.entry((from, to, text)).or_default();
-        occurrence.help = occurrence.help.take().or_else(|| error.help().map(|help| help.to_string()));
+        // Cedar gives its errors in no order: of several hints, the same is shown each time.
+        occurrence.help =
+            occurrence.help.take().into_iter().chain(error.help().map(|help| help.to_string())).min();
         occurrence.subjects.extend(subject);
         occurrence.models.insert(model);
     }
@@ -159,6 +161,9 @@ fn report(
         let compares = text.contains("expected Long but saw decimal");
         let decimals = || "compare decimals as in `.lessThan(decimal(\"100.0\"))`".to_owned();
         let mut help = help.clone().or_else(|| compares.then(decimals));
+        if subjects.len() > 1 && text.starts_with("attribute ") {
+            help = Some("ask first, as in `resource is Tool && resource.read_only`".to_owned());
+        }
         if models.len() < checked.schemas {
             let calls = names(number, models, written, shapes);
             if !calls.is_empty() {

@@ -218,7 +218,7 @@ forbid (principal, action == Action::"roots/list", resource) when { context has 
               |
             2 | permit (principal, action, resource) when { resource.read_only };
               |                                             ^^^^^^^^^^^^^^^^^^
-              = help: did you mean `name`?
+              = help: ask first, as in `resource is Tool && resource.read_only`
 
             error: `context.hours` does not exist for `completion/complete`, `elicitation/create` and 8 more
              --> rules.cedar:3:45
