@@ -136,8 +136,13 @@ fn catalog() -> Result<Catalog, policy::CatalogError> {
 
 fn policies() -> String {
     let policy = |number: usize| {
-        let (server, tool) = (number % SERVERS, number / SERVERS % TOOLS);
-        let (group, user) = (number % 100, number % 500);
+        // Group, server, tool and user vary independently of each other and of the kind of policy.
+        let mixed = |salt: u64| {
+            let mixed = (number as u64 + salt * 1_000_003).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            usize::try_from(mixed >> 33).unwrap_or_default()
+        };
+        let (server, tool, group, user) =
+            (mixed(1) % SERVERS, mixed(2) % TOOLS, mixed(3) % 100, mixed(4) % 500);
         match number % 100 {
             0 => format!(
                 "@id(\"guard {number}\") forbid (principal in Group::\"group-{group}\", action, resource in Server::\"server-{server}\")\n\

@@ -7,7 +7,7 @@ use ledger::Hash;
 
 use crate::catalog::{Catalog, Hints};
 use crate::check;
-use crate::diagnostic::{Diagnostics, Mistake, place, show};
+use crate::diagnostic::{Diagnostics, Lines, Mistake, show};
 use crate::index::Index;
 use crate::needs::Needs;
 use crate::obligation::Obligations;
@@ -83,24 +83,28 @@ impl Bundle {
             prompts: prompts(catalog),
         };
         if mistakes.is_empty() {
-            for written in &written {
-                let added = bundle.add(sources, written);
-                let failed = |text| Mistake::at(written.source, written.statement.effect(), text);
-                mistakes.extend(added.err().map(failed));
+            let rules = rules(sources, &written);
+            let listing = visible::derived(sources, &written);
+            let mut place = 0;
+            for (written, rule) in written.iter().zip(rules) {
+                let derived = listing.of(&mut place, written);
+                let added = derived.and_then(|derived| bundle.add(written, rule, derived));
+                mistakes.extend(
+                    added.err().map(|text| Mistake::at(written.source, written.statement.effect(), text)),
+                );
             }
         }
         if mistakes.is_empty() { Ok(bundle) } else { Err(show(sources, &mistakes)) }
     }
 
-    fn add(&mut self, sources: &[Source], written: &Written<'_>) -> Result<(), String> {
-        let Written { statement, policy, .. } = written;
+    fn add(&mut self, written: &Written<'_>, rule: Rule, derived: Option<&Policy>) -> Result<(), String> {
         let number = self.rules.len();
-        let needs = Needs::of(statement);
-        self.index.add(number, policy, &needs)?;
-        if let Some(derived) = visible::derived(policy, statement.says("context"))? {
-            self.listing.add(number, &derived, &needs)?;
+        let needs = Needs::of(&written.statement);
+        self.index.add(number, &written.policy, &needs)?;
+        if let Some(derived) = derived {
+            self.listing.add(number, derived, &needs)?;
         }
-        self.rules.push(rule(sources, written));
+        self.rules.push(rule);
         Ok(())
     }
 
@@ -130,19 +134,23 @@ impl Bundle {
     }
 }
 
-fn rule(sources: &[Source], written: &Written<'_>) -> Rule {
-    let Written { statement, policy, obligations, source } = written;
-    let (name, text) = sources.get(*source).map_or(("", ""), |source| (&source.name, &source.text));
-    let (line, _, _) = place(text, statement.effect().start);
-    let place = format!("{name}:{line}");
-    let clauses = statement.clauses().into_iter();
-    Rule {
-        label: obligations.id.clone().unwrap_or_else(|| place.clone()),
-        place,
-        policy: policy.clone(),
-        obligations: obligations.clone(),
-        clauses: clauses.filter_map(|clause| text.get(clause.range).map(str::to_owned)).collect(),
-    }
+fn rules(sources: &[Source], written: &[Written<'_>]) -> Vec<Rule> {
+    let lines: Vec<Lines> = sources.iter().map(|source| Lines::of(&source.text)).collect();
+    let rule = |written: &Written<'_>| {
+        let Written { statement, policy, obligations, source } = written;
+        let (name, text) = sources.get(*source).map_or(("", ""), |source| (&source.name, &source.text));
+        let line = lines.get(*source).map_or(0, |lines| lines.line(statement.effect().start));
+        let place = format!("{name}:{line}");
+        let clauses = statement.clauses().into_iter();
+        Rule {
+            label: obligations.id.clone().unwrap_or_else(|| place.clone()),
+            place,
+            policy: policy.clone(),
+            obligations: obligations.clone(),
+            clauses: clauses.filter_map(|clause| text.get(clause.range).map(str::to_owned)).collect(),
+        }
+    };
+    written.iter().map(rule).collect()
 }
 
 fn pins(catalog: &Catalog) -> ByServer<Pin> {

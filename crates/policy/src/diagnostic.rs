@@ -107,6 +107,20 @@ fn with_line(source: &crate::Source, mistake: &Mistake) -> Diagnostic {
     }
 }
 
+/// The lines of a text, for many places.
+pub(crate) struct Lines(Vec<usize>);
+
+impl Lines {
+    pub(crate) fn of(text: &str) -> Lines {
+        Lines(text.match_indices('\n').map(|(at, _)| at).collect())
+    }
+
+    /// The line of a place, from 1.
+    pub(crate) fn line(&self, at: usize) -> usize {
+        self.0.partition_point(|end| *end < at) + 1
+    }
+}
+
 /// Line and column of a place, from 1, and the line.
 pub(crate) fn place(text: &str, at: usize) -> (usize, usize, &str) {
     let before = text.get(..at).unwrap_or(text);

@@ -31,45 +31,6 @@ pub(crate) fn alone(condition: &Value) -> Result<Policy, String> {
     Policy::from_json(Some(PolicyId::new("0")), json).map_err(|error| error.to_string())
 }
 
-/// Whether an expression reads the circumstances of the call.
-pub(crate) fn reads_context(expression: &Value) -> bool {
-    any(expression, &|part| is_context(part))
-}
-
-/// Whether an expression reads arguments, or takes the whole context, of which they are a part.
-pub(crate) fn reads_arguments(expression: &Value) -> bool {
-    if is_context(expression) {
-        return true;
-    }
-    let Some(members) = expression.as_object() else {
-        return expression.as_array().is_some_and(|parts| parts.iter().any(reads_arguments));
-    };
-    members.iter().any(|(operator, part)| {
-        let of_context = part.get("left").is_some_and(is_context);
-        match (operator.as_str(), part.get("attr")) {
-            ("." | "has", Some(attribute)) if of_context => attribute == "arguments",
-            // A record may have members of any name: look at their values alone.
-            _ => reads_arguments(part),
-        }
-    })
-}
-
-fn is_context(expression: &Value) -> bool {
-    expression.get("Var").is_some_and(|name| name == "context")
-        && expression.as_object().is_some_and(|o| o.len() == 1)
-}
-
-fn any(expression: &Value, holds: &dyn Fn(&Value) -> bool) -> bool {
-    if holds(expression) {
-        return true;
-    }
-    match expression {
-        Value::Array(parts) => parts.iter().any(|part| any(part, holds)),
-        Value::Object(members) => members.values().any(|part| any(part, holds)),
-        _ => false,
-    }
-}
-
 /// The attributes that an expression reads, as they are written in Cedar.
 pub(crate) fn reads(expression: &Value, found: &mut Vec<String>) {
     if let Some(path) = path(expression).filter(|path| path.contains(['.', '['])) {

@@ -47,6 +47,8 @@ pub(crate) struct Statement<'a> {
 #[derive(Debug, Clone)]
 pub(crate) struct Clause {
     pub(crate) range: Range<usize>,
+    /// Whether it may look at the circumstances of the call.
+    pub(crate) says_context: bool,
 }
 
 /// An annotation of a policy.
@@ -117,9 +119,14 @@ impl Statement<'_> {
         let mut clauses = Vec::new();
         let mut depth = 0_usize;
         let mut begun = None;
+        let mut says_context = false;
         for token in &self.tokens {
             match token.text {
-                "when" | "unless" if depth == 0 => begun = Some(token.at),
+                "when" | "unless" if depth == 0 => {
+                    begun = Some(token.at);
+                    says_context = false;
+                }
+                "context" => says_context = true,
                 "{" | "(" | "[" => depth += 1,
                 "}" | ")" | "]" => {
                     depth = depth.saturating_sub(1);
@@ -127,7 +134,7 @@ impl Statement<'_> {
                         && token.text == "}"
                         && let Some(from) = begun.take()
                     {
-                        clauses.push(Clause { range: from..token.range().end });
+                        clauses.push(Clause { range: from..token.range().end, says_context });
                     }
                 }
                 _ => {}

@@ -1,7 +1,6 @@
 //! The Cedar schema that policies are checked against: one model, and for each tool the type of its arguments.
 
 use cedar_policy::Schema;
-use serde_json::{Value, json};
 
 use crate::typing::Fields;
 
@@ -43,92 +42,64 @@ impl Callable {
 }
 
 /// The model for policies that do not look at arguments.
-pub(crate) fn without_arguments() -> Value {
-    model(|action| Some(context(action, None)))
+pub(crate) fn without_arguments() -> String {
+    model(|_| Some(String::new()))
 }
 
 /// The model for what policies that look at arguments say of calls without any.
-pub(crate) fn of_other_actions() -> Value {
-    model(|action| match action {
-        "tools/call" | "prompts/get" => None,
-        _ => Some(context(action, None)),
-    })
+pub(crate) fn of_other_actions() -> String {
+    model(|action| if ["tools/call", "prompts/get"].contains(&action) { None } else { Some(String::new()) })
 }
 
 /// The model for what policies say of calls with these arguments. Small, since there is one for each tool.
-pub(crate) fn with_arguments(callable: Callable, fields: &Fields) -> Value {
-    model(|action| (action == callable.action()).then(|| context(action, Some(fields.to_cedar()))))
+pub(crate) fn with_arguments(callable: Callable, fields: &Fields) -> String {
+    let arguments = || format!("\n    arguments: {},", fields.to_cedar());
+    model(|action| if action == callable.action() { Some(arguments()) } else { None })
 }
 
 /// Reads a schema made here.
-pub(crate) fn read(model: Value) -> Result<Schema, String> {
-    Schema::from_json_value(model).map_err(|error| error.to_string())
+pub(crate) fn read(model: &str) -> Result<Schema, String> {
+    Schema::from_cedarschema_str(model).map(|(schema, _)| schema).map_err(|error| error.to_string())
 }
 
-/// A model in which the actions for which there is a context apply. The others are known and apply to nothing.
-fn model(context_of: impl Fn(&str) -> Option<Value>) -> Value {
-    let actions = ACTIONS.iter().map(|(action, resources)| {
-        let applies = context_of(action).map(|context| {
-            json!({ "appliesTo": {
-                "principalTypes": ["User", "Service"], "resourceTypes": resources, "context": context,
-            } })
-        });
-        ((*action).to_owned(), applies.unwrap_or_else(|| json!({})))
-    });
-    let actions: serde_json::Map<String, Value> = actions.collect();
-    json!({ "": { "entityTypes": entity_types(), "actions": actions } })
-}
+const ENTITIES: &str = r#"
+entity Group, Agent, Run, Server;
+entity User, Service in [Group, Run];
+entity Tool in [Server] {
+    name: String, server: String,
+    read_only: Bool, destructive: Bool, idempotent: Bool, open_world: Bool,
+};
+entity Resource in [Server] { uri: String, scheme: String, server: String };
+entity Prompt in [Server] { name: String, server: String };
+"#;
 
-fn entity_types() -> Value {
-    let principal = json!({ "memberOfTypes": ["Group", "Run"] });
-    let text = json!({ "type": "String" });
-    let hint = json!({ "type": "Boolean" });
-    let of_server = |attributes: Value| json!({ "memberOfTypes": ["Server"], "shape": { "type": "Record", "attributes": attributes } });
-    json!({
-        "User": principal,
-        "Service": principal,
-        "Group": {},
-        "Agent": {},
-        "Run": {},
-        "Server": {},
-        "Tool": of_server(json!({
-            "name": text, "server": text,
-            "read_only": hint, "destructive": hint, "idempotent": hint, "open_world": hint,
-        })),
-        "Resource": of_server(json!({ "uri": text, "scheme": text, "server": text })),
-        "Prompt": of_server(json!({ "name": text, "server": text })),
-    })
-}
+const CONTEXT: &str = r#"
+    run: {
+        id: String, age: Long, calls: Long, depth: Long, scope: Set<String>, purpose?: String,
+        verified: Bool, agents: Set<Agent>, agent?: Agent,
+    },
+    time: datetime, hour: Long, weekday: Long,
+    client: { name: String, version: String },
+    network?: ipaddr,"#;
 
-fn context(action: &str, arguments: Option<Value>) -> Value {
-    let text = json!({ "type": "String" });
-    let texts = json!({ "type": "Set", "element": { "type": "String" } });
-    let long = json!({ "type": "Long" });
-    let agent = json!({ "type": "Entity", "name": "Agent" });
-    let record = |attributes: Value| json!({ "type": "Record", "attributes": attributes });
-    let mut attributes = json!({
-        "run": record(json!({
-            "id": text, "age": long, "calls": long, "depth": long, "scope": texts,
-            "purpose": { "type": "String", "required": false },
-            "verified": { "type": "Boolean" },
-            "agents": { "type": "Set", "element": agent },
-            "agent": { "type": "Entity", "name": "Agent", "required": false },
-        })),
-        "time": { "type": "Extension", "name": "datetime" },
-        "hour": long,
-        "weekday": long,
-        "client": record(json!({ "name": text, "version": text })),
-        "network": { "type": "Extension", "name": "ipaddr", "required": false },
-    });
-    if let Some(members) = attributes.as_object_mut() {
-        if let Some(arguments) = arguments {
-            members.insert("arguments".to_owned(), arguments);
+/// A model in which the actions for which there is a text apply, with that text in their context. The others are known
+/// and apply to nothing.
+fn model(context_of: impl Fn(&str) -> Option<String>) -> String {
+    let mut out = ENTITIES.to_owned();
+    for (action, resources) in ACTIONS {
+        out.push_str(&format!("action \"{action}\""));
+        if let Some(more) = context_of(action) {
+            let own = match action {
+                "tools/call" | "prompts/get" => "\n    unlisted: Set<String>,",
+                "tasks" | "other" => "\n    method: String,",
+                _ => "",
+            };
+            let resources = resources.join(", ");
+            out.push_str(&format!(
+                " appliesTo {{ principal: [User, Service], resource: [{resources}], context: {{{CONTEXT}{own}{more}\n}} }}"
+            ));
         }
-        match action {
-            "tools/call" | "prompts/get" => drop(members.insert("unlisted".to_owned(), texts)),
-            "tasks" | "other" => drop(members.insert("method".to_owned(), text)),
-            _ => {}
-        }
+        out.push_str(";\n");
     }
-    record(attributes)
+    out
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
+
+use crate::scan::quoted;
 
 /// How deep references and objects are followed; what is deeper is text.
 const DEPTH: usize = 12;
@@ -58,29 +60,38 @@ impl Fields {
         Fields(names.iter().map(|name| (name.clone(), field.clone())).collect())
     }
 
-    /// The record type in Cedar's JSON schema format.
-    pub(crate) fn to_cedar(&self) -> Value {
-        let attribute = |(name, field): (&String, &Field)| {
-            let mut kind = field.kind.to_cedar();
-            if let Some(members) = kind.as_object_mut() {
-                members.insert("required".to_owned(), Value::Bool(field.required));
-            }
-            (name.clone(), kind)
-        };
-        let attributes: Map<String, Value> = self.0.iter().map(attribute).collect();
-        json!({ "type": "Record", "attributes": attributes })
+    /// The record type as Cedar's schemas write it.
+    pub(crate) fn to_cedar(&self) -> String {
+        let mut out = String::new();
+        self.write(&mut out);
+        out
+    }
+
+    fn write(&self, out: &mut String) {
+        out.push('{');
+        for (name, field) in &self.0 {
+            out.push_str(&quoted(name));
+            out.push_str(if field.required { ": " } else { "?: " });
+            field.kind.write(out);
+            out.push_str(", ");
+        }
+        out.push('}');
     }
 }
 
 impl Type {
-    fn to_cedar(&self) -> Value {
+    fn write(&self, out: &mut String) {
         match self {
-            Type::Json | Type::Text => json!({ "type": "String" }),
-            Type::Bool => json!({ "type": "Boolean" }),
-            Type::Long => json!({ "type": "Long" }),
-            Type::Decimal => json!({ "type": "Extension", "name": "decimal" }),
-            Type::Set(slot) => json!({ "type": "Set", "element": slot.kind.to_cedar() }),
-            Type::Record(fields) => fields.to_cedar(),
+            Type::Json | Type::Text => out.push_str("String"),
+            Type::Bool => out.push_str("Bool"),
+            Type::Long => out.push_str("Long"),
+            Type::Decimal => out.push_str("decimal"),
+            Type::Set(slot) => {
+                out.push_str("Set<");
+                slot.kind.write(out);
+                out.push('>');
+            }
+            Type::Record(fields) => fields.write(out),
         }
     }
 

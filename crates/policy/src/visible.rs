@@ -1,22 +1,53 @@
 //! Which tools a caller may see, for the filtering of lists.
 
-use cedar_policy::{Effect, Policy};
+use cedar_policy::{Policy, PolicyId, PolicySet};
 
 use crate::asked::{self, Place, Thing};
-use crate::bundle::Bundle;
-use crate::est;
+use crate::bundle::{Bundle, Source};
+use crate::parse::Written;
 use crate::question::Caller;
 
-/// A policy as far as it speaks of any call of a tool; `None` if it says nothing of all of them. A permit without its
-/// conditions on the circumstances covers whatever the permit covers; a forbid that has some may not apply.
-pub(crate) fn derived(policy: &Policy, reads_context: bool) -> Result<Option<Policy>, String> {
-    if !reads_context {
-        return Ok(Some(policy.clone()));
+/// What the policies that look at circumstances say of any call.
+pub(crate) struct Listing(PolicySet);
+
+/// The permits that look at circumstances, without the conditions that do: a permit without a condition covers whatever
+/// it covered with it. They are written anew as one text, since Cedar reads one long text faster than many short ones.
+pub(crate) fn derived(sources: &[Source], written: &[Written<'_>]) -> Listing {
+    let mut text = String::new();
+    for each in written.iter().filter(|each| each.statement.says("context") && !each.statement.forbids()) {
+        let Some(source) = sources.get(each.source) else { continue };
+        let tokens = &each.statement.tokens;
+        let (Some(first), Some(last)) = (tokens.first(), tokens.last()) else { continue };
+        let mut from = first.at;
+        for clause in each.statement.clauses().into_iter().filter(|clause| clause.says_context) {
+            text.push_str(source.text.get(from..clause.range.start).unwrap_or_default());
+            from = clause.range.end;
+        }
+        text.push_str(source.text.get(from..last.range().end).unwrap_or_default());
+        text.push('\n');
     }
-    if policy.effect() == Effect::Forbid {
-        return Ok(None);
+    // Cedar has read these very clauses before. If it could not now, each policy would be missing, which is an error.
+    Listing(text.parse().unwrap_or_default())
+}
+
+impl Listing {
+    /// A policy as far as it speaks of any call of a tool; none if it may say nothing of some: a forbid that looks at
+    /// circumstances. `place` counts the policies that are derived.
+    pub(crate) fn of<'a>(
+        &'a self,
+        place: &mut usize,
+        written: &'a Written<'_>,
+    ) -> Result<Option<&'a Policy>, String> {
+        if !written.statement.says("context") {
+            return Ok(Some(&written.policy));
+        }
+        if written.statement.forbids() {
+            return Ok(None);
+        }
+        let derived = self.0.policy(&PolicyId::new(format!("policy{place}")));
+        *place += 1;
+        derived.map(Some).ok_or_else(|| "the policy cannot be read without its conditions".to_owned())
     }
-    est::without(policy, est::reads_context).map(Some)
 }
 
 impl Bundle {

@@ -72,7 +72,7 @@ impl<'a> Shapes<'a> {
     ) {
         let id = tool_id(server, name);
         let callable = group.callable;
-        let number = *known.entry((callable, group.fields.to_cedar().to_string())).or_insert_with(|| {
+        let number = *known.entry((callable, group.fields.to_cedar())).or_insert_with(|| {
             self.groups.push(group);
             self.groups.len() - 1
         });

@@ -8,7 +8,7 @@ use miette::Diagnostic;
 
 use crate::check::Found;
 use crate::check::shapes::{Shapes, callables, speaks_of_other_actions};
-use crate::est;
+use crate::needs::Needs;
 use crate::parse::Written;
 use crate::schema;
 
@@ -79,7 +79,7 @@ pub(super) fn check(written: &[Written<'_>], shapes: &Shapes<'_>, found: &mut Fo
 fn models(written: &Written<'_>, shapes: &Shapes<'_>) -> BTreeSet<Model> {
     let policy = &written.policy;
     let reads = written.statement.says("context")
-        && est::conditions(policy).iter().any(est::reads_arguments)
+        && Needs::of(&written.statement).has("arguments")
         && !callables(policy).is_empty();
     if !reads {
         return BTreeSet::from([Model::WithoutArguments]);
@@ -109,7 +109,7 @@ fn against(
             schema::with_arguments(group.callable, &group.fields)
         }
     };
-    let schema = schema::read(typed)?;
+    let schema = schema::read(&typed)?;
     let mut set = PolicySet::new();
     for number in numbers {
         checked.entry(*number).or_default().schemas += 1;
