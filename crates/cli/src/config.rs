@@ -619,7 +619,7 @@ mod tests {
             "#,
             &expect![[r#"
                 the configuration cannot be used:
-                  t.toml:1: `listen` beyond loopback needs authentication, which this version does not have; use 127.0.0.1
+                  t.toml:1: `listen` beyond loopback needs `[identity]` and `[tls]`: without them everybody may call, and tokens are readable on the way
                   t.toml:2: `public_url` is an address like `https://tollbook.example`
                   t.toml:4: `url` is an address like `https://mcp.example/mcp`
                   t.toml:5: the environment has no `NO_SUCH_VARIABLE_HERE`
@@ -667,7 +667,7 @@ mod tests {
                   t.toml:2: `receipts` is `true` or `false`, without quotes
                   t.toml:3: `drain_seconds` belongs into `[limits]`
                   t.toml:4: `url` belongs into a server's section, like `[servers.files]`
-                  t.toml:5: there is no `zebra` here; there is `console`, `data`, `ledger`, `limits`, `listen`, `public_url`, `receipts`, `servers`, `tls`
+                  t.toml:5: there is no `zebra` here; there is `console`, `data`, `identity`, `ledger`, `limits`, `listen`, `policy`, `public_url`, `receipts`, `servers`, `tls`
                   t.toml:6: `public_url` is an address like `https://tollbook.example`
                   t.toml:7: `console` is a section: write `[console]` and its keys below
                   t.toml:9: `drain_seconds` is a whole number of at least 0
