@@ -122,3 +122,47 @@ fn recorded(data: &std::path::Path) {
     assert_eq!(denied, 9, "each denial is recorded: {calls}");
     assert!(calls.contains("waits to be accepted"), "the reason is recorded: {calls}");
 }
+
+const REDUCED: &str = r#"
+@id("who and when")
+@record("metadata")
+permit (principal, action == Action::"tools/call", resource == Tool::"bank/balance");
+
+@id("that it was")
+@record("none")
+permit (principal, action == Action::"tools/call", resource == Tool::"bank/close");
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_says_how_much_is_recorded() {
+    let upstream = Upstream::start(bank).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let policies = folder.path().join("reduced.cedar");
+    std::fs::write(&policies, REDUCED).expect("written");
+    let settings = format!(
+        "[policy]\npath = {:?}\n[servers.bank]\nurl = \"{}\"\n",
+        policies.to_str().expect("a path"),
+        upstream.url
+    );
+    let data = folder.path().join("data");
+    let act = move || {
+        let gateway = Gateway::start(&data, &settings);
+        assert_eq!(listed(&gateway.url), ["balance", "close"]);
+        for tool in ["balance", "close"] {
+            assert_eq!(text(&call(&gateway.url, tool, &json!({"note": "canary-argument"}))), "done");
+        }
+        gateway.stop();
+        let verified = tollbook(&data, &["verify"]);
+        assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+        let calls = tollbook(&data, &["calls", "--json", "--limit", "100"]);
+        let calls = String::from_utf8(calls.stdout).expect("text");
+        assert!(!calls.contains("canary-argument") && !calls.contains("\"done\""), "content is left out: {calls}");
+        let rows: Vec<Value> =
+            calls.lines().map(|line| serde_json::from_str(line).expect("a row")).collect();
+        let named = |tool: &str| rows.iter().filter(|row| row["name"] == tool).count();
+        assert_eq!((named("balance"), named("close")), (1, 0), "of `none` not even the name stays: {calls}");
+        let kept = rows.iter().filter(|row| row["kind"] == "call" && row["status"] == "ok").count();
+        assert_eq!(kept, 3, "the list and both calls are in the ledger, with their ends: {calls}");
+    };
+    tokio::task::spawn_blocking(act).await.expect("all holds");
+}
