@@ -156,9 +156,11 @@ async fn a_policy_says_how_much_is_recorded() {
         assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
         let calls = tollbook(&data, &["calls", "--json", "--limit", "100"]);
         let calls = String::from_utf8(calls.stdout).expect("text");
-        assert!(!calls.contains("canary-argument") && !calls.contains("\"done\""), "content is left out: {calls}");
-        let rows: Vec<Value> =
-            calls.lines().map(|line| serde_json::from_str(line).expect("a row")).collect();
+        assert!(
+            !calls.contains("canary-argument") && !calls.contains("\"done\""),
+            "content is left out: {calls}"
+        );
+        let rows: Vec<Value> = calls.lines().map(|line| serde_json::from_str(line).expect("a row")).collect();
         let named = |tool: &str| rows.iter().filter(|row| row["name"] == tool).count();
         assert_eq!((named("balance"), named("close")), (1, 0), "of `none` not even the name stays: {calls}");
         let kept = rows.iter().filter(|row| row["kind"] == "call" && row["status"] == "ok").count();
