@@ -57,11 +57,7 @@ impl Callers {
     /// What policies call a principal: the same name at two issuers, or of a key, is never one.
     pub(crate) fn policy_name(&self, caller: &Caller) -> Arc<str> {
         let Principal { id, issuer, .. } = &caller.principal;
-        match (&caller.key, self.settings.issuers.len()) {
-            (Some(_), _) => format!("key:{id}").into(),
-            (None, 0 | 1) => id.as_str().into(),
-            (None, _) => format!("{issuer}#{id}").into(),
-        }
+        self.settings.policy_name(id, issuer, caller.key.as_deref()).into()
     }
 
     /// The answer to who was refused (RFC 6750 §3, RFC 9728 §5.1).

@@ -118,9 +118,19 @@ impl Judged {
 impl InForce {
     /// Judges a request.
     pub(crate) fn judge(&self, asked: &Asked<'_>) -> Judged {
+        let mut judged = Judged::unasked();
+        for wanted in Wanted::all(asked) {
+            judged = self.judge_one(asked, &wanted);
+            if judged.denial.is_some() {
+                break;
+            }
+        }
+        judged
+    }
+
+    fn judge_one(&self, asked: &Asked<'_>, ask: &Wanted) -> Judged {
         let params = asked.params.map(Params::of);
-        let Some(ask) = Wanted::of(asked, params.as_ref()) else { return Judged::unasked() };
-        if let Wanted::Tool(name) = &ask
+        if let Wanted::Tool(name) = ask
             && let Some(judged) = self.judge_pin(asked, name)
         {
             return judged;
@@ -142,7 +152,7 @@ impl InForce {
                 (Verdict::Hold, Some(text))
             }
         };
-        let denial = text.map(|text| match &ask {
+        let denial = text.map(|text| match ask {
             Wanted::Tool(name) if !self.shows(asked.scope, asked.peer, name) => unknown_tool(name),
             Wanted::Tool(_) => Denial { kind: DenialKind::ToolResult(era(asked.scope)), text, call: None },
             _ => Denial { kind: DenialKind::Error, text, call: None },
@@ -253,7 +263,36 @@ pub fn needs_no_policy(method: &str) -> bool {
     Method::of(method).is_some()
 }
 
+/// What is read of `subscriptions/listen`.
+#[derive(Deserialize)]
+struct Listened {
+    #[serde(default)]
+    notifications: Subscribed,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Subscribed {
+    resource_subscriptions: Vec<String>,
+}
+
 impl Wanted {
+    /// All that a request wants. One that listens wants each resource that it names; nothing: what the protocol itself needs.
+    fn all(asked: &Asked<'_>) -> Vec<Wanted> {
+        if asked.method != "subscriptions/listen" {
+            return Wanted::of(asked, asked.params.map(Params::of).as_ref()).into_iter().collect();
+        }
+        let listened = asked.params.map(|params| serde_json::from_str(params.get()));
+        match listened {
+            None => Vec::new(),
+            Some(Ok(Listened { notifications })) => {
+                notifications.resource_subscriptions.into_iter().map(Wanted::Subscribe).collect()
+            }
+            // What cannot be read is judged as what it is: something else.
+            Some(Err(_)) => vec![Wanted::Other],
+        }
+    }
+
     /// `None`: what the protocol itself needs.
     fn of(asked: &Asked<'_>, params: Option<&Params<'_>>) -> Option<Wanted> {
         let name = || params.and_then(Params::name);
@@ -312,9 +351,12 @@ struct ClientInfo {
 /// A request that the caller's own scope does not cover, whatever policies say.
 pub(crate) fn by_scope(asked: &Asked<'_>) -> Option<Judged> {
     asked.peer.verified.as_ref()?;
-    let params = asked.params.map(Params::of);
+    Wanted::all(asked).into_iter().find_map(|wanted| beyond_scope(asked, wanted))
+}
+
+fn beyond_scope(asked: &Asked<'_>, wanted: Wanted) -> Option<Judged> {
     let server = &asked.scope.server;
-    let denial = match Wanted::of(asked, params.as_ref())? {
+    let denial = match wanted {
         Wanted::Tool(name) if covers(asked.peer, server, &name) => return None,
         Wanted::Tool(name) => unknown_tool(&name),
         _ if asked.side == Side::Server || covers(asked.peer, server, "") => return None,

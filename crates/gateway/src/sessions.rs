@@ -25,11 +25,11 @@ impl Gateway {
     /// Resolves when a caller that was verified may no more; never for others.
     pub(crate) fn refused_later(
         &self,
-        server: &Server,
+        server: &Arc<str>,
         peer: &Peer,
     ) -> impl Future<Output = ()> + Send + 'static {
         let watched = self.callers.clone().zip(peer.verified.as_ref().map(|one| Arc::clone(&one.caller)));
-        let server = Arc::clone(&server.name);
+        let server = Arc::clone(server);
         async move {
             match watched {
                 Some((callers, caller)) => callers.refused_later(&server, &caller).await,

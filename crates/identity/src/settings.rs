@@ -141,6 +141,16 @@ pub enum Binding {
 }
 
 impl Settings {
+    /// What policies call a principal of this id and issuer, with or without a service key: two principals never have one
+    /// name.
+    pub fn policy_name(&self, id: &str, issuer: &str, key: Option<&str>) -> String {
+        match (key, self.issuers.len()) {
+            (Some(_), _) => format!("key:{id}"),
+            (None, 0 | 1) => id.to_owned(),
+            (None, _) => format!("{issuer}#{id}"),
+        }
+    }
+
     /// The defaults, for a gateway at this URL.
     pub fn new(public_url: impl Into<String>) -> Settings {
         Settings {

@@ -90,12 +90,12 @@ pub(crate) fn run(args: &PolicyArgs, environment: &Environment, out: &mut dyn Wr
         PolicyCommand::Accept { tool, yes } => pins::accept(&place.state, tool, *yes, out),
         PolicyCommand::Explain { call, policies } => {
             let bundle = place.bundle(environment, policies.as_deref())?;
-            recorded::explain(&bundle, &place.data, call, out)
+            recorded::explain(&bundle, &place, call, out)
         }
         PolicyCommand::WhatIf { path, since, show, json } => {
             let bundle = place.bundle(environment, Some(path))?;
             let wanted = recorded::Wanted { since: since.as_deref(), show: *show, json: *json };
-            recorded::what_if(&bundle, &place.data, &wanted, out)
+            recorded::what_if(&bundle, &place, &wanted, out)
         }
     }
 }

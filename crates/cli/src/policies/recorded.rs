@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::io::Write;
-use std::path::Path;
+use std::rc::Rc;
 
 use anyhow::Context as _;
 use ledger::payload::Payload;
@@ -14,6 +14,7 @@ use policy::{Ask, Bundle, Caller, Client, Principal, Question, RunFacts, explain
 use recorder::Reader;
 use serde::{Deserialize, Serialize};
 
+use super::Place;
 use crate::read::{Mistake, text};
 
 /// Of a larger payload the arguments are not read.
@@ -26,11 +27,25 @@ pub(super) struct Wanted<'a> {
     pub(super) json: bool,
 }
 
-/// Since when a run is, and its calls so far.
-#[derive(Default, Clone, Copy)]
+/// Since when a run is, its calls so far, and whose credential named it.
 struct Course {
     begun_us: u64,
     calls: u64,
+    credential: Option<Rc<Credential>>,
+}
+
+/// What the first record of a run says of the credential.
+#[derive(Deserialize)]
+struct Credential {
+    issuer: String,
+    kind: String,
+    id: String,
+    groups: Vec<String>,
+    scope: Option<String>,
+    purpose: Option<String>,
+    actors: Vec<String>,
+    key: Option<String>,
+    run: Option<String>,
 }
 
 /// What is read of a record's fields.
@@ -39,9 +54,14 @@ struct Asked {
     call: Option<CallId>,
     verdict: Option<Verdict>,
     time_us: u64,
-    course: Course,
+    begun_us: u64,
+    calls: u64,
     run: String,
+    /// What policies call the principal.
     principal: String,
+    credential: Option<Rc<Credential>>,
+    /// The words of the credential's scope.
+    scope: Vec<String>,
     server: String,
     method: String,
     name: String,
@@ -58,10 +78,10 @@ struct ClientInfo {
 }
 
 /// Says why a call was judged as it was, or would be now; 1 if it is not allowed.
-pub(super) fn explain(bundle: &Bundle, data: &Path, call: &str, out: &mut dyn Write) -> anyhow::Result<u8> {
+pub(super) fn explain(bundle: &Bundle, place: &Place, call: &str, out: &mut dyn Write) -> anyhow::Result<u8> {
     let mut found = None;
     let wanted = call.strip_prefix("call_").unwrap_or(call);
-    each(data, 0, |asked| {
+    each(place, 0, |asked| {
         let id = asked.call.map(|call| call.to_string()).unwrap_or_default();
         if found.is_none() && id.strip_prefix("call_").is_some_and(|id| id.starts_with(wanted)) {
             found = Some(asked);
@@ -88,7 +108,7 @@ pub(super) fn explain(bundle: &Bundle, data: &Path, call: &str, out: &mut dyn Wr
 /// Judges the recorded calls by a draft; 1 if something would change.
 pub(super) fn what_if(
     bundle: &Bundle,
-    data: &Path,
+    place: &Place,
     wanted: &Wanted<'_>,
     out: &mut dyn Write,
 ) -> anyhow::Result<u8> {
@@ -97,7 +117,7 @@ pub(super) fn what_if(
         None => 0,
     };
     let mut comparison = Comparison::with(bundle);
-    each(data, from_us, |asked| {
+    each(place, from_us, |asked| {
         if let (Some(question), Some(verdict)) = (asked.question(), asked.verdict) {
             let call = asked.call.map(|call| call.to_string()).unwrap_or_default();
             comparison.consider(
@@ -156,7 +176,8 @@ fn since_us(since: &str) -> anyhow::Result<u64> {
 }
 
 /// Goes through the requests that were judged, in order.
-fn each(data: &Path, from_us: u64, mut visit: impl FnMut(Asked)) -> anyhow::Result<()> {
+fn each(place: &Place, from_us: u64, mut visit: impl FnMut(Asked)) -> anyhow::Result<()> {
+    let data = &place.data;
     let reader =
         Reader::open(data).with_context(|| format!("cannot read the ledger in `{}`", data.display()))?;
     let mut courses: HashMap<RunId, Course> = HashMap::new();
@@ -165,35 +186,49 @@ fn each(data: &Path, from_us: u64, mut visit: impl FnMut(Asked)) -> anyhow::Resu
         let leaf = Leaf::decode(&leaf)
             .with_context(|| format!("record {seq} is no record, see `tollbook verify`"))?;
         let Some(link) = leaf.link else { continue };
-        let course = courses.entry(link.run).or_insert(Course { begun_us: leaf.time_us, calls: 0 });
-        if !matches!(leaf.kind, Kind::Intent | Kind::Refused) {
-            continue;
-        }
-        let before = *course;
-        course.calls += 1;
-        if leaf.time_us < from_us {
+        let course =
+            courses.entry(link.run).or_insert(Course { begun_us: leaf.time_us, calls: 0, credential: None });
+        let is_asked = matches!(leaf.kind, Kind::Intent | Kind::Refused);
+        course.calls += u64::from(is_asked);
+        let is_wanted = is_asked && leaf.time_us >= from_us;
+        if !is_wanted && leaf.kind != Kind::SessionOpen {
             continue;
         }
         // Whose key was destroyed is not judged.
         let Some(payload) = reader.payload_within(seq, &leaf, PAYLOAD_BYTES).ok().flatten() else { continue };
-        visit(Asked::of(&leaf, &payload, link.run, before));
+        if is_wanted {
+            visit(Asked::of(&leaf, &payload, (link.run, course), place));
+        } else {
+            let credential = payload.fields.get("credential");
+            course.credential = credential.and_then(|json| serde_json::from_str(json).ok()).map(Rc::new);
+        }
     }
     Ok(())
 }
 
 impl Asked {
-    fn of(leaf: &Leaf, payload: &Payload, run: RunId, course: Course) -> Asked {
+    fn of(leaf: &Leaf, payload: &Payload, (run, course): (RunId, &Course), place: &Place) -> Asked {
         let field = |name: &str| -> String {
             payload.fields.get(name).and_then(|value| serde_json::from_str(value).ok()).unwrap_or_default()
         };
         let client = payload.fields.get("agent").and_then(|agent| serde_json::from_str(agent).ok());
+        let credential = course.credential.clone();
+        let words =
+            credential.as_ref().and_then(|credential| credential.scope.as_deref()).unwrap_or_default();
         Asked {
             call: leaf.call,
             verdict: leaf.verdict,
             time_us: leaf.time_us,
-            course,
-            run: run.to_string(),
-            principal: field("principal"),
+            begun_us: course.begun_us,
+            calls: course.calls.saturating_sub(1),
+            run: credential.as_ref().and_then(|one| one.run.clone()).unwrap_or_else(|| run.to_string()),
+            principal: match (&credential, &place.config.identity) {
+                (Some(one), Some(settings)) => settings.policy_name(&one.id, &one.issuer, one.key.as_deref()),
+                (Some(one), None) => one.id.clone(),
+                (None, _) => field("principal"),
+            },
+            scope: words.split_whitespace().map(str::to_owned).collect(),
+            credential,
             server: field("server"),
             method: field("method"),
             name: field("name"),
@@ -204,17 +239,27 @@ impl Asked {
     }
 
     fn question(&self) -> Option<Question<'_>> {
-        let seconds = (self.time_us - self.course.begun_us.min(self.time_us)) / 1_000_000;
+        let credential = self.credential.as_deref();
+        let is_service = credential.is_some_and(|credential| credential.kind == "service");
+        let principal = match is_service {
+            true => Principal::Service(&self.principal),
+            false => Principal::User(&self.principal),
+        };
+        let agents = credential.map_or(&[] as &[String], |credential| &credential.actors);
         Some(Question {
-            caller: Caller { principal: Principal::User(&self.principal), groups: &[], run: &self.run },
+            caller: Caller {
+                principal,
+                groups: credential.map_or(&[], |credential| &credential.groups),
+                run: &self.run,
+            },
             run: RunFacts {
-                age_seconds: seconds,
-                calls: self.course.calls,
-                purpose: None,
-                scope: &[],
-                verified: false,
-                depth: 0,
-                agents: &[],
+                age_seconds: self.time_us.saturating_sub(self.begun_us) / 1_000_000,
+                calls: self.calls,
+                purpose: credential.and_then(|credential| credential.purpose.as_deref()),
+                scope: &self.scope,
+                verified: credential.is_some(),
+                depth: u32::try_from(agents.len()).unwrap_or(u32::MAX),
+                agents,
             },
             client: Client { name: &self.client.name, version: &self.client.version },
             network: None,

@@ -69,7 +69,7 @@ pub(crate) async fn open(
         let id = clock::new_session();
         let (arrivals, from) = mpsc::channel(QUEUE);
         let (to, messages) = mpsc::channel(QUEUE);
-        let refused = gateway.refused_later(&server, &peer);
+        let refused = gateway.refused_later(&server.name, &peer);
         gateway.streams.enter(&id, peer, arrivals);
         let endpoint = format!("/mcp/{}/messages?session={id}", scope.server);
         let writing = write_events(Reply::Head(head), endpoint, messages);

@@ -131,7 +131,7 @@ where
     let (head, answer) = oneshot::channel();
     let exchange = start(Reply::Head(head));
     let mut attendance = server.attend();
-    let refused = gateway.refused_later(server, peer);
+    let refused = gateway.refused_later(&server.name, peer);
     tokio::spawn(async move {
         tokio::select! {
             () = exchange => {}

@@ -64,6 +64,9 @@ pub(crate) async fn accept(
     response
 }
 
+/// Why a tunnel ends whose caller may no more.
+const REVOKED: &str = "the credential has ended or was revoked";
+
 /// Whether a name may stand in addresses, file names and the record.
 #[must_use]
 pub fn is_server_name(name: &str) -> bool {
@@ -91,8 +94,15 @@ where
     let writing = tokio::spawn(write_frames(BufWriter::new(writer), for_client, for_server));
     let mut client = End { to: to_client, from: from_client };
     let mut server = End { to: to_server, from: from_server };
+    let refused = gateway.refused_later(&name, &peer);
     let why = match begin(gateway, &name, peer, (&mut client, &mut server)).await {
-        Some(scope) => relay(gateway, &scope, client, server).await,
+        Some(scope) => tokio::select! {
+            why = relay(gateway, &scope, client, server) => why,
+            () = refused => {
+                gateway.close_run(&scope, REVOKED).await;
+                REVOKED
+            }
+        },
         None => {
             drop((client, server));
             ""
