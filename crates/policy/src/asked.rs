@@ -7,8 +7,8 @@ use cedar_policy::{
 };
 
 use crate::catalog::{Hints, tool_id};
-use crate::fit::Fitted;
-use crate::needs::Needs;
+use crate::fit::{Fit, Fitted};
+use crate::needs::Wanted;
 use crate::question::{Ask, Caller, Principal, Question};
 
 /// A question in Cedar's terms.
@@ -97,6 +97,16 @@ impl Place {
         };
         Place { principals, resources }
     }
+
+    /// With only those groups that a policy names: Cedar walks through all that the principal is in.
+    fn within(mut self, needs: &Wanted<'_>) -> Place {
+        let mut number = 0;
+        self.principals.retain(|uid| {
+            number += 1;
+            number == 1 || needs.has_id(uid.id().as_ref())
+        });
+        self
+    }
 }
 
 /// A question as far as every policy needs it.
@@ -110,13 +120,15 @@ pub(crate) struct Put<'a> {
 
 impl Put<'_> {
     /// The question with what is needed of its circumstances.
-    pub(crate) fn asked(self, needs: &Needs) -> Result<Asked, String> {
+    pub(crate) fn asked(self, needs: &Wanted<'_>) -> Result<Asked, String> {
         let question = self.question;
         let mut pairs = circumstances(question, needs).map_err(|error| failed(&error))?;
         if let Some(Fitted { arguments, unlisted }) = self.fitted {
-            let read = arguments.into_iter().filter(|(name, _)| needs.has_argument(name));
-            let record = Value::new_record(read).map_err(|error| failed(&error))?;
-            pairs.extend(needs.has("arguments").then(|| pair("arguments", record)));
+            if needs.has("arguments") {
+                let read = arguments.into_iter().filter(|(name, _)| needs.has_argument(name)).collect();
+                pairs
+                    .push(pair("arguments", Fit::Record(read).into_cedar().map_err(|error| failed(&error))?));
+            }
             let unlisted = || Value::new_set(unlisted.into_iter().map(Value::new_string));
             pairs.extend(needs.has("unlisted").then(|| pair("unlisted", unlisted())));
         }
@@ -124,7 +136,7 @@ impl Put<'_> {
             pairs.push(pair("method", text(method)));
         }
         let attributes = described(question.server, &self.thing, needs);
-        build(action(&question.ask), self.place, attributes, pairs)
+        build(action(&question.ask), self.place.within(needs), attributes, pairs)
     }
 }
 
@@ -133,9 +145,9 @@ pub(crate) fn of_listing(
     place: Place,
     server: &str,
     thing: &Thing<'_>,
-    needs: &Needs,
+    needs: &Wanted<'_>,
 ) -> Result<Asked, String> {
-    build("tools/call", place, described(server, thing, needs), Vec::new())
+    build("tools/call", place.within(needs), described(server, thing, needs), Vec::new())
 }
 
 fn build(
@@ -170,7 +182,7 @@ fn pair(name: &str, value: Value) -> (String, Value) {
 }
 
 /// The attributes that are needed of what is asked about.
-fn described(server: &str, thing: &Thing<'_>, needs: &Needs) -> Vec<(String, Value)> {
+fn described(server: &str, thing: &Thing<'_>, needs: &Wanted<'_>) -> Vec<(String, Value)> {
     let mut attributes = Vec::new();
     let mut add = |name: &str, value: &dyn Fn() -> Value| {
         attributes.extend(needs.has(name).then(|| pair(name, value())));
@@ -203,7 +215,7 @@ fn described(server: &str, thing: &Thing<'_>, needs: &Needs) -> Vec<(String, Val
 /// The circumstances that are needed.
 fn circumstances(
     question: &Question<'_>,
-    needs: &Needs,
+    needs: &Wanted<'_>,
 ) -> Result<Vec<(String, Value)>, cedar_policy::ExpressionConstructionError> {
     let mut pairs = Vec::new();
     if needs.has("run") {
@@ -226,7 +238,7 @@ fn circumstances(
 }
 
 /// What is needed of the run.
-fn facts(question: &Question<'_>, needs: &Needs) -> Vec<(String, Value)> {
+fn facts(question: &Question<'_>, needs: &Wanted<'_>) -> Vec<(String, Value)> {
     let run = &question.run;
     let long = |count: u64| Value::new_long(i64::try_from(count).unwrap_or(i64::MAX));
     let agent = |name: &String| Value::new_entity_uid(uid(Kind::Agent, name));

@@ -8,7 +8,7 @@ use crate::bundle::{Bundle, Rule};
 use crate::decide::{Judgement, Verdict};
 use crate::est;
 use crate::index::fault;
-use crate::needs::Needs;
+use crate::needs::{Needs, Wanted};
 use crate::question::Question;
 
 /// Says why, a line at a time. The lines hold values of the call: they are for who may read it.
@@ -21,7 +21,7 @@ pub fn explain(bundle: &Bundle, question: &Question<'_>) -> Vec<String> {
         return lines;
     };
     let candidates = bundle.index.candidates(&put.place).numbers();
-    let asked = match put.asked(&Needs::All) {
+    let asked = match put.asked(&Wanted(vec![&Needs::All])) {
         Ok(asked) => asked,
         Err(why) => {
             lines.push(why);

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use cedar_policy::RestrictedExpression;
+use cedar_policy::{ExpressionConstructionError, RestrictedExpression};
+use serde_json::value::RawValue;
 
 use crate::raw::{Number, Raw, read};
 use crate::typing::{Field, Fields, Slot, Type};
@@ -10,9 +11,44 @@ use crate::typing::{Field, Fields, Slot, Type};
 /// Arguments that fit.
 #[derive(Debug)]
 pub(crate) struct Fitted {
-    pub(crate) arguments: Vec<(String, RestrictedExpression)>,
+    pub(crate) arguments: Vec<(String, Fit)>,
     /// Names that the schema does not list, nested ones with dots.
     pub(crate) unlisted: BTreeSet<String>,
+}
+
+/// A value that fits its type. In Cedar's terms only when a policy reads it: a decimal takes Cedar longer than all else.
+#[derive(Debug)]
+pub(crate) enum Fit {
+    Text(String),
+    Bool(bool),
+    Long(i64),
+    /// Ten-thousandths.
+    Decimal(i64),
+    Set(Vec<Fit>),
+    /// No name twice.
+    Record(Vec<(String, Fit)>),
+}
+
+impl Fit {
+    pub(crate) fn into_cedar(self) -> Result<RestrictedExpression, ExpressionConstructionError> {
+        Ok(match self {
+            Fit::Text(text) => RestrictedExpression::new_string(text),
+            Fit::Bool(value) => RestrictedExpression::new_bool(value),
+            Fit::Long(value) => RestrictedExpression::new_long(value),
+            Fit::Decimal(scaled) => RestrictedExpression::new_decimal(decimal(scaled)),
+            Fit::Set(elements) => {
+                let elements: Result<Vec<_>, _> = elements.into_iter().map(Fit::into_cedar).collect();
+                RestrictedExpression::new_set(elements?)
+            }
+            Fit::Record(members) => {
+                let mut record = Vec::with_capacity(members.len());
+                for (name, fit) in members {
+                    record.push((name, fit.into_cedar()?));
+                }
+                RestrictedExpression::new_record(record)?
+            }
+        })
+    }
 }
 
 /// Why arguments do not fit. Names an argument, never its value.
@@ -47,8 +83,8 @@ impl Fitting {
     fn members(
         &mut self,
         fields: &Fields,
-        members: Vec<(String, &serde_json::value::RawValue)>,
-    ) -> Result<Vec<(String, RestrictedExpression)>, Misfit> {
+        members: Vec<(String, &RawValue)>,
+    ) -> Result<Vec<(String, Fit)>, Misfit> {
         let mut record = Vec::with_capacity(members.len());
         for (name, raw) in members {
             self.path.push(name);
@@ -73,36 +109,29 @@ impl Fitting {
     }
 
     /// A value of a type; `None` for null, which is read as absent.
-    fn value(&mut self, kind: &Type, json: &str) -> Result<Option<RestrictedExpression>, Misfit> {
+    fn value(&mut self, kind: &Type, json: &str) -> Result<Option<Fit>, Misfit> {
         let raw = read(json).ok_or_else(|| self.misfit(kind))?;
         let value = match (kind, raw) {
             (_, Raw::Null) => return Ok(None),
-            (Type::Json, _) => RestrictedExpression::new_string(json.to_owned()),
-            (Type::Text, Raw::Text(text)) => RestrictedExpression::new_string(text),
-            (Type::Bool, Raw::Bool(value)) => RestrictedExpression::new_bool(value),
+            (Type::Json, _) => Fit::Text(json.to_owned()),
+            (Type::Text, Raw::Text(text)) => Fit::Text(text),
+            (Type::Bool, Raw::Bool(value)) => Fit::Bool(value),
             (Type::Long, Raw::Number(text)) => {
                 let whole = Number::of(text).and_then(|number| number.scaled(0));
-                RestrictedExpression::new_long(whole.ok_or_else(|| self.misfit(kind))?)
+                Fit::Long(whole.ok_or_else(|| self.misfit(kind))?)
             }
             (Type::Decimal, Raw::Number(text)) => {
                 let scaled = Number::of(text).and_then(|number| number.scaled(4));
-                RestrictedExpression::new_decimal(decimal(scaled.ok_or_else(|| self.misfit(kind))?))
+                Fit::Decimal(scaled.ok_or_else(|| self.misfit(kind))?)
             }
             (Type::Set(slot), Raw::List(elements)) => self.set(slot, &elements)?,
-            (Type::Record(fields), Raw::Members(members)) => {
-                let members = self.members(fields, members)?;
-                RestrictedExpression::new_record(members).map_err(|_| self.misfit(kind))?
-            }
+            (Type::Record(fields), Raw::Members(members)) => Fit::Record(self.members(fields, members)?),
             _ => return Err(self.misfit(kind)),
         };
         Ok(Some(value))
     }
 
-    fn set(
-        &mut self,
-        slot: &Slot,
-        elements: &[&serde_json::value::RawValue],
-    ) -> Result<RestrictedExpression, Misfit> {
+    fn set(&mut self, slot: &Slot, elements: &[&RawValue]) -> Result<Fit, Misfit> {
         let mut set = Vec::with_capacity(elements.len());
         for element in elements {
             match self.value(&slot.kind, element.get())? {
@@ -111,7 +140,7 @@ impl Fitting {
                 None => return Err(self.misfit(&slot.kind)),
             }
         }
-        Ok(RestrictedExpression::new_set(set))
+        Ok(Fit::Set(set))
     }
 
     fn misfit(&self, kind: &Type) -> Misfit {

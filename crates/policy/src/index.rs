@@ -9,7 +9,7 @@ use cedar_policy::{
 };
 
 use crate::asked::{Asked, Place};
-use crate::needs::Needs;
+use crate::needs::{Needs, Wanted};
 
 /// What a scope asks of one side.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -85,10 +85,8 @@ impl Candidates<'_> {
     }
 
     /// What they read.
-    pub(crate) fn needs(&self) -> Needs {
-        let mut needs = Needs::default();
-        self.0.iter().for_each(|bucket| needs.extend(&bucket.needs));
-        needs
+    pub(crate) fn needs(&self) -> Wanted<'_> {
+        Wanted(self.0.iter().map(|bucket| &bucket.needs).collect())
     }
 
     /// Asks them all.

@@ -41,24 +41,53 @@ const NAMES: [&str; 27] = [
 pub(crate) enum Needs {
     /// All that there are.
     All,
-    /// These attributes of the model, a bit each, and these arguments.
-    Named(u32, BTreeSet<String>),
+    These(Names),
+}
+
+/// What is read by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Names {
+    /// Attributes of the model, a bit each.
+    known: u32,
+    arguments: BTreeSet<String>,
+    /// Ids of entities.
+    ids: BTreeSet<String>,
+}
+
+/// What several policies read together.
+pub(crate) struct Wanted<'a>(pub(crate) Vec<&'a Needs>);
+
+impl Wanted<'_> {
+    /// Whether an attribute is to be put.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|needs| needs.has(name))
+    }
+
+    /// Whether an argument is to be put.
+    pub(crate) fn has_argument(&self, name: &str) -> bool {
+        self.0.iter().any(|needs| needs.names().is_none_or(|names| names.arguments.contains(name)))
+    }
+
+    /// Whether an entity may be named.
+    pub(crate) fn has_id(&self, id: &str) -> bool {
+        self.0.iter().any(|needs| needs.names().is_none_or(|names| names.ids.contains(id)))
+    }
 }
 
 impl Default for Needs {
     fn default() -> Needs {
-        Needs::Named(0, BTreeSet::new())
+        Needs::These(Names::default())
     }
 }
 
 impl Needs {
     /// What a policy names.
     pub(crate) fn of(statement: &Statement<'_>) -> Needs {
-        let mut bits = 0;
-        let mut arguments = BTreeSet::new();
+        let ids = statement.entities().map(|(_, id, _)| id.to_owned()).collect();
+        let mut names = Names { ids, ..Names::default() };
         for (number, token) in statement.tokens.iter().enumerate() {
             let Some(name) = token.name() else { continue };
-            bits |= bit(name);
+            names.known |= bit(name);
             if !["context", "run", "arguments"].contains(&name) {
                 continue;
             }
@@ -70,12 +99,12 @@ impl Needs {
                 return Needs::All;
             }
             if accessed && name == "arguments" {
-                arguments.extend(
+                names.arguments.extend(
                     statement.tokens.get(number + 2).and_then(|token| token.name()).map(str::to_owned),
                 );
             }
         }
-        Needs::Named(bits, arguments)
+        Needs::These(names)
     }
 
     /// These and those.
@@ -83,26 +112,24 @@ impl Needs {
         match (&mut *self, others) {
             (Needs::All, _) => {}
             (_, Needs::All) => *self = Needs::All,
-            (Needs::Named(bits, arguments), Needs::Named(more, others)) => {
-                *bits |= more;
-                arguments.extend(others.iter().cloned());
+            (Needs::These(names), Needs::These(others)) => {
+                names.known |= others.known;
+                names.arguments.extend(others.arguments.iter().cloned());
+                names.ids.extend(others.ids.iter().cloned());
             }
         }
     }
 
     /// Whether an attribute is to be put.
     pub(crate) fn has(&self, name: &str) -> bool {
-        match self {
-            Needs::All => true,
-            Needs::Named(bits, _) => bits & bit(name) != 0,
-        }
+        self.names().is_none_or(|names| names.known & bit(name) != 0)
     }
 
-    /// Whether an argument is to be put.
-    pub(crate) fn has_argument(&self, name: &str) -> bool {
+    /// `None` if all are needed.
+    fn names(&self) -> Option<&Names> {
         match self {
-            Needs::All => true,
-            Needs::Named(_, arguments) => arguments.contains(name),
+            Needs::All => None,
+            Needs::These(names) => Some(names),
         }
     }
 }
@@ -122,17 +149,15 @@ mod tests {
     fn what_is_named_is_needed() {
         let needs = |condition: &str| {
             let text = format!("permit (principal, action, resource) when {{ {condition} }};");
-            match Needs::of(&statements(&text)[0]) {
-                Needs::All => vec!["all".to_owned()],
-                Needs::Named(bits, arguments) => {
-                    let named = Needs::Named(bits, arguments.clone());
-                    let known = NAMES.into_iter().filter(|name| named.has(name)).map(str::to_owned);
-                    known.chain(arguments.into_iter().map(|name| format!("arguments.{name}"))).collect()
-                }
-            }
+            let needs = Needs::of(&statements(&text)[0]);
+            let Some(names) = needs.names() else { return vec!["all".to_owned()] };
+            let known = NAMES.into_iter().filter(|name| needs.has(name)).map(str::to_owned);
+            let arguments = names.arguments.iter().map(|name| format!("arguments.{name}"));
+            known.chain(arguments).chain(names.ids.iter().cloned()).collect()
         };
         for (condition, expected) in [
             ("true", vec![]),
+            (r#"principal in Group::"a\"b" || resource == Tool::"c/d""#, vec!["a\"b", "c/d"]),
             ("context.hour > 3 && resource.read_only", vec!["hour", "read_only"]),
             (r#"context["ho\u{75}r"] > 3"#, vec!["hour"]),
             ("context has run.purpose", vec!["run", "purpose"]),

@@ -131,7 +131,7 @@ fn each_question(mut consider: impl FnMut(&Question<'_>, &str, &str)) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(20))]
 
     #[test]
     fn the_index_changes_no_judgement(policies in policies()) {

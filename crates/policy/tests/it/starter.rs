@@ -123,7 +123,7 @@ fn servers() -> impl Strategy<Value = Vec<Server>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn it_compiles_for_every_catalog(servers in servers()) {
