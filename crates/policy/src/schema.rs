@@ -53,7 +53,7 @@ pub(crate) fn of_other_actions() -> String {
 
 /// The model for what policies say of calls with these arguments. Small, since there is one for each tool.
 pub(crate) fn with_arguments(callable: Callable, fields: &Fields) -> String {
-    let arguments = || format!("\n    arguments: {},", fields.to_cedar());
+    let arguments = || format!("\n    \"arguments\": {},", fields.to_cedar());
     model(|action| if action == callable.action() { Some(arguments()) } else { None })
 }
 
@@ -62,25 +62,26 @@ pub(crate) fn read(model: &str) -> Result<Schema, String> {
     Schema::from_cedarschema_str(model).map(|(schema, _)| schema).map_err(|error| error.to_string())
 }
 
+// Attributes are quoted: Cedar starts a parser of its own for each name that is not.
 const ENTITIES: &str = r#"
 entity Group, Agent, Run, Server;
 entity User, Service in [Group, Run];
 entity Tool in [Server] {
-    name: String, server: String,
-    read_only: Bool, destructive: Bool, idempotent: Bool, open_world: Bool,
+    "name": String, "server": String,
+    "read_only": Bool, "destructive": Bool, "idempotent": Bool, "open_world": Bool,
 };
-entity Resource in [Server] { uri: String, scheme: String, server: String };
-entity Prompt in [Server] { name: String, server: String };
+entity Resource in [Server] { "uri": String, "scheme": String, "server": String };
+entity Prompt in [Server] { "name": String, "server": String };
 "#;
 
 const CONTEXT: &str = r#"
-    run: {
-        id: String, age: Long, calls: Long, depth: Long, scope: Set<String>, purpose?: String,
-        verified: Bool, agents: Set<Agent>, agent?: Agent,
+    "run": {
+        "id": String, "age": Long, "calls": Long, "depth": Long, "scope": Set<String>, "purpose"?: String,
+        "verified": Bool, "agents": Set<Agent>, "agent"?: Agent,
     },
-    time: datetime, hour: Long, weekday: Long,
-    client: { name: String, version: String },
-    network?: ipaddr,"#;
+    "time": datetime, "hour": Long, "weekday": Long,
+    "client": { "name": String, "version": String },
+    "network"?: ipaddr,"#;
 
 /// A model in which the actions for which there is a text apply, with that text in their context. The others are known
 /// and apply to nothing.
@@ -90,8 +91,8 @@ fn model(context_of: impl Fn(&str) -> Option<String>) -> String {
         out.push_str(&format!("action \"{action}\""));
         if let Some(more) = context_of(action) {
             let own = match action {
-                "tools/call" | "prompts/get" => "\n    unlisted: Set<String>,",
-                "tasks" | "other" => "\n    method: String,",
+                "tools/call" | "prompts/get" => "\n    \"unlisted\": Set<String>,",
+                "tasks" | "other" => "\n    \"method\": String,",
                 _ => "",
             };
             let resources = resources.join(", ");
