@@ -98,13 +98,12 @@ impl Place {
         Place { principals, resources }
     }
 
-    /// With only those groups that a policy names: Cedar walks through all that the principal is in.
+    /// With only what a policy names of that which principal and resource are in: Cedar walks through all of it.
     fn within(mut self, needs: &Wanted<'_>) -> Place {
-        let mut number = 0;
-        self.principals.retain(|uid| {
-            number += 1;
-            number == 1 || needs.has_id(uid.id().as_ref())
-        });
+        for side in [&mut self.principals, &mut self.resources] {
+            let mut itself = true;
+            side.retain(|uid| std::mem::take(&mut itself) || needs.has_id(uid.id().as_ref()));
+        }
         self
     }
 }
