@@ -3,7 +3,7 @@
 //!
 //! Invariant: without a caller, nothing of a request is read but its head. Sockets of this machine's user need none.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
@@ -28,11 +28,39 @@ pub(crate) struct Callers {
     verifier: Arc<Verifier>,
     logins: Option<Arc<Logins>>,
     settings: identity::Settings,
+    refusals: Quota,
+}
+
+/// Refused requests that are recorded in a second. Strangers make them: without a bound they could fill the disk.
+const RECORDED: u32 = 20;
+
+/// How many of something a second may have.
+#[derive(Debug, Default)]
+struct Quota {
+    /// The second and how many were in it. Locked for one look.
+    window: Mutex<(u64, u32)>,
+}
+
+impl Quota {
+    /// Whether one more is within the quota.
+    fn take(&self, second: u64) -> bool {
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        if window.0 != second {
+            *window = (second, 0);
+        }
+        window.1 = window.1.saturating_add(1);
+        window.1 <= RECORDED
+    }
 }
 
 impl Callers {
     pub(crate) fn new(settings: CallerSettings) -> Callers {
-        Callers { verifier: settings.verifier, logins: settings.logins, settings: settings.identity }
+        Callers {
+            verifier: settings.verifier,
+            logins: settings.logins,
+            settings: settings.identity,
+            refusals: Quota::default(),
+        }
     }
 
     /// Who makes a request to a server's endpoint.
@@ -58,6 +86,11 @@ impl Callers {
     pub(crate) fn policy_name(&self, caller: &Caller) -> Arc<str> {
         let Principal { id, issuer, .. } = &caller.principal;
         self.settings.policy_name(id, issuer, caller.key.as_deref()).into()
+    }
+
+    /// Whether one more refusal may be recorded now. Beyond that, who is refused is told to come later, and counted.
+    pub(crate) fn may_record(&self) -> bool {
+        self.refusals.take(clock::unix_seconds())
     }
 
     /// The answer to who was refused (RFC 6750 §3, RFC 9728 §5.1).
@@ -194,4 +227,18 @@ fn document(json: String) -> Response<Body> {
     let mut response = reply::json(StatusCode::OK, Bytes::from(json));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Quota, RECORDED};
+
+    #[test]
+    fn a_second_has_its_quota_and_the_next_one_its_own() {
+        let quota = Quota::default();
+        let taken = (0..100).filter(|_| quota.take(7)).count();
+        assert_eq!(taken, RECORDED as usize);
+        assert!(quota.take(8), "another second");
+        assert!(quota.take(6), "a clock that steps back begins anew");
+    }
 }

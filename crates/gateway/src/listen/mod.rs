@@ -30,6 +30,7 @@ use crate::Gateway;
 use crate::callers::{Callers, Served};
 use crate::listen::reply::Body;
 use crate::peer::{Owners, Peer};
+use crate::refusal::Reason;
 use crate::reload::Present;
 use crate::upstream::Link;
 
@@ -227,6 +228,11 @@ async fn admit(
             Ok(connection.verified(gateway, caller, name).await)
         }
         Err(refused) => {
+            if !callers.may_record() {
+                gateway.meters.of(server).refuse(&Reason::Caller(refused));
+                let text = "too many requests were refused just now; come again in a second";
+                return Err(Box::new(reply::text(StatusCode::TOO_MANY_REQUESTS, text)));
+            }
             if let Some(server) = gateway.servers.get(server) {
                 let peer = connection.peer(&gateway.owners).await;
                 gateway.refuse_caller(server, &peer, &refused).await;
