@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use identity::{PrincipalKind, RunName};
-use ledger::{CallId, Verdict};
+use ledger::{CallId, Hash, Verdict};
 use mcp::era::Era;
 use mcp::error::{self, ErrorCode};
 use mcp::fields::{InputRequest, Params, ResultView};
@@ -205,15 +205,28 @@ impl InForce {
         self.bundle.as_ref().is_none_or(|bundle| bundle.visible(&caller(peer, &run), &scope.server, tool))
     }
 
-    /// A page as who asks in this scope may see it.
-    pub(crate) fn show(&self, scope: &Scope, peer: &Peer, page: &ToolPage<'_>) -> Shown {
+    /// A page as who asks in this scope may see it: of tools in quarantine the definition itself counts, since a server may say
+    /// one thing here and another elsewhere at the same time. `digests`: as in [`Rules::see`](crate::rules::Rules::see).
+    pub(crate) fn show(
+        &self,
+        scope: &Scope,
+        peer: &Peer,
+        page: &ToolPage<'_>,
+        digests: &[Option<Hash>],
+    ) -> Shown {
         if !self.filters() && peer.verified.is_none() {
             return Shown::default();
         }
-        let names = page.tools().map(|(name, _)| name);
-        let (shown, hidden): (Vec<&str>, Vec<&str>) = names.partition(|name| self.shows(scope, peer, name));
-        let instead = page.keeping(|name| shown.contains(&name), FRESH_MS);
-        Shown { instead: Some(instead), hidden: hidden.into_iter().map(str::to_owned).collect() }
+        let (mut keep, mut hidden) = (Vec::new(), Vec::new());
+        for ((name, _), digest) in page.tools().zip(digests) {
+            let is_sound = !self.quarantines() || self.is_accepted(&scope.server, name, *digest);
+            let shown = is_sound && self.shows(scope, peer, name);
+            if !shown {
+                hidden.push(name.to_owned());
+            }
+            keep.push(shown);
+        }
+        Shown { instead: Some(page.keeping(&keep, FRESH_MS)), hidden }
     }
 
     /// Whether lists differ by who asks.

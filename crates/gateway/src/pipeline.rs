@@ -447,9 +447,11 @@ impl Pipeline {
         match ToolPage::of(message) {
             Ok(None) => Ok(Shown::default()),
             Ok(Some(page)) if may_edit => {
-                let changed = rules.see(&scope.server, &page).await?;
+                let digests: Vec<_> =
+                    page.tools().map(|(_, definition)| policy::pin::digest(definition).ok()).collect();
+                let changed = rules.see(&scope.server, &page, &digests).await?;
                 self.note_tools(scope, &changed).await?;
-                Ok(rules.present().await?.show(scope, &call.peer, &page))
+                Ok(rules.present().await?.show(scope, &call.peer, &page, &digests))
             }
             _ if !rules.present().await?.filters() && call.peer.verified.is_none() => Ok(Shown::default()),
             Ok(Some(_)) => Err(Reason::NoPage("it is larger than 512 KiB")),

@@ -123,12 +123,17 @@ impl Rules {
         self.renew().await
     }
 
-    /// Enters the tools of a server's answer. Gives those that are new or different, as they are kept now.
-    pub(crate) async fn see(&self, server: &str, page: &ToolPage<'_>) -> Result<Vec<Pin>, RulesError> {
+    /// Enters the tools of a server's answer. Gives those that are new or different, as they are kept now. `digests`: those of
+    /// the page's tools, one for each; what has none cannot be pinned.
+    pub(crate) async fn see(
+        &self,
+        server: &str,
+        page: &ToolPage<'_>,
+        digests: &[Option<Hash>],
+    ) -> Result<Vec<Pin>, RulesError> {
         let present = self.loaded();
-        let tools = page.tools().filter_map(|(name, json)| {
-            // What has no digest cannot be pinned, and is hidden where that matters.
-            let digest = policy::pin::digest(json).ok()?;
+        let tools = page.tools().zip(digests).filter_map(|((name, json), digest)| {
+            let digest = (*digest)?;
             (!present.is_as_seen(server, name, digest))
                 .then(|| (name.to_owned(), Definition { json: json.to_owned(), digest }))
         });
@@ -204,6 +209,12 @@ impl InForce {
             Some(Known { accepted: Some(_), .. }) => Standing::Accepted,
             _ => Standing::Unknown,
         }
+    }
+
+    /// Whether this definition of a tool is the accepted one, and no other waits.
+    pub(crate) fn is_accepted(&self, server: &str, tool: &str, digest: Option<Hash>) -> bool {
+        let is = |known: Known| known.waiting.is_none() && digest.is_some() && known.accepted == digest;
+        self.known(server, tool).is_some_and(is)
     }
 
     /// Whether a tool that waits is kept from everybody.

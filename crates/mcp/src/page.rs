@@ -62,14 +62,11 @@ impl<'a> ToolPage<'a> {
         self.tools.iter().map(|(name, definition)| (name.as_str(), definition.get()))
     }
 
-    /// The message with those tools that `keep` says, private to who asked, and fresh for at most `longest_ms`.
-    pub fn keeping(&self, keep: impl Fn(&str) -> bool, longest_ms: u64) -> String {
-        let kept: Vec<&str> = self
-            .tools
-            .iter()
-            .filter(|(name, _)| keep(name))
-            .map(|(_, definition)| definition.get())
-            .collect();
+    /// The message with those tools for which `keep` has a `true` at their place, private to who asked, and fresh for at most
+    /// `longest_ms`.
+    pub fn keeping(&self, keep: &[bool], longest_ms: u64) -> String {
+        let kept = self.tools.iter().zip(keep).filter(|(_, keep)| **keep);
+        let kept: Vec<&str> = kept.map(|((_, definition), _)| definition.get()).collect();
         let mut edits = vec![(self.members.tools, format!("[{}]", kept.join(",")))];
         if let Some(scope) = self.members.cache_scope {
             edits.push((scope, "\"private\"".to_owned()));

@@ -7,7 +7,10 @@ use mcp::page::{NoPage, ToolPage};
 /// Keeps the tools whose names begin with `a`, for a minute at most.
 fn keep_a(raw: &str) -> Result<Option<String>, NoPage> {
     let Ok(Frame::Single(message)) = parse(raw.as_bytes()) else { panic!("no message") };
-    Ok(ToolPage::of(&message)?.map(|page| page.keeping(|name| name.starts_with('a'), 60_000)))
+    Ok(ToolPage::of(&message)?.map(|page| {
+        let keep: Vec<bool> = page.tools().map(|(name, _)| name.starts_with('a')).collect();
+        page.keeping(&keep, 60_000)
+    }))
 }
 
 fn check(raw: &str, expected: &Expect) {
