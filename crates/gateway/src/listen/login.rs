@@ -94,7 +94,8 @@ fn shown(page: Page) -> Response<Body> {
     let fixed = [
         (CONTENT_TYPE, "text/html; charset=utf-8".to_owned()),
         (CACHE_CONTROL, "no-store".to_owned()),
-        (REFERRER_POLICY, "no-referrer".to_owned()),
+        // With `no-referrer` browsers send the form without saying that it comes from here, and it would be turned away.
+        (REFERRER_POLICY, "same-origin".to_owned()),
         (
             CONTENT_SECURITY_POLICY,
             "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
