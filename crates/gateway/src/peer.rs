@@ -70,6 +70,24 @@ impl Peer {
         Peer { principal, process, verified: Some(Verified { caller, name }), address: self.address }
     }
 
+    /// Whether a session that one of them opened may be used by the other: the same principal, by credentials that may do the
+    /// same. A renewed token goes on; a run narrower than the one that opened it does not get at what that one may.
+    pub(crate) fn may_share_with(&self, other: &Peer) -> bool {
+        let minted = |caller: &Caller| match &caller.run {
+            RunName::Minted(run) => Some(*run),
+            _ => None,
+        };
+        let equal = match (&self.verified, &other.verified) {
+            (None, None) => true,
+            (Some(one), Some(two)) => {
+                let (one, two) = (&one.caller, &two.caller);
+                one.groups == two.groups && one.scope == two.scope && minted(one) == minted(two)
+            }
+            _ => false,
+        };
+        equal && self.principal == other.principal
+    }
+
     /// The peer of a TCP connection between these addresses. Reads `/proc`, so it may take milliseconds: call it off the
     /// event loop. Beyond loopback nothing is known, and the principal is `anonymous`.
     pub(crate) fn of_connection(local: SocketAddr, remote: SocketAddr, owners: &Owners) -> Peer {

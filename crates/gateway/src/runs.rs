@@ -136,11 +136,11 @@ impl Runs {
         self.open().sessions.insert(key, session);
     }
 
-    /// The session of that id, if its principal is the one asking.
+    /// The session of that id, if it is the one's who asks.
     pub(crate) fn session(&self, server: &Arc<str>, id: &str, peer: &Peer) -> Option<Arc<Session>> {
         let open = self.open();
         let session = open.sessions.get(&(Arc::clone(server), id.to_owned()))?;
-        (session.scope.peer.principal == peer.principal).then(|| {
+        session.scope.peer.may_share_with(peer).then(|| {
             session.touch();
             Arc::clone(session)
         })

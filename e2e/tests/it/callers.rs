@@ -1,7 +1,11 @@
 //! Callers with credentials: service keys and minted runs, their scopes, and what revoking does.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
+
 use bytes::Bytes;
 use e2e::gateway::{Gateway, tollbook};
+use e2e::peers::{everything, node};
 use e2e::upstream::Upstream;
 use serde_json::{Value, json};
 
@@ -108,6 +112,33 @@ async fn a_credential_says_who_calls_until_it_is_revoked() {
         recorded(&data, &[key, audit, other, elsewhere], &log);
     };
     tokio::task::spawn_blocking(act).await.expect("all holds");
+}
+
+/// Messages to a stream act with the credential that opened it.
+#[test]
+fn a_stream_is_not_for_a_narrower_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = json!([node(), everything(), "stdio"]);
+    let settings = format!("public_url = \"{URL}\"\n[identity]\n[servers.old]\ncommand = {server}\n");
+    let gateway = Gateway::start(folder.path(), &settings);
+    let config = folder.path().join("tollbook.toml").to_str().expect("a path").to_owned();
+    let mint = |more: &[&str]| {
+        let fixed = ["run", "mint", "--config", &config, "--user", "mira"];
+        format!("authorization: Bearer {}\r\n", printed(folder.path(), &[&fixed, more].concat()))
+    };
+    let (wide, narrow) = (mint(&[]), mint(&["--scope", "old/echo"]));
+    let address = gateway.url.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    let asked = format!("GET /mcp/old/sse HTTP/1.1\r\nhost: {address}\r\n{wide}\r\n");
+    stream.write_all(asked.as_bytes()).expect("it reads");
+    let mut lines = BufReader::new(&stream).lines().map(|line| line.expect("it goes on"));
+    let endpoint =
+        lines.find_map(|line| line.strip_prefix("data: ").map(str::to_owned)).expect("an endpoint");
+    let ping = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"}).to_string();
+    let post = |credential: &str| exchange(&gateway.url, &format!("POST {endpoint}"), credential, &ping).0;
+    assert_eq!(post(&wide), 202);
+    assert_eq!(post(&narrow), 404, "it would act with what the other may");
+    gateway.stop();
 }
 
 fn strangers_are_sent_to_the_metadata(url: &str) {

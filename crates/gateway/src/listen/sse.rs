@@ -148,9 +148,7 @@ impl Streams {
 
     fn find(&self, id: &str, peer: &Peer) -> Option<mpsc::Sender<Arrival>> {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.get(id)
-            .filter(|stream| stream.owner.principal == peer.principal)
-            .map(|stream| stream.arrivals.clone())
+        open.get(id).filter(|stream| stream.owner.may_share_with(peer)).map(|stream| stream.arrivals.clone())
     }
 
     /// Dropping the sender tells the relay that the client has left.
