@@ -32,6 +32,8 @@ use crate::{disk, faults};
 const BATCH: u64 = 16_384;
 /// How long a full disk is waited for before the next try.
 const RETRY: Duration = Duration::from_secs(1);
+/// How often a full disk is tried at the end, without a pause.
+const LAST_TRIES: u32 = 4;
 /// However slow the disk is, the next publication begins after this time.
 const LONGEST_PAUSE: Duration = Duration::from_millis(700);
 
@@ -215,6 +217,7 @@ impl Course {
     /// other error ends the process, since what the disk holds is unknown.
     pub(crate) fn run(self, first: Publisher) {
         let mut publisher = Some(first);
+        let mut last_tries = LAST_TRIES;
         loop {
             let next = match publisher.take() {
                 Some(publisher) => Ok(publisher),
@@ -226,10 +229,14 @@ impl Course {
                 Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
                     tracing::error!(%error, "publishing waits for space; no new calls are accepted");
                     self.set_stuck(Some("the disk that holds the record is full; free some space"));
-                    self.progress.pause(RETRY);
                     if self.progress.ending().is_some() {
-                        return;
+                        // What is left then is published at the next start.
+                        last_tries -= 1;
+                        if last_tries == 0 {
+                            return;
+                        }
                     }
+                    self.progress.pause(RETRY);
                 }
                 Err(error) => {
                     tracing::error!(%error, "publishing failed; ending the process");
