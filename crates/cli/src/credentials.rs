@@ -240,7 +240,7 @@ fn open_mint(path: Option<&PathBuf>, environment: &Environment) -> anyhow::Resul
 }
 
 /// Who types: nobody else is at this machine's prompt.
-fn who() -> String {
+pub(crate) fn who() -> String {
     format!("os:{}", rustix::process::getuid().as_raw())
 }
 

@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use http::header::WWW_AUTHENTICATE;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use identity::{
@@ -15,12 +15,9 @@ use identity::{
 
 use crate::clock;
 use crate::listen::body;
-use crate::listen::login;
+use crate::listen::login::{self, FORM_BYTES};
 use crate::listen::reply::{self, Body};
 use crate::settings::{CallerSettings, Limits};
-
-/// Largest request to the token endpoint.
-const FORM_BYTES: usize = 64 << 10;
 
 /// Identifies callers.
 #[derive(Debug)]
@@ -74,11 +71,9 @@ impl Callers {
         let credentials = Credentials::of_request(request.headers(), request.method().as_str(), &url);
         let caller =
             self.verifier.identify(&credentials, &self.url_of(server), clock::unix_seconds()).await?;
-        if may_use(&caller.scope, server) {
-            return Ok(Arc::new(caller));
+        if !may_use(&caller.scope, server) {
+            caller.require(server)?;
         }
-        // The scope has a tool of another server at most.
-        caller.require(server)?;
         Ok(Arc::new(caller))
     }
 
@@ -123,7 +118,7 @@ impl Callers {
         self.verifier.keep(clock::unix_seconds).await;
     }
 
-    /// The documents and the token endpoint; `None` for other paths.
+    /// The documents, the token endpoint and the logins; gives the request back that is for other paths.
     pub(crate) async fn serve(&self, request: Request<Incoming>, limits: &Limits) -> Served {
         let path = request.uri().path().to_owned();
         match (request.method(), path.as_str()) {
@@ -224,9 +219,7 @@ pub(crate) fn described(caller: &Caller) -> String {
 }
 
 fn document(json: String) -> Response<Body> {
-    let mut response = reply::json(StatusCode::OK, Bytes::from(json));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
+    reply::json(StatusCode::OK, Bytes::from(json))
 }
 
 #[cfg(test)]

@@ -119,8 +119,12 @@ impl InForce {
     /// Judges a request.
     pub(crate) fn judge(&self, asked: &Asked<'_>) -> Judged {
         let mut judged = Judged::unasked();
-        for wanted in Wanted::all(asked) {
-            judged = self.judge_one(asked, &wanted);
+        if !self.filters() {
+            return judged;
+        }
+        let params = asked.params.map(Params::of);
+        for wanted in Wanted::all(asked, params.as_ref()) {
+            judged = self.judge_one(asked, params.as_ref(), &wanted);
             if judged.denial.is_some() {
                 break;
             }
@@ -128,15 +132,14 @@ impl InForce {
         judged
     }
 
-    fn judge_one(&self, asked: &Asked<'_>, ask: &Wanted) -> Judged {
-        let params = asked.params.map(Params::of);
+    fn judge_one(&self, asked: &Asked<'_>, params: Option<&Params<'_>>, ask: &Wanted) -> Judged {
         if let Wanted::Tool(name) = ask
             && let Some(judged) = self.judge_pin(asked, name)
         {
             return judged;
         }
         let Some(bundle) = &self.bundle else { return Judged::unasked() };
-        let arguments = params.as_ref().and_then(Params::arguments).map(RawValue::get);
+        let arguments = params.and_then(Params::arguments).map(RawValue::get);
         let judgement = with_question(asked, ask.ask(asked.method, arguments), |q| bundle.decide(q));
         let reason = judgement.errors.first().or(judgement.reason.as_ref()).cloned();
         let (verdict, text) = match &judgement.verdict {
@@ -229,7 +232,7 @@ impl InForce {
         Shown { instead: Some(page.keeping(&keep, FRESH_MS)), hidden }
     }
 
-    /// Whether lists differ by who asks.
+    /// Whether anything may be denied or hidden: then lists differ by who asks.
     pub(crate) fn filters(&self) -> bool {
         self.bundle.is_some() || self.quarantines()
     }
@@ -291,9 +294,9 @@ struct Subscribed {
 
 impl Wanted {
     /// All that a request wants. One that listens wants each resource that it names; nothing: what the protocol itself needs.
-    fn all(asked: &Asked<'_>) -> Vec<Wanted> {
+    fn all(asked: &Asked<'_>, params: Option<&Params<'_>>) -> Vec<Wanted> {
         if asked.method != "subscriptions/listen" {
-            return Wanted::of(asked, asked.params.map(Params::of).as_ref()).into_iter().collect();
+            return Wanted::of(asked, params).into_iter().collect();
         }
         let listened = asked.params.map(|params| serde_json::from_str(params.get()));
         match listened {
@@ -364,7 +367,8 @@ struct ClientInfo {
 /// A request that the caller's own scope does not cover, whatever policies say.
 pub(crate) fn by_scope(asked: &Asked<'_>) -> Option<Judged> {
     asked.peer.verified.as_ref()?;
-    Wanted::all(asked).into_iter().find_map(|wanted| beyond_scope(asked, wanted))
+    let params = asked.params.map(Params::of);
+    Wanted::all(asked, params.as_ref()).into_iter().find_map(|wanted| beyond_scope(asked, wanted))
 }
 
 fn beyond_scope(asked: &Asked<'_>, wanted: Wanted) -> Option<Judged> {

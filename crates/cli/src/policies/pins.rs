@@ -7,6 +7,7 @@ use policy::pin;
 use serde::Serialize;
 use store::state::{Pin, State};
 
+use crate::credentials;
 use crate::read::{Mistake, text};
 
 /// Width of a value in a difference.
@@ -65,8 +66,7 @@ pub(super) fn accept(state: &State, tool: &str, yes: bool, out: &mut dyn Write) 
         writeln!(out, "to accept this: tollbook policy accept {} --yes", text::visible(tool))?;
         return Ok(0);
     }
-    let by = format!("os:{}", rustix::process::getuid().as_raw());
-    let accepted = state.accept_tool(&pin.server, &pin.tool, waiting.digest, &by)?;
+    let accepted = state.accept_tool(&pin.server, &pin.tool, waiting.digest, &credentials::who())?;
     accepted.then_some(()).context("the tool has changed again just now; look at it once more")?;
     writeln!(out, "accepted; a running gateway goes by it from the next message on")?;
     Ok(0)

@@ -15,8 +15,8 @@ use crate::listen::body;
 use crate::listen::reply::{self, Body};
 use crate::settings::Limits;
 
-/// Largest form and largest registration.
-const FORM_BYTES: usize = 64 << 10;
+/// Largest form, the token endpoint's too, and largest registration.
+pub(crate) const FORM_BYTES: usize = 64 << 10;
 
 /// The whole style of the pages.
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:34rem;margin:12vh auto;padding:0 1rem;color:#1c1c1a;\
