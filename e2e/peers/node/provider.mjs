@@ -1,0 +1,102 @@
+// An OpenID provider for the tests, on panva's. Usage: node provider.mjs PORT GATEWAY; prints `listening on URL`.
+// People type who they are; each has a group. `POST /rotate` withdraws all keys and makes new ones.
+
+import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import { createServer } from 'node:http';
+
+import { Provider } from 'oidc-provider';
+
+const [port, gateway] = process.argv.slice(2);
+const issuer = `http://127.0.0.1:${port}`;
+
+const PEOPLE = { mira: ['tellers', 'staff'], otto: ['guests'] };
+const ROBOTS = { robot: ['tellers'], 'robot-ec': ['tellers'], intern: [] };
+
+const robots = Object.keys(ROBOTS).map((client_id) => ({
+  client_id,
+  client_secret: `${client_id}-secret`,
+  grant_types: ['client_credentials'],
+  redirect_uris: [],
+  response_types: [],
+}));
+const portal = {
+  client_id: 'portal',
+  token_endpoint_auth_method: 'none',
+  redirect_uris: ['http://127.0.0.1:1/portal'],
+};
+const tollbook = {
+  client_id: 'tollbook',
+  client_secret: 'canary-of-the-client-secret',
+  redirect_uris: [`${gateway}/oauth/callback`],
+};
+
+/** Keys as a JWK set: one for each algorithm. */
+function fresh() {
+  const pairs = [
+    ['RS256', generateKeyPairSync('rsa', { modulusLength: 2048 })],
+    ['ES256', generateKeyPairSync('ec', { namedCurve: 'P-256' })],
+  ];
+  return { keys: pairs.map(([alg, { privateKey }]) => ({ ...privateKey.export({ format: 'jwk' }), alg, kid: randomUUID(), use: 'sig' })) };
+}
+
+function provider(jwks) {
+  return new Provider(issuer, {
+    jwks,
+    clients: [...robots, portal, tollbook],
+    cookies: { keys: ['a key for a test'] },
+    scopes: ['openid', 'groups'],
+    claims: { openid: ['sub'], groups: ['groups'] },
+    // As most corporate providers do: the ID token says it all.
+    conformIdTokenClaims: false,
+    findAccount: (_, sub) => ({ accountId: sub, claims: () => ({ sub, groups: PEOPLE[sub] }) }),
+    extraTokenClaims: (_, token) => ({ groups: ROBOTS[token.clientId] }),
+    interactions: { url: (_, { uid }) => `/login/${uid}` },
+    loadExistingGrant,
+    features: {
+      devInteractions: { enabled: false },
+      clientCredentials: { enabled: true },
+      resourceIndicators: { enabled: true, getResourceServerInfo: (_, audience, client) => resource(audience, client) },
+    },
+  });
+}
+
+function resource(audience, client) {
+  const alg = client.clientId === 'robot-ec' ? 'ES256' : 'RS256';
+  return { scope: '', audience, accessTokenFormat: 'jwt', accessTokenTTL: 600, jwt: { sign: { alg } } };
+}
+
+/** Everybody has agreed to every client here: asking is the gateway's own affair. */
+async function loadExistingGrant({ oidc }) {
+  const grant = new oidc.provider.Grant({ clientId: oidc.client.clientId, accountId: oidc.session.accountId });
+  grant.addOIDCScope('openid groups');
+  await grant.save();
+  return grant;
+}
+
+/** Shows who is asked, or reads who answered. */
+async function login(request, response) {
+  if (request.method === 'GET') {
+    response.setHeader('content-type', 'text/html; charset=utf-8');
+    return response.end('<h1>Provider</h1><form method="post"><input name="account"><button name="go" value="on">Log in</button></form>');
+  }
+  const account = new URLSearchParams(await text(request)).get('account');
+  const result = account in PEOPLE ? { login: { accountId: account } } : { error: 'access_denied' };
+  return current.interactionFinished(request, response, result, { mergeWithLastSubmission: false });
+}
+
+async function text(request) {
+  let body = '';
+  for await (const chunk of request) body += chunk;
+  return body;
+}
+
+let current = provider(fresh());
+const listener = createServer((request, response) => {
+  if (request.method === 'POST' && request.url === '/rotate') {
+    current = provider(fresh());
+    return response.end('rotated');
+  }
+  if (request.url.startsWith('/login/')) return login(request, response);
+  return current.callback()(request, response);
+});
+listener.listen(Number(port), '127.0.0.1', () => console.log(`listening on ${issuer}`));
