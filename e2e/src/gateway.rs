@@ -78,15 +78,28 @@ impl Gateway {
     /// # Panics
     /// When it cannot be started at all.
     pub fn with_fault(data: &Path, servers: &str, plan: &str) -> Result<Gateway, String> {
+        let plan = [("TOLLBOOK_FAULT", plan)];
+        let environment = if plan[0].1.is_empty() { &[][..] } else { &plan[..] };
+        Gateway::with_environment(data, &format!("listen = \"127.0.0.1:0\"\n{servers}"), environment)
+    }
+
+    /// Starts one with a whole configuration and these variables.
+    ///
+    /// # Errors
+    /// Its log, when it ends before it listens.
+    ///
+    /// # Panics
+    /// When it cannot be started at all.
+    pub fn with_environment(
+        data: &Path,
+        configuration: &str,
+        environment: &[(&str, &str)],
+    ) -> Result<Gateway, String> {
         std::fs::create_dir_all(data).expect("the data folder can be made");
         let config = data.join("tollbook.toml");
-        std::fs::write(&config, format!("listen = \"127.0.0.1:0\"\n{servers}"))
-            .expect("the configuration is written");
-        let mut command = Command::new(binary());
-        if !plan.is_empty() {
-            command.env("TOLLBOOK_FAULT", plan);
-        }
-        let mut child = command
+        std::fs::write(&config, configuration).expect("the configuration is written");
+        let mut child = Command::new(binary())
+            .envs(environment.iter().copied())
             .args(["serve", "--config"])
             .arg(&config)
             .arg("--data")

@@ -11,13 +11,19 @@ import sys
 from mcp import Client, MCPError, StdioServerParameters, stdio_client, types
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
+from mcp.shared._httpx_utils import create_mcp_http_client
+
+from login import Person
 
 
-def transport(kind: dict):
+def transport(kind: dict, person: Person | None):
     if "stdio" in kind:
         command, *args = kind["stdio"]
         return stdio_client(StdioServerParameters(command=command, args=args, env=dict(os.environ)), errlog=open(os.devnull, "w"))
-    return sse_client(kind["sse"]) if "sse" in kind else streamable_http_client(kind["http"])
+    auth = person and person.auth
+    if "sse" in kind:
+        return sse_client(kind["sse"], auth=auth)
+    return streamable_http_client(kind["http"], http_client=create_mcp_http_client(auth=auth) if auth else None)
 
 
 async def sample(_context, _params):
@@ -61,8 +67,16 @@ async def run(client: Client, method: str, params: dict, progress: list):
 async def main(spec: dict):
     info = types.Implementation(name="tollbook-e2e-py", version="1.0.0")
     answers = {"sampling_callback": sample, "elicitation_callback": elicit, "list_roots_callback": roots}
-    async with Client(transport(spec["transport"]), mode=spec["version"], client_info=info, **answers) as client:
+    login, kind = spec.get("login"), spec["transport"]
+    person = Person(login, kind.get("http") or kind["sse"]) if login else None
+    async with Client(transport(kind, person), mode=spec["version"], client_info=info, **answers) as client:
+        if person:
+            print(json.dumps({"step": "login", "result": person.told()}), flush=True)
         for step, params in spec["steps"]:
+            if step == "spoil":
+                person.spoil()
+                print(json.dumps({"step": step}), flush=True)
+                continue
             progress: list = []
             line: dict = {"step": step}
             try:

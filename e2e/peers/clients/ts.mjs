@@ -1,17 +1,21 @@
 // An MCP client on the TypeScript SDK that follows a script. Usage: node ts.mjs SPEC, where SPEC is
 // {"transport": {"stdio": [COMMAND…]} | {"sse": URL} | {"http": URL}, "version": "legacy" | "auto" | VERSION, "steps": […]};
 // a step is [METHOD, PARAMS]. Prints what the SDK delivered, a JSON line per step: {"step", "result" | "error", "progress"}.
+// With "login", who logs the client in (login.mjs), the first line tells of the login; ["spoil"] loses the access token.
 
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 
+import { Person } from './login.mjs';
+
 // The packages stand beside the conformance fixture, this script beside its Python twin.
 const installed = createRequire(new URL('../node/package.json', import.meta.url));
 const load = (name) => import(pathToFileURL(installed.resolve(name)).href);
-const { Client, SSEClientTransport, StreamableHTTPClientTransport } = await load('@modelcontextprotocol/client');
+const { Client, SSEClientTransport, StreamableHTTPClientTransport, UnauthorizedError } = await load('@modelcontextprotocol/client');
 const { StdioClientTransport } = await load('@modelcontextprotocol/client/stdio');
 
 const spec = JSON.parse(process.argv[2]);
+const authProvider = spec.login && new Person(spec.login);
 const client = new Client(
   { name: 'tollbook-e2e-ts', version: '1.0.0' },
   {
@@ -27,6 +31,7 @@ client.setRequestHandler('sampling/createMessage', () => ({
 client.setRequestHandler('elicitation/create', (request) => ({ action: 'accept', content: filled(request.params.requestedSchema) }));
 client.setRequestHandler('roots/list', () => ({ roots: [{ uri: 'file:///srv/project', name: 'project' }] }));
 
+if (authProvider) await login();
 await client.connect(transport(spec.transport));
 for (const [step, params] of spec.steps) {
   const progress = [];
@@ -42,11 +47,22 @@ await client.close();
 
 function transport({ stdio, sse, http }) {
   if (stdio) return new StdioClientTransport({ command: stdio[0], args: stdio.slice(1), env: process.env, stderr: 'ignore' });
-  return sse ? new SSEClientTransport(new URL(sse)) : new StreamableHTTPClientTransport(new URL(http));
+  const options = { authProvider };
+  return sse ? new SSEClientTransport(new URL(sse), options) : new StreamableHTTPClientTransport(new URL(http), options);
+}
+
+/** The SDK is refused, sends the person to log in, and has what came back given to it. */
+async function login() {
+  const refused = transport(spec.transport);
+  const error = await client.connect(refused).then(() => undefined, (error) => error);
+  if (!(error instanceof UnauthorizedError)) throw error ?? new Error('nobody asked for a login');
+  await refused.finishAuth(authProvider.answer());
+  console.log(JSON.stringify({ step: 'login', result: authProvider.told() }));
 }
 
 function run(method, params, onprogress) {
   switch (method) {
+    case 'spoil': return Promise.resolve(authProvider.spoil());
     case 'tools/list': return client.listTools(params);
     case 'tools/call': return client.callTool(params, { onprogress });
     case 'resources/list': return client.listResources(params);

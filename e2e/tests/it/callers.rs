@@ -20,7 +20,7 @@ when { context.run has purpose && context.run.purpose like "audit*" };
 "#;
 
 /// A bank that offers two tools.
-fn bank(asked: &[u8]) -> Bytes {
+pub(crate) fn bank(asked: &[u8]) -> Bytes {
     let request: Value = serde_json::from_slice(asked).expect("a request");
     let tool = |name: &str| json!({"name": name, "inputSchema": {"type": "object"}});
     let result = match request["method"].as_str() {
@@ -31,7 +31,12 @@ fn bank(asked: &[u8]) -> Bytes {
 }
 
 /// Status, head and body of the answer to a message that presents a credential.
-fn post(gateway: &str, credential: Option<&str>, method: &str, params: &Value) -> (u16, String, Value) {
+pub(crate) fn post(
+    gateway: &str,
+    credential: Option<&str>,
+    method: &str,
+    params: &Value,
+) -> (u16, String, Value) {
     let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
     let mut headers =
         "content-type: application/json\r\naccept: application/json, text/event-stream\r\n".to_owned();
@@ -42,14 +47,14 @@ fn post(gateway: &str, credential: Option<&str>, method: &str, params: &Value) -
     (status, head, serde_json::from_str(&answer).unwrap_or_default())
 }
 
-fn listed(gateway: &str, credential: &str) -> Vec<String> {
+pub(crate) fn listed(gateway: &str, credential: &str) -> Vec<String> {
     let (status, _, answer) = post(gateway, Some(credential), "tools/list", &json!({}));
     assert_eq!(status, 200, "{answer}");
     let tools = answer["result"]["tools"].as_array().expect("a list");
     tools.iter().map(|tool| tool["name"].as_str().expect("a name").to_owned()).collect()
 }
 
-fn call(gateway: &str, credential: &str, tool: &str) -> (u16, String) {
+pub(crate) fn call(gateway: &str, credential: &str, tool: &str) -> (u16, String) {
     let (status, _, answer) =
         post(gateway, Some(credential), "tools/call", &json!({"name": tool, "arguments": {}}));
     let text = answer["result"]["content"][0]["text"].as_str().or(answer["error"]["message"].as_str());
@@ -57,7 +62,7 @@ fn call(gateway: &str, credential: &str, tool: &str) -> (u16, String) {
 }
 
 /// What a command prints on standard output.
-fn printed(data: &std::path::Path, arguments: &[&str]) -> String {
+pub(crate) fn printed(data: &std::path::Path, arguments: &[&str]) -> String {
     let output = tollbook(data, arguments);
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("text").trim_end().to_owned()
@@ -167,10 +172,15 @@ fn recorded(data: &std::path::Path, credentials: &[String], log: &str) {
     assert_eq!(calls.matches("who calls is not known").count(), 8, "each refusal is recorded: {calls}");
     let runs = printed(data, &["run", "list", "--json"]);
     assert!(runs.contains("one run token"), "{runs}");
+    silent(credentials, &[log, &calls, &runs]);
+}
+
+/// What is secret of these credentials, a signature or what follows a prefix, is in none of these texts.
+pub(crate) fn silent(credentials: &[String], texts: &[&str]) {
     for credential in credentials {
-        let secret = credential.rsplit(['_', '.']).next().expect("a secret");
-        for (place, text) in [("log", log), ("calls", calls.as_str()), ("runs", runs.as_str())] {
-            assert!(!text.contains(secret), "a secret is in the {place}");
-        }
+        let parts = credential.rsplit_once('.').or_else(|| credential.rsplit_once('_'));
+        let secret = parts.map_or(credential.as_str(), |(_, secret)| secret);
+        assert!(secret.len() > 5, "a short text may be anywhere: {credential}");
+        assert!(texts.iter().all(|text| !text.contains(secret)), "a secret is told");
     }
 }

@@ -19,6 +19,7 @@ mod hostile;
 mod kills;
 mod large;
 mod large_streams;
+mod logins;
 mod peers;
 mod policies;
 mod receipts;

@@ -130,13 +130,17 @@ fn every_transport(client: Client, has: &[&str]) {
     verifies(folder.path());
 }
 
-fn stateless_era(client: Client) {
-    let folder = tempfile::tempdir().expect("a folder");
+/// The conformance fixture, which speaks both eras, and where it is.
+pub(crate) fn conformance_fixture() -> (String, Peer) {
     let port = free_port();
     let mut fixture = Command::new(node());
     fixture.arg(repository().join("e2e/peers/node/everything-conformance.mjs")).arg(port.to_string());
-    let _fixture = Peer::start(fixture, "listening on");
-    let direct = format!("http://127.0.0.1:{port}/mcp");
+    (format!("http://127.0.0.1:{port}/mcp"), Peer::start(fixture, "listening on"))
+}
+
+fn stateless_era(client: Client) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (direct, _fixture) = conformance_fixture();
     let gateway = Gateway::start(folder.path(), &format!("[servers.fixture]\nurl = \"{direct}\"\n"));
     let transports = [&json!({"http": direct}), &json!({"http": format!("{}/mcp/fixture", gateway.url)})];
     for version in ["2026-07-28", "auto"] {
