@@ -1,6 +1,6 @@
 //! A real OpenID provider: its tokens count, and people log in through it with the clients' own OAuth code.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,9 @@ permit (principal == User::"mira", action == Action::"tools/call", resource == T
 
 /// What no record and no log may hold, wherever it stands in the configuration.
 const SECRET: &str = "canary-of-the-client-secret";
+
+/// Where the clients have their people sent back to; nobody listens there.
+const REDIRECT: &str = "http://127.0.0.1:1/callback";
 
 /// A provider that knows the gateway of that port.
 struct Provider {
@@ -160,83 +163,162 @@ fn people_log_in_with_the_python_sdk() {
     people_log_in(python_sdk);
 }
 
-fn people_log_in(client: Client) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let policies = folder.path().join("tools.cedar");
-    std::fs::write(&policies, TOOLS).expect("written");
-    let url = format!("http://127.0.0.1:{}", free_port());
-    let provider = Provider::start(&url);
-    let (tools, _tools) = conformance_fixture();
-    let (document, _document) = document(folder.path());
-    let old = json!([node(), everything(), "stdio"]);
-    let settings = format!(
-        "{}[identity.login]\nissuer = \"corporate\"\nclient_id = \"tollbook\"\nclient_secret = \"{SECRET}\"\n\
-         scopes = [\"openid\", \"groups\"]\n[servers.tools]\nurl = \"{tools}\"\n[servers.old]\ncommand = {old}\n",
-        provider.settings(&url, &policies)
-    );
-    let data = folder.path().join("data");
-    let roots = folder.path().join("cert.pem");
-    let roots = [("SSL_CERT_FILE", roots.to_str().expect("a path"))];
-    let gateway = Gateway::with_environment(&data, &settings, &roots).expect("it starts");
-    metadata_names_us_first(&url);
+/// A gateway that logs people in, with a server of both eras and one of HTTP+SSE.
+struct Office {
+    folder: tempfile::TempDir,
+    url: String,
+    provider: Provider,
+    gateway: Gateway,
+    /// The id of a client that has a metadata document.
+    document: String,
+    _peers: [Peer; 2],
+}
 
-    let (http, sse) =
-        (json!({"http": format!("{url}/mcp/tools")}), json!({"sse": format!("{url}/mcp/old/sse")}));
-    let mut given = Vec::new();
-    let mut log_in = |transport: &Value, version: &str, login: Value, tool: (&str, &str)| {
-        let (tool, expected) = tool;
+impl Office {
+    fn open() -> Office {
+        let folder = tempfile::tempdir().expect("a folder");
+        let policies = folder.path().join("tools.cedar");
+        std::fs::write(&policies, TOOLS).expect("written");
+        let url = format!("http://127.0.0.1:{}", free_port());
+        let provider = Provider::start(&url);
+        let (tools, fixture) = conformance_fixture();
+        let (document, documents) = document(folder.path());
+        let old = json!([node(), everything(), "stdio"]);
+        let settings = format!(
+            "{}[identity.login]\nissuer = \"corporate\"\nclient_id = \"tollbook\"\nclient_secret = \"{SECRET}\"\n\
+             scopes = [\"openid\", \"groups\"]\n[servers.tools]\nurl = \"{tools}\"\n[servers.old]\ncommand = {old}\n",
+            provider.settings(&url, &policies)
+        );
+        let roots = folder.path().join("cert.pem");
+        let roots = [("SSL_CERT_FILE", roots.to_str().expect("a path"))];
+        let gateway =
+            Gateway::with_environment(&folder.path().join("data"), &settings, &roots).expect("it starts");
+        Office { folder, url, provider, gateway, document, _peers: [fixture, documents] }
+    }
+
+    /// A person logs a client in, which lists, calls, has its token renewed, and calls again. Gives what it told of the login.
+    fn log_in(
+        &self,
+        client: Client,
+        (path, version): (&str, &str),
+        mut login: Value,
+        (tool, answer): (&str, &str),
+    ) -> Value {
+        login["browser"] = json!([node(), browser()]);
+        let transport = if path.ends_with("/sse") { "sse" } else { "http" };
         let call = json!(["tools/call", {"name": tool, "arguments": {"message": "hello"}}]);
-        let steps = json!([["tools/list", {}], call, ["spoil", {}], call]);
-        let mut spec = json!({"transport": transport, "version": version, "login": login, "steps": steps});
-        spec["login"]["browser"] = json!([node(), repository().join("e2e/peers/clients/browser.mjs")]);
+        let spec = json!({
+            "transport": {transport: format!("{}/mcp/{path}", self.url)},
+            "version": version,
+            "login": login,
+            "steps": [["tools/list", {}], call, ["spoil", {}], call],
+        });
         let told = client(&spec);
         let told: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-        let login = told[0]["result"].clone();
-        given.extend(["access", "refresh"].map(|what| login[what].as_str().expect("a token").to_owned()));
-        let listed: Vec<&Value> =
-            told[1]["result"]["tools"].as_array().expect("a list").iter().map(|tool| &tool["name"]).collect();
-        assert_eq!(
-            listed.contains(&&json!(tool)),
-            listed.len() == 1,
-            "a list shows what may be called: {listed:?}"
-        );
+        let listed = told[1]["result"]["tools"].as_array().expect("a list");
+        let listed: Vec<&str> = listed.iter().map(|tool| tool["name"].as_str().expect("a name")).collect();
+        let may = if answer.starts_with("Unknown tool") { vec![] } else { vec![tool] };
+        assert_eq!(listed, may, "a list shows what may be called");
         for called in [&told[2], &told[4]] {
-            assert!(called.to_string().contains(expected), "{spec}: {called}");
+            assert!(called.to_string().contains(answer), "{spec}: {called}");
         }
-        login
-    };
-    let simple = ("test_simple_text", "This is a simple text");
-    let shown = log_in(&http, "legacy", json!({"person": "mira"}), simple);
-    let client_id = shown["client"].as_str().expect("an id");
-    let page = shown["pages"][0].as_str().expect("a page");
-    for shown in
-        [client_id, "A &lt;scripted&gt; client", "http://127.0.0.1:1/callback", "all that you may do"]
-    {
+        told[0]["result"].clone()
+    }
+
+    /// Where a browser comes out that begins at `/oauth/authorize` for a client that has just registered.
+    fn browse(&self, person: &str, answer: &str) -> String {
+        let document = json!({"redirect_uris": [REDIRECT]}).to_string();
+        let (status, _, client) =
+            exchange(&self.url, "POST /oauth/register", "content-type: application/json\r\n", &document);
+        assert_eq!(status, 201, "{client}");
+        let client: Value = serde_json::from_str(&client).expect("a client");
+        let start = format!(
+            "{}/oauth/authorize?response_type=code&client_id={}&redirect_uri={REDIRECT}&state=abc&code_challenge={}\
+             &code_challenge_method=S256",
+            self.url,
+            client["client_id"].as_str().expect("an id"),
+            "c".repeat(43)
+        );
+        let output = Command::new(node())
+            .arg(browser())
+            .args([&start, REDIRECT, person, answer])
+            .output()
+            .expect("it runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let seen: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        seen["url"].as_str().expect("a URL").to_owned()
+    }
+}
+
+fn browser() -> PathBuf {
+    repository().join("e2e/peers/clients/browser.mjs")
+}
+
+fn people_log_in(client: Client) {
+    let office = Office::open();
+    metadata_names_us_first(&office.url);
+    let (simple, document) = (("test_simple_text", "This is a simple text"), &office.document);
+    let hidden = ("test_simple_text", "Unknown tool: test_simple_text");
+    let (legacy, modern) = (("tools", "legacy"), ("tools", "2026-07-28"));
+
+    let registered = office.log_in(client, legacy, json!({"person": "mira"}), simple);
+    let id = &registered["client"];
+    consent_says_who_asks(&registered);
+    let mut logins = vec![
+        office.log_in(client, modern, json!({"person": "mira"}), simple),
+        office.log_in(client, modern, json!({"person": "mira", "document": document}), simple),
+        office.log_in(client, ("tools", "auto"), json!({"person": "mira", "id": id}), simple),
+        office.log_in(client, ("old/sse", "legacy"), json!({"person": "mira"}), ("echo", "Echo: hello")),
+        office.log_in(client, modern, json!({"person": "otto", "document": document}), hidden),
+    ];
+    assert_eq!((&logins[1]["client"], &logins[2]["client"]), (&json!(document), id));
+    logins.push(registered);
+    recorded(office, &logins);
+}
+
+fn consent_says_who_asks(login: &Value) {
+    let page = login["pages"][0].as_str().expect("a page");
+    let id = login["client"].as_str().expect("an id");
+    for shown in [id, "A &lt;scripted&gt; client", REDIRECT, "all that you may do"] {
         assert!(page.contains(shown), "{page}");
     }
-    log_in(&http, "2026-07-28", json!({"person": "mira"}), simple);
-    let by_document = log_in(&http, "2026-07-28", json!({"person": "mira", "document": document}), simple);
-    assert_eq!(by_document["client"], json!(document));
-    log_in(&http, "auto", json!({"person": "mira", "id": client_id}), simple);
-    log_in(&sse, "legacy", json!({"person": "mira"}), ("echo", "Echo: hello"));
-    let guest = json!({"person": "otto", "document": document});
-    log_in(&http, "2026-07-28", guest, ("test_simple_text", "Unknown tool: test_simple_text"));
-    let log = gateway.log();
-    gateway.stop();
+}
 
+/// What the ledger says of three logins in the stateless era, two in sessions, and one of somebody else.
+fn recorded(office: Office, logins: &[Value]) {
+    let log = office.gateway.log();
+    office.gateway.stop();
+    let data = office.folder.path().join("data");
     assert!(tollbook(&data, &["verify"]).status.success());
     let calls = printed(&data, &["calls", "--json", "--limit", "1000"]);
     let runs = printed(&data, &["run", "list", "--json"]);
     let of = |person: &str, rule: &str| {
-        let principal = format!("user:{person} ({})", provider.url);
+        let principal = format!("user:{person} ({})", office.provider.url);
         runs.lines().filter(|run| run.contains(&principal) && run.contains(rule)).count()
     };
     let counted = [of("mira", "one run token"), of("mira", "one MCP session"), of("otto", "one run token")];
     assert_eq!(counted, [3, 2, 1], "also after a refresh: {runs}");
     let minted = printed(&data, &["run", "minted"]);
     assert_eq!(minted.lines().count(), 6, "each login is one run: {minted}");
-    given.push(SECRET.to_owned());
-    silent(&given, &[&log, &calls, &runs]);
+    let given =
+        |what: &str| logins.iter().map(|login| login[what].as_str().expect("a token").to_owned()).collect();
+    let given: [Vec<String>; 3] = [given("access"), given("refresh"), vec![SECRET.to_owned()]];
+    silent(&given.concat(), &[&log, &calls, &runs, &minted]);
+}
+
+#[test]
+fn who_denies_or_is_denied_goes_back_with_nothing() {
+    let office = Office::open();
+    for (person, answer) in [("mira", "deny"), ("nobody", "allow")] {
+        let back = office.browse(person, answer);
+        assert!(back.contains("error=access_denied") && back.contains("state=abc"), "{back}");
+        assert!(!back.contains("code="), "{back}");
+    }
+    let back = office.browse("mira", "allow");
+    assert!(back.contains("code=") && !back.contains("error"), "{back}");
+    let minted = tollbook(&office.folder.path().join("data"), &["run", "minted"]);
+    assert!(minted.stdout.is_empty(), "nothing is minted for a code that nobody redeems");
+    office.gateway.stop();
 }
 
 /// A client that finds us must not be led to the provider, which does not know it.
