@@ -53,8 +53,11 @@ class Person:
         answer = {name: values[0] for name, values in parse_qs(urlparse(self._seen["url"]).query).items()}
         return AuthorizationCodeResult(**{name: answer.get(name) for name in ("code", "state", "iss")})
 
-    def told(self) -> dict:
-        pages, tokens = self._seen["pages"], self._tokens
+    def told(self) -> dict | None:
+        """What to tell of a login, once."""
+        if not (pages := self._seen.pop("pages", None)):
+            return None
+        tokens = self._tokens
         return {"client": self._client.client_id, "pages": pages, "access": tokens.access_token, "refresh": tokens.refresh_token}
 
     def spoil(self):

@@ -70,8 +70,6 @@ async def main(spec: dict):
     login, kind = spec.get("login"), spec["transport"]
     person = Person(login, kind.get("http") or kind["sse"]) if login else None
     async with Client(transport(kind, person), mode=spec["version"], client_info=info, **answers) as client:
-        if person:
-            print(json.dumps({"step": "login", "result": person.told()}), flush=True)
         for step, params in spec["steps"]:
             if step == "spoil":
                 person.spoil()
@@ -84,6 +82,9 @@ async def main(spec: dict):
                 line["result"] = result.model_dump(mode="json", by_alias=True, exclude_none=True)
             except MCPError as error:
                 line["error"] = {"code": error.error.code, "message": error.error.message}
+            # With a version pinned, the first step is the first request.
+            if told := person and person.told():
+                print(json.dumps({"step": "login", "result": told}), flush=True)
             if progress:
                 line["progress"] = progress
             print(json.dumps(line, separators=(",", ":")), flush=True)
