@@ -19,6 +19,7 @@ use crate::workspace::Workspace;
 const USAGE: &str = "usage: cargo xtask COMMAND
 
   demo [--keep]  a gateway, two real servers and a scripted agent: record, replay, verify, find a flipped byte;
+                 then a bank whose tellers log in, and what policy makes of their calls;
                  --keep leaves the gateway running and says how to point a client at it
   test           install what the tests need, run every test
   ci             what CI runs: format, lints, tidy, licences, tests, docs, end to end

@@ -1,14 +1,17 @@
 //! The product on a real run: a gateway, two real servers, a scripted agent; then what the record says, that it holds, and
-//! that a flipped byte is found.
+//! that a flipped byte is found. Then who may do what: a bank whose tellers log in, and what policy makes of their calls.
 
-use std::io::{BufRead as _, BufReader};
+mod bank;
+mod process;
+
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
+use self::process::{PATIENCE, Running, free_port, show_lines, start, title};
 use crate::setup;
 use crate::shell::{Steps, say};
 use crate::workspace::Workspace;
@@ -21,9 +24,6 @@ pub(crate) enum After {
     /// It runs on.
     Keep,
 }
-
-/// Time for both runs to be closed and in the index.
-const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Shows it.
 pub(crate) fn run(workspace: &Workspace, after: After) -> anyhow::Result<()> {
@@ -61,6 +61,8 @@ pub(crate) fn run(workspace: &Workspace, after: After) -> anyhow::Result<()> {
     title("Forgery: one byte of the agent's `write_file` is flipped in a copy of the ledger");
     stage.forge(&folder.join("forged"))?;
 
+    bank::run(workspace, &folder.join("bank"))?;
+
     match after {
         After::Keep => {
             (gateway.keeps, server.keeps) = (true, true);
@@ -91,13 +93,6 @@ struct Stage {
     binary: PathBuf,
     data: PathBuf,
     project: PathBuf,
-}
-
-/// A process that ends with its value, unless it is handed over.
-struct Running {
-    child: Child,
-    url: String,
-    keeps: bool,
 }
 
 impl Stage {
@@ -223,17 +218,6 @@ impl Stage {
     }
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
-        if let Some(pid) = pid.filter(|_| !self.keeps) {
-            // It may have ended.
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-            let _ = self.child.wait();
-        }
-    }
-}
-
 fn start_everything(workspace: &Workspace, port: u16) -> anyhow::Result<Running> {
     let mut command = Command::new(workspace.node());
     command.arg(
@@ -259,25 +243,6 @@ fn act(workspace: &Workspace, url: &str, project: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Starts a process and waits for a line on its standard error that begins with, or holds, `ready`.
-fn start(mut command: Command, ready: &str, log: &Path) -> anyhow::Result<(Child, String)> {
-    let sink = std::fs::File::create(log)?;
-    command.stdin(Stdio::null()).stdout(sink.try_clone()?).stderr(sink);
-    let mut child =
-        command.spawn().with_context(|| format!("cannot start {}", command.get_program().display()))?;
-    let started = Instant::now();
-    loop {
-        let lines = BufReader::new(std::fs::File::open(log)?).lines();
-        if let Some(line) = lines.map_while(Result::ok).find(|line| line.contains(ready)) {
-            return Ok((child, line));
-        }
-        if child.try_wait()?.is_some() || started.elapsed() > PATIENCE {
-            bail!("it did not come up:\n{}", std::fs::read_to_string(log)?);
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
 /// The bundle that holds an entry of a small log, and the place of a byte in the middle of that entry.
 fn find_entry(log: &Path, seq: u64) -> anyhow::Result<(PathBuf, usize)> {
     let bundle = format!("tile/entries/{:03}", seq / 256);
@@ -301,21 +266,4 @@ fn widest(folder: &Path) -> anyhow::Result<PathBuf> {
     let entries = std::fs::read_dir(folder)?.flatten();
     let widths = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     Ok(folder.join(widths.max().context("the log has no entries")?.to_string()))
-}
-
-fn free_port() -> anyhow::Result<u16> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-}
-
-fn title(text: &str) {
-    say(&format!("\n── {text}"));
-}
-
-fn show_lines(bytes: &[u8], most: usize) {
-    let text = String::from_utf8_lossy(bytes);
-    let lines: Vec<&str> = text.lines().collect();
-    lines.iter().take(most).for_each(|line| say(&format!("  {line}")));
-    if lines.len() > most {
-        say(&format!("  … {} more lines", lines.len() - most));
-    }
 }
