@@ -2,8 +2,10 @@
 
 use std::process::Command;
 
-use e2e::gateway::Gateway;
+use e2e::gateway::{Gateway, tollbook};
 use e2e::peers::{Peer, free_port, node, package, repository};
+
+use crate::callers::{printed, silent};
 
 #[test]
 fn requirements_2025_11_25() {
@@ -25,26 +27,50 @@ fn suite_all_2026_07_28() {
     check(&["--suite", "all", "--spec-version", "2026-07-28"], 150);
 }
 
-/// `least` guards against a suite that ran next to nothing, which would be the same on both ways.
-fn check(suite: &[&str], least: u32) {
+#[test]
+fn with_a_credential_2025_11_25() {
+    check_with_credential(&["--requirements", "2025-11-25"], 80);
+}
+
+#[test]
+fn with_a_credential_2026_07_28() {
+    check_with_credential(&["--requirements", "2026-07-28"], 190);
+}
+
+const POLICIES: &str = r#"permit (principal in Group::"suite", action, resource in Server::"fixture");"#;
+
+struct Fixture {
+    url: String,
+    _peer: Peer,
+}
+
+fn fixture() -> Fixture {
     let port = free_port();
     let mut fixture = Command::new(node());
     fixture.arg(repository().join("e2e/peers/node/everything-conformance.mjs")).arg(port.to_string());
-    let _fixture = Peer::start(fixture, "listening on");
-    let direct = format!("http://127.0.0.1:{port}/mcp");
+    Fixture { url: format!("http://127.0.0.1:{port}/mcp"), _peer: Peer::start(fixture, "listening on") }
+}
+
+/// `least` guards against a suite that ran next to nothing, which would be the same on both ways.
+fn check(suite: &[&str], least: u32) {
+    let fixture = fixture();
+    let direct = &fixture.url;
     let folder = tempfile::tempdir().expect("a folder");
     let gateway = Gateway::start(folder.path(), &format!("[servers.fixture]\nurl = \"{direct}\"\n"));
 
-    let directly = run(suite, &direct);
-    let through = run(suite, &format!("{}/mcp/fixture", gateway.url));
+    let directly = run(suite, direct, &[]);
+    let through = run(suite, &format!("{}/mcp/fixture", gateway.url), &[]);
 
     assert_eq!(directly, through);
-    let passed: u32 = directly.iter().map(|scenario| scenario.passed).sum();
     let failed: u32 = directly.iter().map(|scenario| scenario.failed).sum();
-    assert!(passed >= least && failed == 0, "{passed} checks passed, {failed} failed: {directly:?}");
+    assert!(passed(&directly) >= least && failed == 0, "{failed} checks failed: {directly:?}");
     let (data, _) = (gateway.data.clone(), gateway.stop());
-    let verified = e2e::gateway::tollbook(&data, &["verify"]);
+    let verified = tollbook(&data, &["verify"]);
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+}
+
+fn passed(scenarios: &[Scenario]) -> u32 {
+    scenarios.iter().map(|scenario| scenario.passed).sum()
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -54,9 +80,48 @@ struct Scenario {
     failed: u32,
 }
 
+/// The same with a credential, before a gateway that asks for one and judges each call by policy.
+fn check_with_credential(suite: &[&str], least: u32) {
+    let fixture = fixture();
+    let folder = tempfile::tempdir().expect("a folder");
+    let policies = folder.path().join("suite.cedar");
+    std::fs::write(&policies, POLICIES).expect("written");
+    let url = format!("http://127.0.0.1:{}", free_port());
+    // Tools come and go while the suite runs, so none waits to be accepted.
+    let settings = format!(
+        "listen = {:?}\npublic_url = {url:?}\n[identity]\n[policy]\npath = {policies:?}\npins = \"flag\"\n\
+         [servers.fixture]\nurl = {:?}\n",
+        url.trim_start_matches("http://"),
+        fixture.url
+    );
+    let data = folder.path().join("data");
+    let gateway = Gateway::with_environment(&data, &settings, &[]).expect("it starts");
+    let key = printed(&data, &["keys", "create", "--service", "suite", "--groups", "suite"]);
+    let through = format!("{url}/mcp/fixture");
+    let preload = repository().join("e2e/peers/node/conformance/credential.mjs");
+    let preload = format!("--import={}", preload.display());
+    let credential = [("NODE_OPTIONS", preload.as_str()), ("ORIGIN", &url), ("CREDENTIAL", &key)];
+
+    let directly = run(suite, &fixture.url, &[]);
+    let refused = run(suite, &through, &[]);
+    let secured = run(suite, &through, &credential);
+
+    let other: Vec<_> = directly.iter().zip(&secured).filter(|(direct, secured)| direct != secured).collect();
+    assert!(directly == secured, "{other:#?}");
+    assert!(passed(&secured) >= least, "{secured:?}");
+    assert!(passed(&refused) < least / 2, "the gateway asks for a credential: {refused:?}");
+    let log = gateway.log();
+    gateway.stop();
+    let calls = printed(&data, &["calls", "--json", "--limit", "100000"]);
+    assert!(calls.contains(&format!("service:suite ({url})")), "{calls}");
+    silent(&[key], &[&log, &calls]);
+    assert!(tollbook(&data, &["verify"]).status.success());
+}
+
 /// The suite's summary: `✓ NAME: N passed, M failed` for each scenario.
-fn run(suite: &[&str], url: &str) -> Vec<Scenario> {
+fn run(suite: &[&str], url: &str, environment: &[(&str, &str)]) -> Vec<Scenario> {
     let output = Command::new(node())
+        .envs(environment.iter().copied())
         .arg(package("@modelcontextprotocol/conformance/dist/index.js"))
         .args(["server", "--url", url])
         .args(suite)

@@ -25,5 +25,6 @@ mod policies;
 mod receipts;
 mod reload;
 mod replayed;
+mod revoked;
 mod upstreams;
 mod wraps;

@@ -132,18 +132,24 @@ where
     let exchange = start(Reply::Head(head));
     let mut attendance = server.attend();
     let refused = gateway.refused_later(&server.name, peer);
-    tokio::spawn(async move {
+    // Without an answer the client is told why, by a status that nobody takes for "call again": the call may have run.
+    let ended = tokio::spawn(async move {
         tokio::select! {
-            () = exchange => {}
+            () = exchange => (StatusCode::INTERNAL_SERVER_ERROR, "the exchange ended without an answer"),
             // The caller may no more; what it had open is recorded as unknown.
-            () = refused => {}
+            () = refused => (StatusCode::FORBIDDEN, "the credential ended or was revoked during the call"),
             // What it had open is recorded as unknown.
-            () = attendance.cut_off() => {}
+            () = attendance.cut_off() => (StatusCode::INTERNAL_SERVER_ERROR, "the gateway ended the call to go"),
         }
     });
-    answer.await.unwrap_or_else(|_| {
-        reply::text(StatusCode::INTERNAL_SERVER_ERROR, "the exchange ended without an answer")
-    })
+    match answer.await {
+        Ok(response) => response,
+        Err(_) => {
+            let gone = (StatusCode::INTERNAL_SERVER_ERROR, "the exchange broke off");
+            let (status, why) = ended.await.unwrap_or(gone);
+            reply::text(status, why)
+        }
+    }
 }
 
 /// The session that the headers name, or what stands for the client process where they name none.
