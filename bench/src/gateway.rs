@@ -7,9 +7,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use http::HeaderValue;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::client::Target;
+use crate::client::{Caller, Target};
 use crate::process;
 
 /// A server in a process of its own, until it is dropped.
@@ -29,7 +30,7 @@ impl Upstream {
 
     /// Its endpoint, without a gateway.
     pub(crate) fn target(&self) -> Target {
-        Target { address: self.address, path: "/mcp" }
+        Target { address: self.address, path: "/mcp", credential: None }
     }
 }
 
@@ -41,28 +42,70 @@ impl Drop for Upstream {
     }
 }
 
-/// A running `tollbook serve`.
-pub(crate) struct Gateway {
-    child: Child,
-    pub(crate) data: PathBuf,
-    address: SocketAddr,
+/// Who may call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Whoever can connect.
+    Open,
+    /// Runs with a token, as policies allow.
+    Guarded,
 }
 
-impl Gateway {
-    /// Starts one on a data folder, before an upstream.
-    pub(crate) fn start(binary: &Path, data: &Path, upstream: &Upstream) -> anyhow::Result<Gateway> {
+/// A data folder and its configuration, ready to be started.
+pub(crate) struct Site {
+    binary: PathBuf,
+    data: PathBuf,
+    credential: Option<HeaderValue>,
+}
+
+impl Site {
+    /// Lays one out before an upstream; a guarded one has a run.
+    pub(crate) fn lay_out(
+        binary: &Path,
+        data: &Path,
+        upstream: &Upstream,
+        access: Access,
+    ) -> anyhow::Result<Site> {
         std::fs::create_dir_all(data)?;
-        let config = data.join("tollbook.toml");
-        let url = upstream.address;
-        let text = format!("listen = \"127.0.0.1:0\"\n[servers.bench]\nurl = \"http://{url}/mcp\"\n");
-        std::fs::write(&config, text)?;
-        let mut child = Command::new(binary)
-            .args(["serve", "--config"])
-            .arg(&config)
-            .arg("--data")
-            .arg(data)
-            .env("TOLLBOOK_LOG", "warn")
-            .stdin(Stdio::null())
+        let upstream = upstream.address;
+        let mut text =
+            format!("listen = \"127.0.0.1:0\"\n[servers.bench]\nurl = \"http://{upstream}/mcp\"\n");
+        let mut site = Site { binary: binary.to_owned(), data: data.to_owned(), credential: None };
+        if access == Access::Guarded {
+            let policies = data.join("bench.cedar");
+            std::fs::write(&policies, policies_of_an_office())?;
+            text = format!(
+                "public_url = \"http://{PUBLIC}\"\n{text}[identity]\n[policy]\npath = {policies:?}\n"
+            );
+            std::fs::write(data.join("tollbook.toml"), text)?;
+            site.credential = Some(site.mint()?);
+        } else {
+            std::fs::write(data.join("tollbook.toml"), text)?;
+        }
+        Ok(site)
+    }
+
+    /// A run's token, as it is presented.
+    fn mint(&self) -> anyhow::Result<HeaderValue> {
+        let output = self
+            .command(&["run", "mint", "--user", "bench", "--groups", "callers", "--lives", "12h"])
+            .output()?;
+        ensure!(output.status.success(), "no run: {}", String::from_utf8_lossy(&output.stderr));
+        let token = String::from_utf8(output.stdout)?;
+        Ok(HeaderValue::from_str(&format!("Bearer {}", token.trim_end()))?)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.args(arguments).arg("--config").arg(self.data.join("tollbook.toml"));
+        command.arg("--data").arg(&self.data).env("TOLLBOOK_LOG", "warn").stdin(Stdio::null());
+        command
+    }
+
+    /// Starts it.
+    pub(crate) fn start(self) -> anyhow::Result<Gateway> {
+        let mut child = self
+            .command(&["serve"])
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -75,11 +118,60 @@ impl Gateway {
             lines.filter(|line| !line.starts_with("listening on ") && !line.starts_with("console on "));
         std::thread::spawn(move || warnings.for_each(|line| crate::say(&format!("gateway: {line}"))));
         let address = address.context("the gateway did not come up")?.parse()?;
-        Ok(Gateway { child, data: data.to_owned(), address })
+        Ok(Gateway { child, data: self.data, address, credential: self.credential })
+    }
+}
+
+/// Thirty policies: one permits what is measured, the others are of other groups or other servers, or look at arguments.
+fn policies_of_an_office() -> String {
+    let mut text =
+        format!("permit (principal in Group::\"callers\", {CALL}, resource in Server::\"bench\");\n");
+    for number in 0..19 {
+        text += &format!(
+            "permit (principal in Group::\"team-{number}\", {CALL}, resource in Server::\"bench\");\n"
+        );
+    }
+    for number in 0..10 {
+        text += &format!(
+            "forbid (principal, {CALL}, resource == Tool::\"bench/echo\") when {{ context.arguments.text like \"forbidden-{number}*\" }};\n"
+        );
+    }
+    text
+}
+
+const CALL: &str = "action == Action::\"tools/call\"";
+
+/// Where clients would find the gateway; tokens are for that address.
+const PUBLIC: &str = "127.0.0.1:7800";
+
+/// A running `tollbook serve`.
+pub(crate) struct Gateway {
+    child: Child,
+    pub(crate) data: PathBuf,
+    address: SocketAddr,
+    credential: Option<HeaderValue>,
+}
+
+impl Gateway {
+    /// Starts a guarded one on a data folder, before an upstream, and lets it see the tools.
+    pub(crate) async fn start(binary: &Path, data: &Path, upstream: &Upstream) -> anyhow::Result<Gateway> {
+        Gateway::with(binary, data, upstream, Access::Guarded).await
+    }
+
+    /// The same with other access.
+    pub(crate) async fn with(
+        binary: &Path,
+        data: &Path,
+        upstream: &Upstream,
+        access: Access,
+    ) -> anyhow::Result<Gateway> {
+        let gateway = Site::lay_out(binary, data, upstream, access)?.start()?;
+        Caller::connect(&gateway.target()).await?.list().await?;
+        Ok(gateway)
     }
 
     pub(crate) fn target(&self) -> Target {
-        Target { address: self.address, path: "/mcp/bench" }
+        Target { address: self.address, path: "/mcp/bench", credential: self.credential.clone() }
     }
 
     pub(crate) fn pid(&self) -> u32 {

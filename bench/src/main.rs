@@ -34,8 +34,8 @@ const USAGE: &str = "usage: bench run --binary FILE --folder DIR --out DIR [--pa
 struct Arguments {
     /// The binary under test.
     binary: PathBuf,
-    /// Another one, to compare it with.
-    other: PathBuf,
+    /// Another one, to compare it with; else the same without identity and policy.
+    other: Option<PathBuf>,
     /// Where ledgers are made; its disk is the one that is measured.
     folder: PathBuf,
     /// Where the numbers, the table and the picture go.
@@ -89,7 +89,7 @@ fn parse(given: &[String]) -> anyhow::Result<Arguments> {
         let mut path = || rest.next().map(PathBuf::from).context(USAGE);
         match name.as_str() {
             "--binary" => arguments.binary = path()?,
-            "--other" => arguments.other = path()?,
+            "--other" => arguments.other = Some(path()?),
             "--folder" => arguments.folder = path()?,
             "--out" => arguments.out = path()?,
             "--page" => arguments.page = Some(path()?),

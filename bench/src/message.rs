@@ -16,8 +16,17 @@ const WORDS: [&str; 48] = [
 
 /// A `tools/call`.
 pub(crate) fn call(id: u64, tool: &str, arguments: &str) -> Bytes {
+    request(id, "tools/call", &format!(r#""name":"{tool}","arguments":{{{arguments}}},"#))
+}
+
+/// A `tools/list`.
+pub(crate) fn list() -> Bytes {
+    request(0, "tools/list", "")
+}
+
+fn request(id: u64, method: &str, params: &str) -> Bytes {
     format!(
-        r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"{tool}","arguments":{{{arguments}}},"_meta":{{"io.modelcontextprotocol/protocolVersion":"{VERSION}","io.modelcontextprotocol/clientInfo":{{"name":"bench","version":"1"}},"io.modelcontextprotocol/clientCapabilities":{{}},"progressToken":{id}}}}}}}"#
+        r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{{params}"_meta":{{"io.modelcontextprotocol/protocolVersion":"{VERSION}","io.modelcontextprotocol/clientInfo":{{"name":"bench","version":"1"}},"io.modelcontextprotocol/clientCapabilities":{{}},"progressToken":{id}}}}}}}"#
     )
     .into()
 }

@@ -27,9 +27,10 @@ async fn measure(arguments: &Arguments, folder: &std::path::Path) -> anyhow::Res
     results.start.empty_folder = start::fresh(binary, folder, &upstream, pace).await?;
 
     let data = folder.join("echo");
-    let gateway = Gateway::start(binary, &data, &upstream)?;
+    let gateway = Gateway::start(binary, &data, &upstream).await?;
     results.memory.idle = calls::first(&gateway).await?;
-    let mut made = 1;
+    // The list and the first call.
+    let mut made = 2;
     for callers in [1, 16, 64] {
         say(&format!("{callers} callers"));
         let (measured, count) = calls::compare(&gateway, &upstream, callers, pace).await?;

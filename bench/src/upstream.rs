@@ -22,6 +22,12 @@ use tokio::sync::mpsc;
 
 use crate::{clock, message};
 
+/// What it says of its tools.
+const TOOLS: &str = r#"{"resultType":"complete","ttlMs":0,"cacheScope":"private","tools":[
+{"name":"echo","inputSchema":{"type":"object","properties":{"text":{"type":"string"}},"required":["text"]}},
+{"name":"bulk","inputSchema":{"type":"object","properties":{"bytes":{"type":"integer"}},"required":["bytes"]}},
+{"name":"stream","inputSchema":{"type":"object","properties":{"events":{"type":"integer"},"pause_us":{"type":"integer"}}}}]}"#;
+
 /// Parts in which a large result is sent.
 const PART: usize = 64 << 10;
 
@@ -29,18 +35,20 @@ const PART: usize = 64 << 10;
 struct Call<'a> {
     #[serde(borrow)]
     id: &'a RawValue,
+    method: &'a str,
     #[serde(borrow)]
     params: Params<'a>,
 }
 
 #[derive(Deserialize)]
 struct Params<'a> {
+    #[serde(default)]
     name: &'a str,
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     arguments: Arguments<'a>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 struct Arguments<'a> {
     #[serde(borrow, default)]
     text: Option<&'a RawValue>,
@@ -75,6 +83,9 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Body>, Infallible
     let body = body.to_bytes();
     let Ok(call) = serde_json::from_slice::<Call<'_>>(&body) else { return Ok(refusal()) };
     let id = call.id.get();
+    if call.method == "tools/list" {
+        return Ok(whole(&[format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{TOOLS}}}"#).into()]));
+    }
     let arguments = call.params.arguments;
     Ok(match call.params.name {
         "echo" => {

@@ -1,8 +1,8 @@
-//! Two builds turn by turn, so that whatever else the machine does happens to both.
+//! Two builds turn by turn, so that whatever else the machine does happens to both; or one, with identity and policy and without.
 
 use std::time::Duration;
 
-use crate::gateway::{Gateway, Upstream};
+use crate::gateway::{Access, Gateway, Upstream};
 use crate::results::Calls;
 use crate::scenarios::calls::{self, Comparison};
 use crate::targets::short;
@@ -14,8 +14,13 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let upstream = Upstream::start()?;
     let (turns, seconds) = if arguments.pace == Pace::Full { (5, 4) } else { (2, 2) };
     let mut gateways = Vec::new();
-    for (name, binary) in [("binary", &arguments.binary), ("other", &arguments.other)] {
-        let gateway = Gateway::start(binary, &folder.join(name), &upstream)?;
+    let own = ("binary", &arguments.binary, Access::Guarded);
+    let other = match &arguments.other {
+        Some(other) => ("other", other, Access::Guarded),
+        None => ("open", &arguments.binary, Access::Open),
+    };
+    for (name, binary, access) in [own, other] {
+        let gateway = Gateway::with(binary, &folder.join(name), &upstream, access).await?;
         calls::first(&gateway).await?;
         gateways.push((name, gateway));
     }

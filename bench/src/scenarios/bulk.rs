@@ -21,7 +21,7 @@ pub(crate) async fn compare(
     (bytes, callers, pace): (u64, usize, Pace),
 ) -> anyhow::Result<Bulk> {
     let data = folder.join(format!("bulk-{bytes}"));
-    let gateway = Gateway::start(binary, &data, upstream)?;
+    let gateway = Gateway::start(binary, &data, upstream).await?;
     // A size that takes long is called a few times in any case.
     let least = if pace == Pace::Full { 5 } else { 2 };
     let lasts = Duration::from_secs(if pace == Pace::Full { 5 } else { 1 });

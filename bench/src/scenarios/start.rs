@@ -3,11 +3,10 @@
 use std::path::Path;
 use std::time::Instant;
 
+use crate::Pace;
 use crate::client::Caller;
-use crate::gateway::{Gateway, Upstream};
+use crate::gateway::{Access, Site, Upstream};
 use crate::latency::{Latencies, Quantiles};
-use crate::scenarios::calls::BYTES;
-use crate::{Pace, message};
 
 /// On folders that are not there yet.
 pub(crate) async fn fresh(
@@ -49,9 +48,10 @@ async fn once(
     upstream: &Upstream,
     latencies: &mut Latencies,
 ) -> anyhow::Result<()> {
+    let site = Site::lay_out(binary, data, upstream, Access::Guarded)?;
     let begun = Instant::now();
-    let gateway = Gateway::start(binary, data, upstream)?;
-    Caller::connect(&gateway.target()).await?.call("echo", message::echo(1, BYTES)).await?;
+    let gateway = site.start()?;
+    Caller::connect(&gateway.target()).await?.list().await?;
     latencies.add(begun.elapsed());
     gateway.stop()
 }

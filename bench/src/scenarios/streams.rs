@@ -27,7 +27,7 @@ pub(crate) async fn compare(
     pace: Pace,
 ) -> anyhow::Result<Streams> {
     let data = folder.join("streams");
-    let gateway = Gateway::start(binary, &data, upstream)?;
+    let gateway = Gateway::start(binary, &data, upstream).await?;
     let (fast, slow) = if pace == Pace::Full { (2000, 80) } else { (200, 20) };
     let direct = streams(&upstream.target(), fast, 0).await?;
     let before = gateway.cpu_micros()?;
