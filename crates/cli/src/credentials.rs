@@ -104,7 +104,7 @@ pub(crate) fn keys(
     environment: &Environment,
     out: &mut dyn Write,
 ) -> anyhow::Result<u8> {
-    let state = State::open(&environment.data)?;
+    let state = open_acting(environment)?;
     match command {
         KeyCommand::Create { service, groups, lives, note } => {
             let new = NewKey {
@@ -193,7 +193,7 @@ pub(crate) fn mint(args: &MintArgs, environment: &Environment, out: &mut dyn Wri
 
 /// Revokes a run and all that stand under it.
 pub(crate) fn revoke(run: RunId, environment: &Environment, out: &mut dyn Write) -> anyhow::Result<u8> {
-    let state = State::open(&environment.data)?;
+    let state = open_acting(environment)?;
     let revoked = state.revoke_run(run, &who(), clock::unix_seconds())?;
     ensure!(revoked, "{run} was not minted here, or is revoked; `tollbook run minted` lists those that were");
     writeln!(out, "revoked; a running gateway goes by it from the next call on")?;
@@ -234,9 +234,14 @@ fn open_mint(path: Option<&PathBuf>, environment: &Environment) -> anyhow::Resul
     let config = config::read(path.as_deref(), environment)?;
     let settings =
         config.identity.context("runs are minted where `[identity]` is configured; see docs/identity.md")?;
-    let state = Arc::new(State::open(&environment.data)?);
+    let state = Arc::new(open_acting(environment)?);
     let mint = Mint::new(state, RunKey::open(&environment.data)?, &settings.public_url, settings.runs);
     Ok(OwnMint { mint, issuer: settings.public_url })
+}
+
+/// The state in the hands of who types.
+pub(crate) fn open_acting(environment: &Environment) -> anyhow::Result<State> {
+    Ok(State::open(&environment.data)?.acting(&who(), clock::unix_seconds()))
 }
 
 /// Who types: nobody else is at this machine's prompt.
@@ -249,7 +254,7 @@ fn eprintln_run(run: &RunId, expires: u64) -> std::io::Result<()> {
 }
 
 /// Seconds since the Unix epoch as a time, UTC.
-fn day(seconds: u64) -> String {
+pub(crate) fn day(seconds: u64) -> String {
     text::clock(i64::try_from(seconds.saturating_mul(1_000_000)).unwrap_or(i64::MAX))
 }
 

@@ -8,6 +8,7 @@ mod doctor;
 mod environment;
 mod follow;
 mod gateway_link;
+mod operators;
 mod packaging;
 mod policies;
 mod read;
@@ -63,6 +64,7 @@ enum Command {
     Evidence(verify::EvidenceArgs),
     Keys(verify::KeysArgs),
     Policy(policies::PolicyArgs),
+    Operators(operators::OperatorsArgs),
     Completions(packaging::CompletionsArgs),
     Man(packaging::ManArgs),
     /// Print the JSON Schema of `tollbook.toml`, for editors.
@@ -124,6 +126,7 @@ fn reading(command: Command, environment: &Environment) -> u8 {
         Command::Evidence(args) => verify::evidence(&args, data, &mut out),
         Command::Keys(args) => verify::keys(&args, environment, &mut out),
         Command::Policy(args) => policies::run(&args, environment, &mut out),
+        Command::Operators(args) => operators::run(&args, environment, &mut out),
         Command::Completions(args) => packaging::completions(&args, Cli::command(), &mut out),
         Command::Man(args) => packaging::man(&args, Cli::command()),
         Command::Schema => packaging::schema(&mut out),

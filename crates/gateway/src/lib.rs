@@ -16,6 +16,7 @@ mod drain;
 mod duplex;
 mod exchange;
 mod intake;
+mod journal;
 mod judge;
 mod listen;
 mod messages;
@@ -49,6 +50,7 @@ use tokio::net::{TcpListener, UnixListener};
 
 use crate::callers::Callers;
 use crate::declared::Declared;
+use crate::journal::Journal;
 pub use crate::judge::needs_no_policy;
 use crate::listen::Listeners;
 use crate::listen::guard::Hosts;
@@ -95,6 +97,8 @@ pub struct Gateway {
 pub struct Bound {
     present: Arc<Present>,
     listeners: Listeners,
+    /// `None`: nobody acts on a state.
+    journal: Option<Journal>,
     /// Where the TCP listener is, if there is one: port 0 is resolved.
     pub address: Option<SocketAddr>,
 }
@@ -151,6 +155,7 @@ impl Gateway {
             .mode(0o700)
             .create(&settings.stderr_dir)
             .map_err(|source| StartError::Folder { path: settings.stderr_dir.clone(), source })?;
+        let state = settings.rules.as_ref().map(|rules| Arc::clone(&rules.state));
         let rules = Rules::of(settings.rules, &settings.servers)?;
         let meters = Arc::new(Meters::new(settings.servers.keys().map(String::as_str)));
         let places = Places::new(recorder.clone());
@@ -174,8 +179,10 @@ impl Gateway {
         };
         let socket = settings.socket.as_deref().map(bind_socket).transpose()?;
         let address = tcp.as_ref().and_then(|listener| listener.local_addr().ok());
+        let pipeline = Pipeline::new(recorder.clone(), clerk, settings.receipts, rules);
+        let journal = state.map(|state| Journal::new(state, recorder.clone(), pipeline.decider()));
         let gateway = Gateway {
-            pipeline: Arc::new(Pipeline::new(recorder.clone(), clerk, settings.receipts, rules)),
+            pipeline: Arc::new(pipeline),
             servers,
             places,
             runs: Arc::new(Runs::new(recorder, Arc::clone(&meters))),
@@ -190,7 +197,7 @@ impl Gateway {
             tls: settings.tls,
         };
         let present = Arc::new(Present::new(gateway));
-        Ok(Bound { present, listeners: Listeners { tcp, socket }, address })
+        Ok(Bound { present, listeners: Listeners { tcp, socket }, journal, address })
     }
 
     /// What servers are made with.
@@ -219,10 +226,11 @@ impl Bound {
         let sweeping = tokio::spawn(sweep(Arc::clone(&self.present)));
         let callers = self.present.gateway().callers.clone();
         let keeping = callers.map(|callers| tokio::spawn(async move { callers.keep().await }));
+        let journal = self.journal.map(|journal| tokio::spawn(journal.keep()));
         listen::serve(self.present, self.listeners, stop).await;
         sweeping.abort();
-        if let Some(keeping) = keeping {
-            keeping.abort();
+        for task in keeping.into_iter().chain(journal) {
+            task.abort();
         }
     }
 }

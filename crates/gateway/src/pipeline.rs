@@ -120,6 +120,11 @@ impl Pipeline {
         Pipeline { recorder, decider, rounds, receipts, rules }
     }
 
+    /// What decides on what is no message.
+    pub(crate) fn decider(&self) -> Arc<Decider> {
+        Arc::clone(&self.decider)
+    }
+
     /// The same, with another choice of receipts and other rules.
     pub(crate) fn with(&self, receipts: Receipts, rules: Option<Arc<Rules>>) -> Pipeline {
         let (decider, rounds) = (Arc::clone(&self.decider), Arc::clone(&self.rounds));

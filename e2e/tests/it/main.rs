@@ -20,6 +20,7 @@ mod kills;
 mod large;
 mod large_streams;
 mod logins;
+mod operators;
 mod peers;
 mod policies;
 mod receipts;

@@ -7,8 +7,8 @@ use policy::pin;
 use serde::Serialize;
 use store::state::{Pin, State};
 
-use crate::credentials;
 use crate::read::{Mistake, text};
+use crate::{clock, credentials};
 
 /// Width of a value in a difference.
 const VALUE: usize = 100;
@@ -66,7 +66,13 @@ pub(super) fn accept(state: &State, tool: &str, yes: bool, out: &mut dyn Write) 
         writeln!(out, "to accept this: tollbook policy accept {} --yes", text::visible(tool))?;
         return Ok(0);
     }
-    let accepted = state.accept_tool(&pin.server, &pin.tool, waiting.digest, &credentials::who())?;
+    let who = credentials::who();
+    let accepted = state.acting(&who, clock::unix_seconds()).accept_tool(
+        &pin.server,
+        &pin.tool,
+        waiting.digest,
+        &who,
+    )?;
     accepted.then_some(()).context("the tool has changed again just now; look at it once more")?;
     writeln!(out, "accepted; a running gateway goes by it from the next message on")?;
     Ok(0)

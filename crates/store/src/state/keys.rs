@@ -4,7 +4,7 @@ use ledger::Hash;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::{State, StateError};
+use super::{Deed, State, StateError};
 
 const COLUMNS: &str = "id, name, groups, note, created, created_by, expires, revoked, used, digest, previous, \
                        previous_until";
@@ -50,7 +50,11 @@ impl State {
             let created = time(key.created);
             let expires = time(key.expires);
             let row = params![key.id, key.name, groups, key.note, created, key.created_by, expires, digest, change];
-            Ok(within.execute(sql, row)? == 1)
+            let is_new = within.execute(sql, row)? == 1;
+            if is_new {
+                self.enter(within, &Deed::done("keys.create", &key.id).because(&key.name))?;
+            }
+            Ok(is_new)
         })
     }
 
@@ -69,8 +73,12 @@ impl State {
         self.write(|within, change| {
             let sql = "UPDATE keys SET previous = digest, previous_until = min(?3, expires), digest = ?2, \
                          expires = ?4, changed = ?5 WHERE id = ?1 AND revoked IS NULL";
-            let digest = digest.0.as_slice();
-            Ok(within.execute(sql, params![id, digest, time(overlap_until), time(expires), change])? == 1)
+            let row = params![id, digest.0.as_slice(), time(overlap_until), time(expires), change];
+            let is_done = within.execute(sql, row)? == 1;
+            if is_done {
+                self.enter(within, &Deed::done("keys.rotate", id))?;
+            }
+            Ok(is_done)
         })
     }
 
@@ -81,7 +89,11 @@ impl State {
     pub fn revoke_key(&self, id: &str, now: u64) -> Result<bool, StateError> {
         self.write(|within, change| {
             let sql = "UPDATE keys SET revoked = ?2, changed = ?3 WHERE id = ?1 AND revoked IS NULL";
-            Ok(within.execute(sql, params![id, time(now), change])? == 1)
+            let is_done = within.execute(sql, params![id, time(now), change])? == 1;
+            if is_done {
+                self.enter(within, &Deed::done("keys.revoke", id))?;
+            }
+            Ok(is_done)
         })
     }
 

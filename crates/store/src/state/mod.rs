@@ -6,8 +6,10 @@
 //! threads; [`State::changes`] costs microseconds and may be asked before every call. Other processes may write while
 //! this one reads: [`State::changes`] sees their commits from the moment they return.
 //!
-//! No secret is kept here, only digests of secrets.
+//! No secret is kept here, only digests of secrets. What operators do is noted in the transaction that does it
+//! ([`State::acting`]), for the gateway to record: no other process can write to the ledger.
 
+mod journal;
 mod keys;
 mod logins;
 mod open;
@@ -15,10 +17,11 @@ mod pins;
 mod runs;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+pub use journal::{Action, Deed, Outcome};
 pub use keys::AccessKey;
 pub use logins::{Refresh, RegisteredClient};
 pub use pins::{Definition, Newcomer, Pin};
@@ -27,9 +30,16 @@ pub use runs::MintedRun;
 /// Name of the file in the data folder.
 const FILE: &str = "state.sqlite";
 
-/// The open file.
+/// The open file, as its owner or an operator uses it.
 #[derive(Debug)]
 pub struct State {
+    file: Arc<Connections>,
+    /// Who changes something, and when, if that is an operator.
+    operator: Option<(Arc<str>, u64)>,
+}
+
+#[derive(Debug)]
+struct Connections {
     path: PathBuf,
     /// Locked for one transaction, through its `fdatasync`.
     writer: Mutex<Connection>,
@@ -117,7 +127,14 @@ impl State {
     pub fn open(data: &Path) -> Result<State, StateError> {
         let path = data.join(FILE);
         let (writer, reader) = open::open(data, &path)?;
-        Ok(State { path, writer: Mutex::new(writer), reader: Mutex::new(reader) })
+        let file = Connections { path, writer: Mutex::new(writer), reader: Mutex::new(reader) };
+        Ok(State { file: Arc::new(file), operator: None })
+    }
+
+    /// The same file in the hands of an operator: what is changed through it is noted as theirs, at that time.
+    #[must_use]
+    pub fn acting(&self, who: &str, now: u64) -> State {
+        State { file: Arc::clone(&self.file), operator: Some((who.into(), now)) }
     }
 
     /// What has changed since `mark`, by whichever process; `None` if nothing has. Costs microseconds if nothing has.
@@ -147,7 +164,7 @@ impl State {
         &self,
         work: impl FnOnce(&Transaction<'_>, i64) -> rusqlite::Result<T>,
     ) -> Result<T, StateError> {
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writer = self.file.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let write = || -> rusqlite::Result<T> {
             let within = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let next = "UPDATE counter SET changed = changed + 1 RETURNING changed";
@@ -161,11 +178,11 @@ impl State {
 
     fn reader(&self) -> MutexGuard<'_, Connection> {
         // A read that panicked has changed nothing.
-        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
+        self.file.reader.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn failed(&self, source: rusqlite::Error) -> StateError {
-        StateError::of(&self.path, source)
+        StateError::of(&self.file.path, source)
     }
 }
 

@@ -4,7 +4,7 @@ use ledger::Hash;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use super::keys::{moment, time};
-use super::{State, StateError};
+use super::{Deed, State, StateError};
 
 const COLUMNS: &str =
     "server, tool, accepted, accepted_digest, waiting, waiting_digest, first_seen, seen, accepted_by";
@@ -88,6 +88,8 @@ impl State {
             };
             let accepted_by = Some(by.to_owned());
             put(within, &Pin { accepted: Some(waiting), waiting: None, accepted_by, ..pin }, change)?;
+            let digest = digest.to_string();
+            self.enter(within, &Deed::done("policy.accept", &format!("{server}/{tool}")).because(&digest))?;
             Ok(true)
         })
     }

@@ -5,7 +5,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::keys::{list, moment, strings, time};
-use super::{State, StateError};
+use super::{Deed, State, StateError};
 
 const COLUMNS: &str = "id, kind, principal, issuer, groups, actors, purpose, scope, audience, parent, bound, created, \
                        expires, minted_by, revoked, revoked_by";
@@ -74,7 +74,9 @@ impl State {
                 run.minted_by,
                 change,
             ];
-            within.execute(sql, row).map(|_| ())
+            within.execute(sql, row)?;
+            let (id, whose) = (run.id.to_string(), format!("{}:{}:{}", run.kind, run.issuer, run.principal));
+            self.enter(within, &Deed::done("run.mint", &id).because(&whose))
         })
     }
 
@@ -86,7 +88,11 @@ impl State {
         self.write(|within, change| {
             let sql =
                 "UPDATE runs SET scope = ?3, changed = ?4 WHERE id = ?1 AND scope IS ?2 AND revoked IS NULL";
-            Ok(within.execute(sql, params![run.0.as_slice(), from, to, change])? == 1)
+            let is_done = within.execute(sql, params![run.0.as_slice(), from, to, change])? == 1;
+            if is_done {
+                self.enter(within, &Deed::done("run.narrow", &run.to_string()).because(to))?;
+            }
+            Ok(is_done)
         })
     }
 
@@ -98,7 +104,11 @@ impl State {
         self.write(|within, change| {
             let sql = "UPDATE runs SET revoked = ?2, revoked_by = ?3, changed = ?4 \
                        WHERE id = ?1 AND revoked IS NULL";
-            Ok(within.execute(sql, params![run.0.as_slice(), time(now), by, change])? == 1)
+            let is_done = within.execute(sql, params![run.0.as_slice(), time(now), by, change])? == 1;
+            if is_done {
+                self.enter(within, &Deed::done("run.revoke", &run.to_string()))?;
+            }
+            Ok(is_done)
         })
     }
 

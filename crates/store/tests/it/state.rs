@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use ledger::{Hash, RunId};
-use store::state::{AccessKey, Mark, MintedRun, Refresh, RegisteredClient, State, StateError};
+use store::state::{AccessKey, Action, Deed, Mark, MintedRun, Refresh, RegisteredClient, State, StateError};
 
 fn key(id: &str) -> AccessKey {
     AccessKey {
@@ -139,7 +139,7 @@ fn a_newer_or_broken_file_is_refused_by_name() {
     bytes[60..64].copy_from_slice(&99_u32.to_be_bytes());
     std::fs::write(&path, &bytes).unwrap();
     let error = State::open(folder.path()).unwrap_err();
-    assert!(matches!(error, StateError::Newer { found: 99, known: 3, .. }), "{error}");
+    assert!(matches!(error, StateError::Newer { found: 99, known: 4, .. }), "{error}");
     std::fs::write(&path, b"this is no database, whatever its name says; it is a text of many characters")
         .unwrap();
     let error = State::open(folder.path()).unwrap_err();
@@ -189,4 +189,39 @@ fn clients_without_a_login_are_bounded() {
     assert_eq!(state.client("c-0").unwrap(), Some(client(0)), "it has a login");
     assert_eq!(state.client("c-1").unwrap(), None, "the oldest without one");
     assert_eq!(state.client("c-1002").unwrap(), Some(client(1_002)));
+}
+
+#[test]
+fn what_an_operator_does_is_noted_with_it_and_kept_until_it_is_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = State::open(folder.path()).unwrap();
+    let command = State::open(folder.path()).unwrap().acting("os:1000", 120);
+    gateway.add_key(&key("bbbb2222")).unwrap();
+    assert_eq!(gateway.unrecorded(9).unwrap(), [], "nobody acted");
+
+    command.add_key(&key("aaaa1111")).unwrap();
+    assert!(command.revoke_key("aaaa1111", 120).unwrap());
+    assert!(!command.revoke_key("aaaa1111", 120).unwrap(), "nothing changes, nothing is noted");
+    command.add_run(&run(1, None)).unwrap();
+    command.add_run(&run(1, None)).unwrap_err();
+    command.note(&Deed::refused("operators.login", "mira").because("wrong password")).unwrap();
+    let told = |state: &State| -> Vec<String> {
+        let line =
+            |a: Action| format!("{} {} {} {:?} {}", a.who, a.what, a.subject, a.reason, a.outcome.as_str());
+        state.unrecorded(9).unwrap().into_iter().map(line).collect()
+    };
+    assert_eq!(
+        told(&gateway),
+        [
+            "os:1000 keys.create aaaa1111 Some(\"ci-bot\") done",
+            "os:1000 keys.revoke aaaa1111 None done",
+            "os:1000 run.mint run_01010101010101010101010101010101 Some(\"user:https://idp.example:alice\") done",
+            "os:1000 operators.login mira Some(\"wrong password\") refused",
+        ]
+    );
+    let [first, second, ..] = &gateway.unrecorded(9).unwrap()[..] else { panic!("two at least") };
+    assert!(first.id != second.id && first.id.starts_with("act_"), "{} {}", first.id, second.id);
+    gateway.mark_recorded(first.no, ledger::Seq(7)).unwrap();
+    assert_eq!(told(&gateway).len(), 3, "in order, without the first");
+    assert_eq!(gateway.actions(9).unwrap().last().unwrap().seq, Some(ledger::Seq(7)));
 }
