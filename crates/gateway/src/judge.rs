@@ -6,12 +6,9 @@
 use std::sync::Arc;
 
 use identity::{PrincipalKind, RunName};
-use ledger::{CallId, Hash, Verdict};
+use ledger::Verdict;
 use mcp::era::Era;
-use mcp::error::{self, ErrorCode};
 use mcp::fields::{InputRequest, Params, ResultView};
-use mcp::method::Method;
-use mcp::page::ToolPage;
 use policy::{Ask, Caller, Client, Principal, Question, RunFacts};
 use recorder::Decision;
 use serde::Deserialize;
@@ -19,13 +16,12 @@ use serde_json::value::RawValue;
 
 use crate::account::Side;
 use crate::clock;
+use crate::denial::Denial;
 use crate::peer::Peer;
 use crate::refusal::Reason;
 use crate::rules::{InForce, Standing};
 use crate::scope::Scope;
-
-/// Milliseconds that a client may go by a list: a change of grants shows no later.
-const FRESH_MS: u64 = 30_000;
+use crate::wanted::{Request, Wanted};
 
 /// A request as it is judged.
 #[derive(Clone, Copy)]
@@ -49,59 +45,6 @@ pub(crate) struct Judged {
     pub(crate) denial: Option<Denial>,
 }
 
-/// What who asked gets to see of a list.
-#[derive(Debug, Default)]
-pub(crate) struct Shown {
-    /// The message that goes on, if not the one that came.
-    pub(crate) instead: Option<String>,
-    /// Names that were left out.
-    pub(crate) hidden: Vec<String>,
-}
-
-/// What a denied request is answered with.
-#[derive(Debug, Default)]
-pub(crate) struct Denial {
-    kind: DenialKind,
-    text: String,
-    /// Names the decision in the record.
-    call: Option<CallId>,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-enum DenialKind {
-    /// A tool's result, which models see and SDKs do not throw.
-    ToolResult(Era),
-    /// An error that says no more than the server's own about a tool that it does not have.
-    UnknownTool,
-    #[default]
-    Error,
-}
-
-impl Denial {
-    pub(crate) fn of(self, call: Option<CallId>) -> Denial {
-        Denial { call, ..self }
-    }
-
-    /// The JSON-RPC answer to the request of that id, a JSON text.
-    pub(crate) fn answer(&self, id: Option<&str>) -> String {
-        let named = match self.call {
-            Some(call) => format!("denied: {} (decision {call})", self.text),
-            None => format!("denied: {}", self.text),
-        };
-        match (self.kind, id) {
-            (DenialKind::ToolResult(era), Some(id)) => error::tool_error_result(id, &named, era),
-            (DenialKind::UnknownTool, _) => error::error_response(id, ErrorCode::INVALID_PARAMS, &self.text),
-            _ => error::error_response(id, ErrorCode::DENIED, &named),
-        }
-    }
-}
-
-impl std::fmt::Display for Denial {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(&self.text)
-    }
-}
-
 impl Judged {
     /// Where nothing is judged.
     pub(crate) fn unasked() -> Judged {
@@ -119,11 +62,11 @@ impl InForce {
     /// Judges a request.
     pub(crate) fn judge(&self, asked: &Asked<'_>) -> Judged {
         let mut judged = Judged::unasked();
-        if !self.filters() {
+        if self.bundle.is_none() && !self.quarantines() {
             return judged;
         }
         let params = asked.params.map(Params::of);
-        for wanted in Wanted::all(asked, params.as_ref()) {
+        for wanted in asked.wanted(params.as_ref()) {
             judged = self.judge_one(asked, params.as_ref(), &wanted);
             if judged.denial.is_some() {
                 break;
@@ -134,7 +77,7 @@ impl InForce {
 
     fn judge_one(&self, asked: &Asked<'_>, params: Option<&Params<'_>>, ask: &Wanted) -> Judged {
         if let Wanted::Tool(name) = ask
-            && let Some(judged) = self.judge_pin(asked, name)
+            && let Some(judged) = self.judge_pin(asked, name, ask)
         {
             return judged;
         }
@@ -155,10 +98,9 @@ impl InForce {
                 (Verdict::Hold, Some(text))
             }
         };
-        let denial = text.map(|text| match ask {
-            Wanted::Tool(name) if !self.shows(asked.scope, asked.peer, name) => unknown_tool(name),
-            Wanted::Tool(_) => Denial { kind: DenialKind::ToolResult(era(asked.scope)), text, call: None },
-            _ => Denial { kind: DenialKind::Error, text, call: None },
+        let denial = text.map(|text| match self.shows_wanted(asked.scope, asked.peer, ask) {
+            true => Denial::known(ask, era(asked.scope), text),
+            false => Denial::hidden(ask, era(asked.scope), text),
         });
         let decision = Decision { verdict, policy: self.policy(), reason };
         Judged { decision, by: judgement.by, recording: judgement.recording, denial }
@@ -187,173 +129,25 @@ impl InForce {
     }
 
     /// A tool that is not as it was accepted does not exist for callers.
-    fn judge_pin(&self, asked: &Asked<'_>, name: &str) -> Option<Judged> {
+    fn judge_pin(&self, asked: &Asked<'_>, name: &str, wanted: &Wanted) -> Option<Judged> {
         let waits = self.standing(&asked.scope.server, name) == Standing::Waiting;
         (waits && self.quarantines()).then(|| {
             let reason = "the tool is new or has changed, and waits to be accepted".to_owned();
-            Judged::denied(self, reason, unknown_tool(name))
+            Judged::denied(self, reason, Denial::hidden(wanted, era(asked.scope), String::new()))
         })
-    }
-
-    /// Whether a list shows a tool to who asks in this scope.
-    pub(crate) fn shows(&self, scope: &Scope, peer: &Peer, tool: &str) -> bool {
-        let standing = self.standing(&scope.server, tool);
-        if self.quarantines() && standing != Standing::Accepted {
-            return false;
-        }
-        if !covers(peer, &scope.server, tool) {
-            return false;
-        }
-        let run = run_of(scope, peer);
-        self.bundle.as_ref().is_none_or(|bundle| bundle.visible(&caller(peer, &run), &scope.server, tool))
-    }
-
-    /// A page as who asks in this scope may see it: of tools in quarantine the definition itself counts, since a server may say
-    /// one thing here and another elsewhere at the same time. `digests`: as in [`Rules::see`](crate::rules::Rules::see).
-    pub(crate) fn show(
-        &self,
-        scope: &Scope,
-        peer: &Peer,
-        page: &ToolPage<'_>,
-        digests: &[Option<Hash>],
-    ) -> Shown {
-        if !self.filters() && peer.verified.is_none() {
-            return Shown::default();
-        }
-        let (mut keep, mut hidden) = (Vec::new(), Vec::new());
-        for ((name, _), digest) in page.tools().zip(digests) {
-            let is_sound = !self.quarantines() || self.is_accepted(&scope.server, name, *digest);
-            let shown = is_sound && self.shows(scope, peer, name);
-            if !shown {
-                hidden.push(name.to_owned());
-            }
-            keep.push(shown);
-        }
-        Shown { instead: Some(page.keeping(&keep, FRESH_MS)), hidden }
-    }
-
-    /// Whether anything may be denied or hidden: then lists differ by who asks.
-    pub(crate) fn filters(&self) -> bool {
-        self.bundle.is_some() || self.quarantines()
     }
 }
 
-fn unknown_tool(name: &str) -> Denial {
-    Denial { kind: DenialKind::UnknownTool, text: format!("Unknown tool: {name}"), call: None }
+impl Asked<'_> {
+    fn wanted(&self, params: Option<&Params<'_>>) -> Vec<Wanted> {
+        let by_client = self.side == Side::Client;
+        let params = self.params.zip(params);
+        Wanted::all(&Request { by_client, method: self.method, name: None, params })
+    }
 }
 
 fn era(scope: &Scope) -> Era {
     scope.facts().era.unwrap_or(Era::Session)
-}
-
-/// What a request wants of a server or a client.
-enum Wanted {
-    Tool(String),
-    Prompt(String),
-    Read(String),
-    Subscribe(String),
-    CompletePrompt(String),
-    CompleteResource(String),
-    Message,
-    Elicit,
-    Roots,
-    Tasks,
-    Other,
-}
-
-/// What `completion/complete` refers to.
-#[derive(Deserialize)]
-struct Completed {
-    #[serde(rename = "ref")]
-    reference: Reference,
-}
-
-#[derive(Deserialize)]
-struct Reference {
-    name: Option<String>,
-    uri: Option<String>,
-}
-
-/// Whether a method is the protocol's own (`initialize`, lists, notifications): no policy is asked about it.
-pub fn needs_no_policy(method: &str) -> bool {
-    Method::of(method).is_some()
-}
-
-/// What is read of `subscriptions/listen`.
-#[derive(Deserialize)]
-struct Listened {
-    #[serde(default)]
-    notifications: Subscribed,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Subscribed {
-    resource_subscriptions: Vec<String>,
-}
-
-impl Wanted {
-    /// All that a request wants. One that listens wants each resource that it names; nothing: what the protocol itself needs.
-    fn all(asked: &Asked<'_>, params: Option<&Params<'_>>) -> Vec<Wanted> {
-        if asked.method != "subscriptions/listen" {
-            return Wanted::of(asked, params).into_iter().collect();
-        }
-        let listened = asked.params.map(|params| serde_json::from_str(params.get()));
-        match listened {
-            None => Vec::new(),
-            Some(Ok(Listened { notifications })) => {
-                notifications.resource_subscriptions.into_iter().map(Wanted::Subscribe).collect()
-            }
-            // What cannot be read is judged as what it is: something else.
-            Some(Err(_)) => vec![Wanted::Other],
-        }
-    }
-
-    /// `None`: what the protocol itself needs.
-    fn of(asked: &Asked<'_>, params: Option<&Params<'_>>) -> Option<Wanted> {
-        let name = || params.and_then(Params::name);
-        let uri = || params.and_then(Params::uri);
-        let wanted = match (asked.side, asked.method) {
-            (Side::Client, "tools/call") => name().map(Wanted::Tool),
-            (Side::Client, "prompts/get") => name().map(Wanted::Prompt),
-            (Side::Client, "resources/read") => uri().map(Wanted::Read),
-            (Side::Client, "resources/subscribe") => uri().map(Wanted::Subscribe),
-            (Side::Client, "completion/complete") => asked.params.and_then(Wanted::completed),
-            (Side::Server, "sampling/createMessage") => Some(Wanted::Message),
-            (Side::Server, "elicitation/create") => Some(Wanted::Elicit),
-            (Side::Server, "roots/list") => Some(Wanted::Roots),
-            (_, method) if method.starts_with("tasks/") => Some(Wanted::Tasks),
-            (_, method) if needs_no_policy(method) => return None,
-            _ => None,
-        };
-        // What does not name what it wants is judged as what it is: something else.
-        Some(wanted.unwrap_or(Wanted::Other))
-    }
-
-    fn completed(params: &RawValue) -> Option<Wanted> {
-        let Completed { reference } = serde_json::from_str(params.get()).ok()?;
-        match reference {
-            Reference { name: Some(name), uri: None } => Some(Wanted::CompletePrompt(name)),
-            Reference { name: None, uri: Some(uri) } => Some(Wanted::CompleteResource(uri)),
-            _ => None,
-        }
-    }
-
-    fn ask<'a>(&'a self, method: &'a str, arguments: Option<&'a str>) -> Ask<'a> {
-        match self {
-            Wanted::Tool(name) => Ask::CallTool { name, arguments },
-            Wanted::Prompt(name) => Ask::GetPrompt { name, arguments },
-            Wanted::Read(uri) => Ask::ReadResource { uri },
-            Wanted::Subscribe(uri) => Ask::SubscribeResource { uri },
-            Wanted::CompletePrompt(name) => Ask::CompletePrompt { name },
-            Wanted::CompleteResource(uri) => Ask::CompleteResource { uri },
-            Wanted::Message => Ask::CreateMessage,
-            Wanted::Elicit => Ask::Elicit,
-            Wanted::Roots => Ask::ListRoots,
-            Wanted::Tasks => Ask::Tasks { method },
-            Wanted::Other => Ask::Other { method },
-        }
-    }
 }
 
 /// What is read of `clientInfo`.
@@ -368,17 +162,18 @@ struct ClientInfo {
 pub(crate) fn by_scope(asked: &Asked<'_>) -> Option<Judged> {
     asked.peer.verified.as_ref()?;
     let params = asked.params.map(Params::of);
-    Wanted::all(asked, params.as_ref()).into_iter().find_map(|wanted| beyond_scope(asked, wanted))
+    asked.wanted(params.as_ref()).iter().find_map(|wanted| beyond_scope(asked, wanted))
 }
 
-fn beyond_scope(asked: &Asked<'_>, wanted: Wanted) -> Option<Judged> {
+fn beyond_scope(asked: &Asked<'_>, wanted: &Wanted) -> Option<Judged> {
     let server = &asked.scope.server;
-    let denial = match wanted {
-        Wanted::Tool(name) if covers(asked.peer, server, &name) => return None,
-        Wanted::Tool(name) => unknown_tool(&name),
+    match wanted {
+        Wanted::Tool(name) if covers(asked.peer, server, name) => return None,
+        Wanted::Tool(_) => {}
         _ if asked.side == Side::Server || covers(asked.peer, server, "") => return None,
-        _ => Denial { kind: DenialKind::Error, text: OUT_OF_SCOPE.to_owned(), call: None },
-    };
+        _ => {}
+    }
+    let denial = Denial::hidden(wanted, era(asked.scope), OUT_OF_SCOPE.to_owned());
     let decision = Decision { verdict: Verdict::Deny, policy: None, reason: Some(OUT_OF_SCOPE.to_owned()) };
     Some(Judged { decision, denial: Some(denial), ..Judged::unasked() })
 }
@@ -386,21 +181,21 @@ fn beyond_scope(asked: &Asked<'_>, wanted: Wanted) -> Option<Judged> {
 const OUT_OF_SCOPE: &str = "the scope of the credential does not cover it";
 
 /// Whether the caller's scope has something of a server; without a name, all of it.
-fn covers(peer: &Peer, server: &str, name: &str) -> bool {
+pub(crate) fn covers(peer: &Peer, server: &str, name: &str) -> bool {
     let Some(verified) = &peer.verified else { return true };
     let word = if name.is_empty() { server.to_owned() } else { format!("{server}/{name}") };
     verified.caller.scope.covers(&word)
 }
 
 /// The run as policies name it: that of the credential, else the record's.
-fn run_of(scope: &Scope, peer: &Peer) -> String {
+pub(crate) fn run_of(scope: &Scope, peer: &Peer) -> String {
     match peer.verified.as_ref().map(|verified| &verified.caller.run) {
         Some(RunName::Minted(run)) => run.to_string(),
         _ => scope.run.to_string(),
     }
 }
 
-fn caller<'a>(peer: &'a Peer, run: &'a str) -> Caller<'a> {
+pub(crate) fn caller<'a>(peer: &'a Peer, run: &'a str) -> Caller<'a> {
     let Some(verified) = &peer.verified else {
         return Caller { principal: Principal::User(&peer.principal), groups: &[], run };
     };

@@ -12,6 +12,7 @@ mod clock;
 mod content;
 mod decide;
 mod declared;
+mod denial;
 mod drain;
 mod duplex;
 mod exchange;
@@ -32,10 +33,12 @@ mod runs;
 mod scope;
 mod sessions;
 pub mod settings;
+mod shown;
 mod sock_diag;
 mod taking;
 pub mod tunnel;
 mod upstream;
+mod wanted;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -51,7 +54,6 @@ use tokio::net::{TcpListener, UnixListener};
 use crate::callers::Callers;
 use crate::declared::Declared;
 use crate::journal::Journal;
-pub use crate::judge::needs_no_policy;
 use crate::listen::Listeners;
 use crate::listen::guard::Hosts;
 use crate::listen::sse::Streams;
@@ -69,6 +71,7 @@ use crate::settings::{Limits, Settings};
 use crate::taking::Places;
 pub use crate::upstream::http::{ClientError, HttpUpstream, Unreachable};
 use crate::upstream::{Ground, Server};
+pub use crate::wanted::{Request, Wanted};
 
 /// How often idle runs are looked for.
 const SWEEP: Duration = Duration::from_secs(30);

@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use ledger::{CallId, Status};
+use ledger::{CallId, Hash, Status};
 use mcp::fields::Params;
 use mcp::message::{Answer, Frame, IdBuf, Kind, Message};
 use mcp::mrtr::Leg;
-use mcp::page::ToolPage;
+use mcp::page::{List, Page};
 use recorder::{Account, Body, Cleared, Clerk, Closed, Outcome, Receipt, RecordError, Recorder, faults};
 use store::state::Pin;
 
@@ -21,7 +21,7 @@ use crate::account::{self, Side};
 use crate::clock;
 use crate::content::Content;
 use crate::decide::Decider;
-use crate::judge::{self, Asked, Judged, Shown};
+use crate::judge::{self, Asked, Judged};
 use crate::meter::Tally;
 use crate::peer::Peer;
 use crate::refusal::{Reason, Refused};
@@ -30,6 +30,7 @@ use crate::route::{Route, answers};
 use crate::rules::Rules;
 use crate::scope::{Pending, Scope, Waiting};
 use crate::settings::Receipts;
+use crate::shown::Shown;
 use crate::taking::Lost;
 
 /// Decides and records; knows no transport.
@@ -431,7 +432,7 @@ impl Pipeline {
         }
     }
 
-    /// What is shown of an answer: a list of tools has those that who asks may use.
+    /// What is shown of an answer: a list has what who asks may use.
     async fn show(
         &self,
         scope: &Scope,
@@ -445,23 +446,31 @@ impl Pipeline {
         {
             rules.present().await?.judge_input_requests(scope, &call.peer, result)?;
         }
-        if !call.lists_tools {
-            return Ok(Shown::default());
-        }
-        let may_edit = sent.content.in_memory().is_some();
-        match ToolPage::of(message) {
+        let Some(list) = call.list else { return Ok(Shown::default()) };
+        match Page::of(list, message) {
             Ok(None) => Ok(Shown::default()),
-            Ok(Some(page)) if may_edit => {
-                let digests: Vec<_> =
-                    page.tools().map(|(_, definition)| policy::pin::digest(definition).ok()).collect();
-                let changed = rules.see(&scope.server, &page, &digests).await?;
-                self.note_tools(scope, &changed).await?;
-                Ok(rules.present().await?.show(scope, &call.peer, &page, &digests))
+            Ok(Some(page)) if sent.content.in_memory().is_some() => {
+                let digests = match list {
+                    List::Tools => self.see(rules, scope, &page).await?,
+                    List::Prompts | List::Resources | List::Templates => Vec::new(),
+                };
+                Ok(rules.present().await?.show((scope, &call.peer), (list, &page), &digests))
             }
-            _ if !rules.present().await?.filters() && call.peer.verified.is_none() => Ok(Shown::default()),
+            _ if !rules.present().await?.filters(list) && call.peer.verified.is_none() => {
+                Ok(Shown::default())
+            }
             Ok(Some(_)) => Err(Reason::NoPage("it is larger than 512 KiB")),
-            Err(_) => Err(Reason::NoPage("it is no list of tools, each an object with one name")),
+            Err(_) => Err(Reason::NoPage("it is no list of objects that each have one name")),
         }
+    }
+
+    /// Pins the tools of a page that are new; gives the digests of all.
+    async fn see(&self, rules: &Rules, scope: &Scope, page: &Page<'_>) -> Result<Vec<Option<Hash>>, Reason> {
+        let digests: Vec<_> =
+            page.named().map(|(_, definition)| policy::pin::digest(definition).ok()).collect();
+        let changed = rules.see(&scope.server, page, &digests).await?;
+        self.note_tools(scope, &changed).await?;
+        Ok(digests)
     }
 
     /// Records that tools are new or have changed.

@@ -8,7 +8,7 @@ use mcp::message::{Frame, IdBuf, Kind, ParseError};
 use recorder::RecordError;
 
 use crate::account::Side;
-use crate::judge::Denial;
+use crate::denial::Denial;
 use crate::rules::RulesError;
 use crate::taking::AnswerError;
 use crate::upstream::LinkError;
@@ -39,7 +39,7 @@ pub(crate) enum Reason {
     Denied(Denial),
     #[error("it cannot be told whether this is allowed: {0}")]
     Unjudged(#[from] RulesError),
-    #[error("the server's list of tools cannot be shown: {0}")]
+    #[error("the server's list cannot be shown: {0}")]
     NoPage(&'static str),
     #[error("the server asks something of the client that is denied: {0}")]
     AskedBack(String),

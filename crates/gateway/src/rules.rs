@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use ledger::Hash;
-use mcp::page::ToolPage;
+use mcp::page::Page;
 use policy::{Bundle, Catalog, Diagnostics, Server, Source, Tool};
 use store::state::{Definition, Mark, Newcomer, Pin, State, StateError};
 
@@ -128,11 +128,11 @@ impl Rules {
     pub(crate) async fn see(
         &self,
         server: &str,
-        page: &ToolPage<'_>,
+        page: &Page<'_>,
         digests: &[Option<Hash>],
     ) -> Result<Vec<Pin>, RulesError> {
         let present = self.loaded();
-        let tools = page.tools().zip(digests).filter_map(|((name, json), digest)| {
+        let tools = page.named().zip(digests).filter_map(|((name, json), digest)| {
             let digest = (*digest)?;
             (!present.is_as_seen(server, name, digest))
                 .then(|| (name.to_owned(), Definition { json: json.to_owned(), digest }))

@@ -11,6 +11,7 @@ use mcp::fields::{Params, ResultView};
 use mcp::message::{Answer, IdBuf, Kind, Message};
 use mcp::method::Method;
 use mcp::mrtr::{Leg, RoundKey};
+use mcp::page::List;
 use policy::Recording;
 use recorder::Opened;
 use serde_json::value::RawValue;
@@ -117,8 +118,8 @@ pub(crate) struct Waiting {
     is_stream: bool,
     /// What its next round will be known by, where there may be one.
     leg: Option<Leg>,
-    /// Whether its answer is a page of tools.
-    pub(crate) lists_tools: bool,
+    /// What its answer is a page of.
+    pub(crate) list: Option<List>,
     /// How much of its answer is recorded.
     pub(crate) recording: Recording,
 }
@@ -135,8 +136,8 @@ impl Waiting {
         let progress = params.and_then(|params| Params::of(params).meta_progress_token());
         let is_stream = Method::of(method).is_some_and(|method| method.is_long_lived());
         let leg = params.and_then(|params| Leg::of(method, params));
-        let lists_tools = method == "tools/list";
-        Waiting { opened, tally, peer, progress, is_stream, leg, lists_tools, recording }
+        let list = List::of(method);
+        Waiting { opened, tally, peer, progress, is_stream, leg, list, recording }
     }
 
     /// Whether its answer may ask something of the client.

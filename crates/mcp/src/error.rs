@@ -19,6 +19,8 @@ impl ErrorCode {
     pub const INTERNAL_ERROR: ErrorCode = ErrorCode(-32603);
     /// MCP 2026-07-28: headers and body differ.
     pub const HEADER_MISMATCH: ErrorCode = ErrorCode(-32020);
+    /// MCP up to 2025-11-25: no such resource. Later versions say invalid parameters.
+    pub const RESOURCE_NOT_FOUND: ErrorCode = ErrorCode(-32002);
     /// Tollbook: denied by policy. Own codes stay out of JSON-RPC's reserved range (MCP 2026-07-28, basic/index).
     pub const DENIED: ErrorCode = ErrorCode(-31001);
     /// Tollbook: could not be recorded, therefore not made.
@@ -34,6 +36,19 @@ pub fn error_response(id: Option<&str>, code: ErrorCode, message: &str) -> Strin
         r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{},"message":{}}}}}"#,
         code.0,
         json_string(message)
+    )
+}
+
+/// Says that there is no such resource, as servers of the era do (MCP server/resources, "Error Handling").
+pub fn resource_not_found(id: Option<&str>, uri: &str, era: Era) -> String {
+    let code = match era {
+        Era::Session => ErrorCode::RESOURCE_NOT_FOUND,
+        Era::Stateless => ErrorCode::INVALID_PARAMS,
+    };
+    let (id, uri) = (id.unwrap_or("null"), json_string(uri));
+    format!(
+        r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{},"message":"Resource not found","data":{{"uri":{uri}}}}}}}"#,
+        code.0
     )
 }
 

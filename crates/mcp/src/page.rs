@@ -1,4 +1,4 @@
-//! A page of a list of tools: what is on it, and the same page with fewer tools.
+//! A page of a list: what is on it, and the same page with less.
 //!
 //! What stays keeps its bytes and its order. A page that depends on who asks is marked private, and may not be kept for
 //! longer than a change of grants may take (MCP 2026-07-28, server/utilities/caching).
@@ -6,72 +6,97 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::fields::span_of;
 use crate::message::{Answer, Kind, Message};
 
-/// The result of `tools/list`.
+/// The lists that there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum List {
+    /// `tools/list`.
+    Tools,
+    /// `prompts/list`.
+    Prompts,
+    /// `resources/list`.
+    Resources,
+    /// `resources/templates/list`.
+    Templates,
+}
+
+impl List {
+    /// The list that a method asks for.
+    pub fn of(method: &str) -> Option<List> {
+        match method {
+            "tools/list" => Some(List::Tools),
+            "prompts/list" => Some(List::Prompts),
+            "resources/list" => Some(List::Resources),
+            "resources/templates/list" => Some(List::Templates),
+            _ => None,
+        }
+    }
+
+    /// The member of the result that holds it, and the member that names an element.
+    fn members(self) -> (&'static str, &'static str) {
+        match self {
+            List::Tools => ("tools", "name"),
+            List::Prompts => ("prompts", "name"),
+            List::Resources => ("resources", "uri"),
+            List::Templates => ("resourceTemplates", "uriTemplate"),
+        }
+    }
+}
+
+/// The result that is a page of a list.
 #[derive(Debug)]
-pub struct ToolPage<'a> {
+pub struct Page<'a> {
     message: &'a Message<'a>,
-    members: Members<'a>,
-    tools: Vec<(String, &'a RawValue)>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Members<'a> {
-    #[serde(borrow)]
-    tools: &'a RawValue,
-    #[serde(borrow, default, rename = "cacheScope")]
+    elements: &'a RawValue,
     cache_scope: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "ttlMs")]
     ttl_ms: Option<&'a RawValue>,
+    named: Vec<(String, &'a RawValue)>,
 }
 
-#[derive(Deserialize)]
-struct Named {
-    name: String,
-}
-
-/// A result that is no page of tools: a client could read something else in it than what was judged.
+/// A result that is no page of the list: a client could read something else in it than what was judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it is no list of tools, each an object with one name")]
+#[error("it is no list of objects that each have one name")]
 pub struct NoPage;
 
-impl<'a> ToolPage<'a> {
+impl<'a> Page<'a> {
     /// Reads a response; `None` for one that carries an error instead of a result.
     ///
     /// # Errors
-    /// [`NoPage`] for a result that holds anything but an array of named tools, or a member twice or in two spellings.
-    pub fn of(message: &'a Message<'a>) -> Result<Option<ToolPage<'a>>, NoPage> {
+    /// [`NoPage`] for a result that holds anything but an array of named objects, or a member twice or in two spellings.
+    pub fn of(list: List, message: &'a Message<'a>) -> Result<Option<Page<'a>>, NoPage> {
         let Kind::Response { outcome: Answer::Result(result), .. } = message.kind() else { return Ok(None) };
-        let members: Members<'a> = exact(result, &["tools", "cacheScope", "ttlMs"])?;
-        let elements: Vec<&'a RawValue> = serde_json::from_str(members.tools.get()).map_err(|_| NoPage)?;
-        let mut tools = Vec::with_capacity(elements.len());
-        for element in elements {
-            let Named { name } = exact(element, &["name"])?;
-            tools.push((name, element));
+        let (member, name) = list.members();
+        let members = exact(result, &[member, "cacheScope", "ttlMs"])?;
+        let elements: &'a RawValue = members.get(member).copied().ok_or(NoPage)?;
+        let each: Vec<&'a RawValue> = serde_json::from_str(elements.get()).map_err(|_| NoPage)?;
+        let mut named = Vec::with_capacity(each.len());
+        for element in each {
+            let named_by = exact(element, &[name])?.get(name).copied().ok_or(NoPage)?;
+            named.push((serde_json::from_str(named_by.get()).map_err(|_| NoPage)?, element));
         }
-        Ok(Some(ToolPage { message, members, tools }))
+        let [cache_scope, ttl_ms] = ["cacheScope", "ttlMs"].map(|name| members.get(name).copied());
+        Ok(Some(Page { message, elements, cache_scope, ttl_ms, named }))
     }
 
     /// Names and definitions, as they came.
-    pub fn tools(&self) -> impl Iterator<Item = (&str, &'a str)> {
-        self.tools.iter().map(|(name, definition)| (name.as_str(), definition.get()))
+    pub fn named(&self) -> impl Iterator<Item = (&str, &'a str)> {
+        self.named.iter().map(|(name, definition)| (name.as_str(), definition.get()))
     }
 
-    /// The message with those tools for which `keep` has a `true` at their place, private to who asked, and fresh for at most
-    /// `longest_ms`.
+    /// The message with those elements for which `keep` has a `true` at their place, private to who asked, and fresh for at
+    /// most `longest_ms`.
     pub fn keeping(&self, keep: &[bool], longest_ms: u64) -> String {
-        let kept = self.tools.iter().zip(keep).filter(|(_, keep)| **keep);
+        let kept = self.named.iter().zip(keep).filter(|(_, keep)| **keep);
         let kept: Vec<&str> = kept.map(|((_, definition), _)| definition.get()).collect();
-        let mut edits = vec![(self.members.tools, format!("[{}]", kept.join(",")))];
-        if let Some(scope) = self.members.cache_scope {
+        let mut edits = vec![(self.elements, format!("[{}]", kept.join(",")))];
+        if let Some(scope) = self.cache_scope {
             edits.push((scope, "\"private\"".to_owned()));
         }
-        if let Some(ttl) = self.members.ttl_ms
+        if let Some(ttl) = self.ttl_ms
             && ttl.get().parse::<u64>().is_ok_and(|ttl| ttl > longest_ms)
         {
             edits.push((ttl, longest_ms.to_string()));
@@ -81,13 +106,10 @@ impl<'a> ToolPage<'a> {
 }
 
 /// Reads an object in which no other member would pass for one of `names` with a parser that does not mind case.
-fn exact<'a, T: Deserialize<'a>>(object: &'a RawValue, names: &[&str]) -> Result<T, NoPage> {
-    let members: BTreeMap<String, &RawValue> = serde_json::from_str(object.get()).map_err(|_| NoPage)?;
+fn exact<'a>(object: &'a RawValue, names: &[&str]) -> Result<BTreeMap<String, &'a RawValue>, NoPage> {
+    let members: BTreeMap<String, &'a RawValue> = serde_json::from_str(object.get()).map_err(|_| NoPage)?;
     let is_variant = |name: &String| names.iter().any(|n| n.eq_ignore_ascii_case(name) && n != name);
-    if members.keys().any(is_variant) {
-        return Err(NoPage);
-    }
-    serde_json::from_str(object.get()).map_err(|_| NoPage)
+    if members.keys().any(is_variant) { Err(NoPage) } else { Ok(members) }
 }
 
 /// Replaces parts of a text that do not overlap.

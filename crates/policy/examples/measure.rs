@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use policy::what_if::Comparison;
 use policy::{
-    Ask, Bundle, Caller, Catalog, Client, Hints, Principal, Question, RunFacts, Server, Source, Tool,
+    Ask, Bundle, Caller, Catalog, Client, Hints, Listed, Principal, Question, RunFacts, Server, Source, Tool,
 };
 
 const SERVERS: usize = 20;
@@ -41,14 +41,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let begun = Instant::now();
     let mut comparison = Comparison::with(&large);
-    each(|question| comparison.consider("call", question, ledger::Verdict::Deny));
+    each(|question| comparison.consider("call", std::slice::from_ref(question), ledger::Verdict::Deny));
     let difference = comparison.finish();
     let held = difference.held.count;
     writeln!(out, "what-if: {held} of {} calls newly held, in {:?}", difference.calls, begun.elapsed())?;
     let groups = ["group-3".to_owned(), "group-7".to_owned()];
     let caller = Caller { principal: Principal::User("user-3"), groups: &groups, run: "run_1" };
     let begun = Instant::now();
-    let seen = names().filter(|(server, tool)| large.visible(&caller, server, tool)).count();
+    let seen = names().filter(|(server, tool)| large.visible(&caller, server, Listed::Tool(tool))).count();
     writeln!(out, "visible: {seen} of {} tools in {:?}", SERVERS * TOOLS, begun.elapsed())?;
     Ok(())
 }

@@ -139,14 +139,14 @@ impl Put<'_> {
     }
 }
 
-/// The question whether a caller may see a tool: a call without circumstances.
+/// The question whether a caller may see a thing of a server: its use, without circumstances.
 pub(crate) fn of_listing(
+    action: &str,
     place: Place,
-    server: &str,
-    thing: &Thing<'_>,
+    (server, thing): (&str, &Thing<'_>),
     needs: &Wanted<'_>,
 ) -> Result<Asked, String> {
-    build("tools/call", place.within(needs), described(server, thing, needs), Vec::new())
+    build(action, place.within(needs), described(server, thing, needs), Vec::new())
 }
 
 fn build(

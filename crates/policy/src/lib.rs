@@ -36,3 +36,4 @@ pub use decide::{Approval, Judgement, Verdict};
 pub use diagnostic::{Diagnostic, Diagnostics};
 pub use obligation::Recording;
 pub use question::{Ask, Caller, Client, Principal, Question, RunFacts};
+pub use visible::Listed;

@@ -1,11 +1,26 @@
-//! Which tools a caller may see, for the filtering of lists.
+//! What a caller may see, for the filtering of lists.
 
-use cedar_policy::{Policy, PolicyId, PolicySet};
+use cedar_policy::{
+    ActionConstraint, Effect, EntityUid, Policy, PolicyId, PolicySet, PrincipalConstraint, ResourceConstraint,
+};
 
-use crate::asked::{self, Place, Thing};
+use crate::asked::{self, Kind, Place, Thing, uid};
 use crate::bundle::{Bundle, Source};
 use crate::parse::Written;
 use crate::question::Caller;
+
+/// What stands in a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listed<'a> {
+    /// A tool, by its name.
+    Tool(&'a str),
+    /// A prompt, by its name.
+    Prompt(&'a str),
+    /// A resource, by its URI.
+    Resource(&'a str),
+    /// A pattern of resources: what it will stand for is not known.
+    Template,
+}
 
 /// What the policies that look at circumstances say of any call.
 pub(crate) struct Listing(PolicySet);
@@ -51,20 +66,80 @@ impl Listing {
 }
 
 impl Bundle {
-    /// Whether a caller may see a tool: some permit may apply for some arguments, and no forbid surely applies. Never
-    /// hides what [`Bundle::decide`] would allow or hold; what is visible may still be denied when it is called.
-    pub fn visible(&self, caller: &Caller<'_>, server: &str, tool: &str) -> bool {
-        let Some(pin) = self.tools.get(server, tool).filter(|pin| pin.fields.is_some()) else { return false };
-        let thing = Thing::Tool { name: tool, hints: pin.hints };
+    /// Whether a caller may see something in a list: some permit may apply for some arguments, and no forbid surely applies.
+    /// Never hides what [`Bundle::decide`] would allow or hold (a tool's call, a prompt's `get`, a resource's `read`); what is
+    /// visible may still be denied when it is asked for.
+    pub fn visible(&self, caller: &Caller<'_>, server: &str, listed: Listed<'_>) -> bool {
+        let (action, thing) = match listed {
+            Listed::Tool(name) => {
+                let pin = self.tools.get(server, name).filter(|pin| pin.fields.is_some());
+                let Some(pin) = pin else { return false };
+                ("tools/call", Thing::Tool { name, hints: pin.hints })
+            }
+            Listed::Prompt(name) => ("prompts/get", Thing::Prompt { name }),
+            Listed::Resource(uri) => ("resources/read", Thing::Resource { uri }),
+            Listed::Template => return self.may_read(caller, server),
+        };
         let place = Place::of(caller, server, &thing);
         let candidates = self.listing.candidates(&place);
         if candidates.are_none() {
             return false;
         }
-        let Ok(asked) = asked::of_listing(place, server, &thing, &candidates.needs()) else { return false };
-        // A policy that fails here fails when the tool is called, unless a condition that was left out comes first: it
+        let asked = asked::of_listing(action, place, (server, &thing), &candidates.needs());
+        let Ok(asked) = asked else { return false };
+        // A policy that fails here fails when it is asked for, unless a condition that was left out comes first: it
         // neither shows nor hides.
         let said = candidates.ask(&asked);
         said.forbids.is_empty() && !said.permits.is_empty()
+    }
+
+    /// Whether some permit may apply to some resource of a server, whatever its conditions are.
+    fn may_read(&self, caller: &Caller<'_>, server: &str) -> bool {
+        let place = Place::of(caller, server, &Thing::Server);
+        let read = uid(Kind::Action, "resources/read");
+        self.rules.iter().any(|rule| {
+            let policy = &rule.policy;
+            policy.effect() == Effect::Permit
+                && names_action(policy, &read)
+                && names_principal(policy, &place.principals)
+                && names_resource_of(policy, server)
+        })
+    }
+}
+
+fn names_action(policy: &Policy, action: &EntityUid) -> bool {
+    match policy.action_constraint() {
+        ActionConstraint::Any => true,
+        ActionConstraint::In(actions) => actions.contains(action),
+        ActionConstraint::Eq(one) => one == *action,
+    }
+}
+
+/// `principals`: the principal and what it is in.
+fn names_principal(policy: &Policy, principals: &[EntityUid]) -> bool {
+    let is = |kind| principals.first().is_some_and(|principal| *principal.type_name() == kind);
+    match policy.principal_constraint() {
+        PrincipalConstraint::Any => true,
+        PrincipalConstraint::Is(kind) => is(kind),
+        PrincipalConstraint::Eq(one) => principals.first() == Some(&one),
+        PrincipalConstraint::In(one) => principals.contains(&one),
+        PrincipalConstraint::IsIn(kind, one) => is(kind) && principals.contains(&one),
+    }
+}
+
+fn names_resource_of(policy: &Policy, server: &str) -> bool {
+    let resource = Kind::Resource.type_name();
+    let within = |one: &EntityUid| {
+        let id: &str = one.id().as_ref();
+        match one.type_name() {
+            kind if kind == resource => id.strip_prefix(server).is_some_and(|rest| rest.starts_with('/')),
+            kind => kind == Kind::Server.type_name() && id == server,
+        }
+    };
+    match policy.resource_constraint() {
+        ResourceConstraint::Any => true,
+        ResourceConstraint::Is(kind) => kind == *resource,
+        ResourceConstraint::Eq(one) | ResourceConstraint::In(one) => within(&one),
+        ResourceConstraint::IsIn(kind, one) => kind == *resource && within(&one),
     }
 }

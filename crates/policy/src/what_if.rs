@@ -44,15 +44,22 @@ impl<'a> Comparison<'a> {
         Comparison { draft, difference: Difference::default() }
     }
 
-    /// Judges a call by the draft. `key` is whatever names the call, `before` what was decided.
-    pub fn consider(&mut self, key: &str, question: &Question<'_>, before: Decided) {
+    /// Judges a call by the draft: all that it asked must be allowed. `key` is whatever names the call, `before` what was
+    /// decided.
+    pub fn consider(&mut self, key: &str, questions: &[Question<'_>], before: Decided) {
         let difference = &mut self.difference;
         difference.calls += 1;
-        let now = match self.draft.decide(question).verdict {
-            Verdict::Allow => Decided::Allow,
-            Verdict::Deny => Decided::Deny,
-            Verdict::Hold(_) => Decided::Hold,
-        };
+        let mut now = Decided::Allow;
+        for question in questions {
+            match self.draft.decide(question).verdict {
+                Verdict::Allow => {}
+                Verdict::Hold(_) => now = Decided::Hold,
+                Verdict::Deny => {
+                    now = Decided::Deny;
+                    break;
+                }
+            }
+        }
         if now == before {
             return;
         }

@@ -104,6 +104,8 @@ async fn a_server_sees_what_a_policy_allows_of_tools_that_were_accepted() {
             assert_eq!(said, (&json!(-32602), &json!(format!("Unknown tool: {tool}"))), "{hidden}");
         }
         let other = post(&url, "resources/read", &json!({"uri": "file:///etc/passwd"}));
+        assert_eq!(other["error"]["code"], -32002, "as if it were not there: {other}");
+        let other = post(&url, "made/up", &json!({}));
         assert_eq!(other["error"]["code"], -31001, "{other}");
 
         VERSION.store(1, Ordering::SeqCst);
@@ -201,7 +203,7 @@ fn recorded(data: &std::path::Path) {
     let calls = tollbook(data, &["calls", "--json", "--limit", "100"]);
     let calls = String::from_utf8(calls.stdout).expect("text");
     let denied = calls.lines().filter(|line| line.contains("\"deny\"")).count();
-    assert_eq!(denied, 9, "each denial is recorded: {calls}");
+    assert_eq!(denied, 10, "each denial is recorded: {calls}");
     assert!(calls.contains("waits to be accepted"), "the reason is recorded: {calls}");
 }
 
@@ -247,6 +249,92 @@ async fn a_policy_says_how_much_is_recorded() {
         assert_eq!((named("balance"), named("close")), (1, 0), "of `none` not even the name stays: {calls}");
         let kept = rows.iter().filter(|row| row["kind"] == "call" && row["status"] == "ok").count();
         assert_eq!(kept, 3, "the list and both calls are in the ledger, with their ends: {calls}");
+    };
+    tokio::task::spawn_blocking(act).await.expect("all holds");
+}
+
+const SHOWN: &str = r#"
+permit (principal, action == Action::"prompts/get", resource == Prompt::"bank/summary");
+permit (principal, action in [Action::"resources/read", Action::"completion/complete"], resource in Server::"bank")
+when { resource is Prompt || resource.scheme == "bank" };
+"#;
+
+/// A bank with prompts and resources; its second page of tools is large.
+fn archive(asked: &[u8]) -> Bytes {
+    let request: Value = serde_json::from_slice(asked).expect("a request");
+    let long = "x".repeat(600 << 10);
+    let result = match request["method"].as_str() {
+        Some("tools/list") => json!({"tools": [{"name": "big", "description": long}]}),
+        Some("prompts/list") if request["params"]["cursor"] == "2" => {
+            json!({"prompts": [{"name": "secret"}], "nextCursor": "3"})
+        }
+        Some("prompts/list") => json!({"prompts": [{"name": "secret"}, {"name": "summary"}],
+            "nextCursor": "2", "ttlMs": 600_000, "cacheScope": "public"}),
+        Some("resources/list") => {
+            json!({"resources": [{"uri": "bank://a", "name": "a"}, {"uri": "file:///b", "name": "b"}]})
+        }
+        Some("resources/templates/list") => {
+            json!({"resourceTemplates": [{"uriTemplate": "bank://{x}", "name": "x"}]})
+        }
+        _ => json!({"contents": [], "messages": [], "completion": {"values": []}}),
+    };
+    json!({"jsonrpc": "2.0", "id": request["id"], "result": result}).to_string().into()
+}
+
+/// An upstream behind a gateway with policies.
+fn settings(policies: &std::path::Path, upstream: &Upstream) -> String {
+    let path = policies.to_str().expect("a path");
+    format!("[policy]\npath = {path:?}\n[servers.bank]\nurl = \"{}\"\n", upstream.url)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_list_shows_what_may_be_asked_for() {
+    let upstream = Upstream::start(archive).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let policies = folder.path().join("shown.cedar");
+    std::fs::write(&policies, SHOWN).expect("written");
+    let settings = settings(&policies, &upstream);
+    let data = folder.path().join("data");
+    let act = move || {
+        let gateway = Gateway::start(&data, &settings);
+        let url = gateway.url.clone();
+        let first = post(&url, "prompts/list", &json!({}));
+        let shown = json!({"prompts": [{"name": "summary"}], "nextCursor": "2", "ttlMs": 30_000,
+            "cacheScope": "private"});
+        assert_eq!(first["result"], shown);
+        let second = post(&url, "prompts/list", &json!({"cursor": "2"}));
+        assert_eq!(second["result"], json!({"prompts": [], "nextCursor": "3"}), "an empty page goes on");
+        let resources = post(&url, "resources/list", &json!({}));
+        assert_eq!(resources["result"]["resources"], json!([{"uri": "bank://a", "name": "a"}]));
+        let templates = post(&url, "resources/templates/list", &json!({}));
+        assert_eq!(templates["result"]["resourceTemplates"][0]["uriTemplate"], "bank://{x}", "{templates}");
+        let hidden = post(&url, "prompts/get", &json!({"name": "secret"}));
+        assert_eq!(hidden["error"]["code"], -32602, "{hidden}");
+        assert_eq!(hidden["error"]["message"], "Unknown prompt: secret");
+        let hidden = post(&url, "resources/read", &json!({"uri": "file:///b"}));
+        let error = json!({"code": -32002, "message": "Resource not found", "data": {"uri": "file:///b"}});
+        assert_eq!(hidden["error"], error);
+        assert!(post(&url, "resources/read", &json!({"uri": "bank://a"}))["result"].is_object());
+        let large = post(&url, "tools/list", &json!({}));
+        let said = large["error"]["message"].as_str().expect("an error");
+        assert!(said.contains("larger than 512 KiB"), "withheld: {large}");
+
+        let argument = json!({"name": "x", "value": ""});
+        let of = |reference: Value| json!({"ref": reference, "argument": argument});
+        let prompt = of(json!({"type": "ref/prompt", "name": "summary"}));
+        assert!(post(&url, "completion/complete", &prompt)["result"].is_object());
+        let other = of(json!({"type": "ref/resource", "uri": "file:///{x}"}));
+        assert!(post(&url, "completion/complete", &other)["error"].is_object());
+        gateway.stop();
+
+        let draft = data.join("draft.cedar");
+        std::fs::write(&draft, SHOWN.replace("resource is Prompt || ", "!(resource is Prompt) && "))
+            .expect("written");
+        let (changes, code) = policy(&data, &["what-if", draft.to_str().expect("a path")]);
+        assert_eq!(code, 1, "{changes}");
+        assert!(changes.contains("1 would be denied that were not"), "the prompt's completion: {changes}");
+        assert!(changes.contains("0 would be allowed that were not"), "{changes}");
+        assert!(changes.contains("completion/complete bank/"), "{changes}");
     };
     tokio::task::spawn_blocking(act).await.expect("all holds");
 }

@@ -94,7 +94,7 @@ pub(crate) fn run(args: &PolicyArgs, environment: &Environment, out: &mut dyn Wr
         }
         PolicyCommand::WhatIf { path, since, show, json } => {
             let bundle = place.bundle(environment, Some(path))?;
-            let wanted = recorded::Wanted { since: since.as_deref(), show: *show, json: *json };
+            let wanted = recorded::Period { since: since.as_deref(), show: *show, json: *json };
             recorded::what_if(&bundle, &place, &wanted, out)
         }
     }

@@ -7,12 +7,15 @@ use std::io::Write;
 use std::rc::Rc;
 
 use anyhow::Context as _;
+use gateway::{Request, Wanted};
 use ledger::payload::Payload;
 use ledger::{CallId, Kind, Leaf, RunId, Seq, Verdict};
+use mcp::fields::Params;
 use policy::what_if::{Comparison, Flips};
-use policy::{Ask, Bundle, Caller, Client, Principal, Question, RunFacts, explain};
+use policy::{Bundle, Caller, Client, Principal, Question, RunFacts, explain};
 use recorder::Reader;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::Place;
 use crate::read::{Mistake, text};
@@ -21,7 +24,7 @@ use crate::read::{Mistake, text};
 const PAYLOAD_BYTES: usize = 4 << 20;
 
 /// What is to be compared, and shown.
-pub(super) struct Wanted<'a> {
+pub(super) struct Period<'a> {
     pub(super) since: Option<&'a str>,
     pub(super) show: usize,
     pub(super) json: bool,
@@ -66,6 +69,8 @@ struct Asked {
     method: String,
     name: String,
     direction: String,
+    /// None of it where a policy said `@record("metadata")`.
+    params: Option<Box<RawValue>>,
     arguments: Option<String>,
     client: ClientInfo,
 }
@@ -91,25 +96,30 @@ pub(super) fn explain(bundle: &Bundle, place: &Place, call: &str, out: &mut dyn 
     let asked = found.ok_or_else(none)?;
     let was = asked.verdict.map_or("not judged", Verdict::as_str);
     writeln!(out, "recorded: {was}")?;
-    let Some(question) = asked.question() else {
+    let wanted = asked.wanted();
+    if wanted.is_empty() {
         writeln!(
             out,
             "now: nothing is asked about `{}`, which the protocol needs",
             text::visible(&asked.method)
         )?;
-        return Ok(0);
-    };
-    for (number, line) in explain::explain(bundle, &question).iter().enumerate() {
-        writeln!(out, "{}{}", if number == 0 { "now: " } else { "  " }, text::visible(line))?;
     }
-    Ok(u8::from(bundle.decide(&question).verdict != policy::Verdict::Allow))
+    let mut code = 0;
+    for one in &wanted {
+        let question = asked.question(one);
+        for (number, line) in explain::explain(bundle, &question).iter().enumerate() {
+            writeln!(out, "{}{}", if number == 0 { "now: " } else { "  " }, text::visible(line))?;
+        }
+        code |= u8::from(bundle.decide(&question).verdict != policy::Verdict::Allow);
+    }
+    Ok(code)
 }
 
 /// Judges the recorded calls by a draft; 1 if something would change.
 pub(super) fn what_if(
     bundle: &Bundle,
     place: &Place,
-    wanted: &Wanted<'_>,
+    wanted: &Period<'_>,
     out: &mut dyn Write,
 ) -> anyhow::Result<u8> {
     let from_us = match wanted.since {
@@ -118,13 +128,12 @@ pub(super) fn what_if(
     };
     let mut comparison = Comparison::with(bundle);
     each(place, from_us, |asked| {
-        if let (Some(question), Some(verdict)) = (asked.question(), asked.verdict) {
+        let wanted = asked.wanted();
+        let questions: Vec<Question<'_>> = wanted.iter().map(|one| asked.question(one)).collect();
+        if let (Some(verdict), false) = (asked.verdict, questions.is_empty()) {
             let call = asked.call.map(|call| call.to_string()).unwrap_or_default();
-            comparison.consider(
-                &format!("{call} {} {}/{}", asked.method, asked.server, asked.name),
-                &question,
-                verdict,
-            );
+            let key = format!("{call} {} {}/{}", asked.method, asked.server, asked.name);
+            comparison.consider(&key, &questions, verdict);
         }
     })?;
     let difference = comparison.finish();
@@ -233,12 +242,26 @@ impl Asked {
             method: field("method"),
             name: field("name"),
             direction: field("direction"),
+            params: payload.value("params").and_then(|json| RawValue::from_string(json.to_owned()).ok()),
             arguments: payload.value("arguments").map(str::to_owned),
             client: client.unwrap_or_default(),
         }
     }
 
-    fn question(&self) -> Option<Question<'_>> {
+    /// What was wanted; nothing: no policy is asked.
+    fn wanted(&self) -> Vec<Wanted> {
+        let raw = self.params.as_deref();
+        let read = raw.map(Params::of);
+        let request = Request {
+            by_client: self.direction == "client",
+            method: &self.method,
+            name: Some(&self.name),
+            params: raw.zip(read.as_ref()),
+        };
+        Wanted::all(&request)
+    }
+
+    fn question<'a>(&'a self, wanted: &'a Wanted) -> Question<'a> {
         let credential = self.credential.as_deref();
         let is_service = credential.is_some_and(|credential| credential.kind == "service");
         let principal = match is_service {
@@ -246,7 +269,7 @@ impl Asked {
             false => Principal::User(&self.principal),
         };
         let agents = credential.map_or(&[] as &[String], |credential| &credential.actors);
-        Some(Question {
+        Question {
             caller: Caller {
                 principal,
                 groups: credential.map_or(&[], |credential| &credential.groups),
@@ -265,24 +288,7 @@ impl Asked {
             network: None,
             now_ms: i64::try_from(self.time_us / 1000).unwrap_or(i64::MAX),
             server: &self.server,
-            ask: self.ask()?,
-        })
-    }
-
-    fn ask(&self) -> Option<Ask<'_>> {
-        let (name, arguments) = (self.name.as_str(), self.arguments.as_deref());
-        let ask = match (self.direction.as_str(), self.method.as_str()) {
-            ("client", "tools/call") => Ask::CallTool { name, arguments },
-            ("client", "prompts/get") => Ask::GetPrompt { name, arguments },
-            ("client", "resources/read") => Ask::ReadResource { uri: name },
-            ("client", "resources/subscribe") => Ask::SubscribeResource { uri: name },
-            ("server", "sampling/createMessage") => Ask::CreateMessage,
-            ("server", "elicitation/create") => Ask::Elicit,
-            ("server", "roots/list") => Ask::ListRoots,
-            (_, method) if method.starts_with("tasks/") => Ask::Tasks { method },
-            (_, method) if gateway::needs_no_policy(method) => return None,
-            (_, method) => Ask::Other { method },
-        };
-        Some(ask)
+            ask: wanted.ask(&self.method, self.arguments.as_deref()),
+        }
     }
 }

@@ -1,20 +1,24 @@
-//! `page::ToolPage`: fewer tools, private, and every other byte as it came.
+//! `page::Page`: fewer elements, private, and every other byte as it came.
 
 use expect_test::{Expect, expect};
 use mcp::message::{Frame, parse};
-use mcp::page::{NoPage, ToolPage};
+use mcp::page::{List, NoPage, Page};
 
-/// Keeps the tools whose names begin with `a`, for a minute at most.
-fn keep_a(raw: &str) -> Result<Option<String>, NoPage> {
+/// Keeps what has a name that begins with `a`, for a minute at most.
+fn keep_a(list: List, raw: &str) -> Result<Option<String>, NoPage> {
     let Ok(Frame::Single(message)) = parse(raw.as_bytes()) else { panic!("no message") };
-    Ok(ToolPage::of(&message)?.map(|page| {
-        let keep: Vec<bool> = page.tools().map(|(name, _)| name.starts_with('a')).collect();
+    Ok(Page::of(list, &message)?.map(|page| {
+        let keep: Vec<bool> = page.named().map(|(name, _)| name.starts_with('a')).collect();
         page.keeping(&keep, 60_000)
     }))
 }
 
 fn check(raw: &str, expected: &Expect) {
-    let told = match keep_a(raw) {
+    check_list(List::Tools, raw, expected);
+}
+
+fn check_list(list: List, raw: &str, expected: &Expect) {
+    let told = match keep_a(list, raw) {
         Ok(Some(kept)) => kept,
         Ok(None) => "no result".to_owned(),
         Err(error) => error.to_string(),
@@ -63,7 +67,36 @@ fn what_is_no_page_is_told() {
         r#"{"tools":[{"name":"add","NAME":"drop"}]}"#,
     ] {
         let raw = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{result}}}"#);
-        check(&raw, &expect!["it is no list of tools, each an object with one name"]);
+        check(&raw, &expect!["it is no list of objects that each have one name"]);
+    }
+}
+
+#[test]
+fn every_list_has_its_own_names() {
+    for (method, result, expected) in [
+        (
+            "prompts/list",
+            r#"{"prompts":[{"name":"ask"},{"name":"beg"}],"tools":7}"#,
+            expect![[r#"{"jsonrpc":"2.0","id":1,"result":{"prompts":[{"name":"ask"}],"tools":7}}"#]],
+        ),
+        (
+            "resources/list",
+            r#"{"resources":[{"uri":"a:1","name":"x"},{"uri":"b:1","name":"a"}]}"#,
+            expect![[r#"{"jsonrpc":"2.0","id":1,"result":{"resources":[{"uri":"a:1","name":"x"}]}}"#]],
+        ),
+        (
+            "resources/templates/list",
+            r#"{"resourceTemplates":[{"uriTemplate":"b:{x}"}],"nextCursor":"2"}"#,
+            expect![[r#"{"jsonrpc":"2.0","id":1,"result":{"resourceTemplates":[],"nextCursor":"2"}}"#]],
+        ),
+        (
+            "resources/list",
+            r#"{"resources":[{"uri":"a:1","URI":"b:1"}]}"#,
+            expect!["it is no list of objects that each have one name"],
+        ),
+    ] {
+        let list = List::of(method).expect("a list");
+        check_list(list, &format!(r#"{{"jsonrpc":"2.0","id":1,"result":{result}}}"#), &expected);
     }
 }
 

@@ -1,6 +1,6 @@
 //! What holds for all bundles and all questions.
 
-use policy::{Ask, Bundle, Caller, Hints, Principal, Question, Verdict};
+use policy::{Ask, Bundle, Caller, Hints, Listed, Principal, Question, Verdict};
 use policy::{Catalog, Server, Tool};
 use proptest::prelude::*;
 
@@ -150,7 +150,7 @@ proptest! {
         let bundle = compiled(&text);
         each_question(|question, server, name| {
             let denied = bundle.decide(question).verdict == Verdict::Deny;
-            assert!(denied || bundle.visible(&question.caller, server, name), "{server}/{name}");
+            assert!(denied || bundle.visible(&question.caller, server, Listed::Tool(name)), "{server}/{name}");
         });
     }
 }

@@ -1,6 +1,6 @@
 //! Which tools a list shows.
 
-use policy::{Caller, Principal};
+use policy::{Caller, Listed, Principal};
 
 use super::made::bundle;
 
@@ -9,8 +9,9 @@ fn visible(policies: &str, principal: Principal<'_>) -> Vec<&'static str> {
     let groups = ["dev".to_owned()];
     let caller = Caller { principal, groups: &groups, run: "run_1" };
     let all = ["files/read_file", "files/write_file", "bank/pay", "bank/gone", "new/any"];
-    let seen =
-        |id: &&str| id.split_once('/').is_some_and(|(server, tool)| bundle.visible(&caller, server, tool));
+    let seen = |id: &&str| {
+        id.split_once('/').is_some_and(|(server, tool)| bundle.visible(&caller, server, Listed::Tool(tool)))
+    };
     all.into_iter().filter(seen).collect()
 }
 
@@ -50,4 +51,48 @@ forbid (principal, action == Action::"tools/call", resource) unless { resource.r
         visible(r#"permit (principal is User, action, resource);"#, Principal::Service("ann")),
         Vec::<&str>::new()
     );
+}
+
+#[test]
+fn prompts_and_resources_are_shown_that_may_be_asked_for() {
+    let all = [
+        Listed::Prompt("summary"),
+        Listed::Prompt("other"),
+        Listed::Resource("file:///a"),
+        Listed::Resource("https://b"),
+        Listed::Template,
+    ];
+    let groups = ["dev".to_owned()];
+    let caller = Caller { principal: Principal::User("ann"), groups: &groups, run: "run_1" };
+    for (policies, expected) in [
+        ("", [false; 5]),
+        ("permit (principal, action, resource);", [true; 5]),
+        (r#"permit (principal, action == Action::"tools/call", resource);"#, [false; 5]),
+        (
+            r#"permit (principal, action == Action::"prompts/get", resource == Prompt::"files/summary") when { context.arguments has style };"#,
+            [true, false, false, false, false],
+        ),
+        (
+            r#"permit (principal in Group::"dev", action in [Action::"resources/read"], resource in Server::"files") when { resource.scheme == "file" };"#,
+            [false, false, true, false, true],
+        ),
+        (
+            r#"permit (principal, action == Action::"resources/read", resource == Resource::"files/file:///a");"#,
+            [false, false, true, false, true],
+        ),
+        (
+            r#"permit (principal, action == Action::"resources/read", resource == Resource::"bank/file:///a");
+permit (principal == User::"bob", action, resource in Server::"files");
+permit (principal, action, resource is Tool);"#,
+            [false; 5],
+        ),
+        (
+            r#"permit (principal, action, resource);
+forbid (principal, action == Action::"resources/read", resource) when { resource.uri like "https:*" };"#,
+            [true, true, true, false, true],
+        ),
+    ] {
+        let bundle = bundle(policies);
+        assert_eq!(all.map(|listed| bundle.visible(&caller, "files", listed)), expected, "{policies}");
+    }
 }

@@ -24,7 +24,8 @@ fn flips_are_counted_and_named() {
         ("call_6", "gone", Verdict::Allow),
         ("call_7", "gone", Verdict::Deny),
     ] {
-        comparison.consider(key, &question(&[], "files", Ask::CallTool { name, arguments: None }), before);
+        let asked = question(&[], "files", Ask::CallTool { name, arguments: None });
+        comparison.consider(key, &[asked], before);
     }
     let difference = comparison.finish();
     let flips = |keys: &[&str]| Flips {
