@@ -2,6 +2,7 @@
 //! together, each with its line.
 
 mod check;
+mod credentials_file;
 mod identity_file;
 #[cfg(test)]
 mod schema;
@@ -22,6 +23,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::DeTable;
 
+use crate::config::credentials_file::CredentialsFile;
 use crate::config::identity_file::IdentityFile;
 use crate::environment::Environment;
 
@@ -158,10 +160,14 @@ struct ServerFile {
     /// How a server at `url` is spoken to: Streamable HTTP in either era, or `sse` for HTTP+SSE of 2024-11-05.
     #[cfg_attr(test, schemars(with = "Option<String>", extend("enum" = ["streamable-http", "sse"])))]
     transport: Option<Spanned<String>>,
-    /// Headers that the gateway adds towards `url`; clients never see them. Each is a value, `file:PATH` or `env:NAME`.
+    /// Headers that the gateway adds towards `url`; clients never see them. Each is a value, `file:PATH` (read again when it
+    /// changes) or `env:NAME`.
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "BTreeMap<String, String>"))]
     headers: BTreeMap<String, Spanned<String>>,
+    /// What the gateway shows the server at `url`, where that is a token that it gets and renews.
+    #[cfg_attr(test, schemars(with = "Option<CredentialsFile>"))]
+    credentials: Option<Spanned<CredentialsFile>>,
     /// Whether HTTP/2 is spoken to `url` without negotiation.
     #[serde(default)]
     http2: bool,
@@ -449,15 +455,18 @@ impl Reading<'_> {
         if parsed.is_none() {
             self.mistake(at, "`url` is an address like `https://mcp.example/mcp`");
         }
-        let mut headers = Vec::new();
-        for (name, value) in &file.headers {
-            let at = value.span().start;
+        let (mut headers, mut changing) = (Vec::new(), Vec::new());
+        for (name, written) in &file.headers {
+            let at = written.span().start;
             let Ok(header) = HeaderName::from_bytes(name.as_bytes()) else {
                 self.mistake(at, &format!("`{name}` cannot name a header"));
                 continue;
             };
-            let Some(value) = self.secret(value) else { continue };
+            let Some(value) = self.secret(written) else { continue };
             match HeaderValue::from_str(&value) {
+                Ok(_) if written.get_ref().starts_with("file:") => {
+                    changing.extend(self.source(written).map(|source| (header, source)));
+                }
                 Ok(mut value) => {
                     value.set_sensitive(true);
                     headers.push((header, value));
@@ -468,7 +477,11 @@ impl Reading<'_> {
             }
         }
         let version = if file.http2 { HttpVersion::Http2Only } else { HttpVersion::Negotiated };
-        let server = HttpServer { url: parsed?, headers, version };
+        let url = parsed?;
+        let token = file.credentials.as_ref().and_then(|credentials| self.credentials(credentials, &url));
+        let shown = token.is_some() || !changing.is_empty();
+        let credentials = shown.then_some(identity::UpstreamSettings { headers: changing, token });
+        let server = HttpServer { url, headers, credentials, version };
         match file.transport.as_ref().map(|transport| (transport.get_ref().as_str(), transport.span().start))
         {
             None | Some(("streamable-http", _)) => Some(ServerSettings::Http(server)),
@@ -492,6 +505,10 @@ impl Reading<'_> {
                 at,
                 "`command` is a program and its arguments, like `[\"npx\", \"-y\", \"server\"]`",
             );
+        }
+        if let Some(credentials) = &file.credentials {
+            let text = "`credentials` are for servers at a `url`; a `command` gets its own by `env`";
+            self.mistake(credentials.span().start, text);
         }
         let mut env = self.environment.for_children.clone();
         for (name, value) in &file.env {

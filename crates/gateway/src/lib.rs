@@ -67,7 +67,7 @@ pub use crate::reload::{Control, Next};
 use crate::rules::Rules;
 pub use crate::rules::{RulesError, catalog};
 use crate::runs::Runs;
-use crate::settings::{Limits, Settings};
+use crate::settings::{Limits, ServerSettings, Settings};
 use crate::taking::Places;
 pub use crate::upstream::http::{ClientError, HttpUpstream, Unreachable};
 use crate::upstream::{Ground, Server};
@@ -160,6 +160,7 @@ impl Gateway {
             .map_err(|source| StartError::Folder { path: settings.stderr_dir.clone(), source })?;
         let state = settings.rules.as_ref().map(|rules| Arc::clone(&rules.state));
         let rules = Rules::of(settings.rules, &settings.servers)?;
+        let shown = shown(&settings.servers);
         let meters = Arc::new(Meters::new(settings.servers.keys().map(String::as_str)));
         let places = Places::new(recorder.clone());
         let ground = Ground {
@@ -182,7 +183,7 @@ impl Gateway {
         };
         let socket = settings.socket.as_deref().map(bind_socket).transpose()?;
         let address = tcp.as_ref().and_then(|listener| listener.local_addr().ok());
-        let pipeline = Pipeline::new(recorder.clone(), clerk, settings.receipts, rules);
+        let pipeline = Pipeline::new(recorder.clone(), clerk, settings.receipts, rules, shown);
         let journal = state.map(|state| Journal::new(state, recorder.clone(), pipeline.decider()));
         let gateway = Gateway {
             pipeline: Arc::new(pipeline),
@@ -236,6 +237,11 @@ impl Bound {
             task.abort();
         }
     }
+}
+
+/// What servers are shown, by their names.
+fn shown(servers: &BTreeMap<String, ServerSettings>) -> BTreeMap<String, &'static str> {
+    servers.iter().filter_map(|(name, server)| Some((name.clone(), server.credential()?))).collect()
 }
 
 async fn bind_tcp(address: SocketAddr) -> Result<TcpListener, StartError> {

@@ -5,6 +5,9 @@
 //! story; nothing leaves the gateway without the `Released` that it returns, and it has none to return before the
 //! recorder has said that each message of the frame is durable.
 
+mod ends;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,7 +17,7 @@ use mcp::fields::Params;
 use mcp::message::{Answer, Frame, IdBuf, Kind, Message};
 use mcp::mrtr::Leg;
 use mcp::page::{List, Page};
-use recorder::{Account, Body, Cleared, Clerk, Closed, Outcome, Receipt, RecordError, Recorder, faults};
+use recorder::{Account, Body, Cleared, Clerk, Receipt, Recorder, faults};
 use store::state::Pin;
 
 use crate::account::{self, Side};
@@ -31,7 +34,6 @@ use crate::rules::Rules;
 use crate::scope::{Pending, Scope, Waiting};
 use crate::settings::Receipts;
 use crate::shown::Shown;
-use crate::taking::Lost;
 
 /// Decides and records; knows no transport.
 #[derive(Debug)]
@@ -42,6 +44,8 @@ pub(crate) struct Pipeline {
     receipts: Receipts,
     /// `None`: nothing is judged.
     rules: Option<Arc<Rules>>,
+    /// What servers are shown, as the record calls it, by their names.
+    credentials: Arc<BTreeMap<String, &'static str>>,
 }
 
 /// A frame as it came.
@@ -116,9 +120,11 @@ impl Pipeline {
         clerk: Clerk,
         receipts: Receipts,
         rules: Option<Arc<Rules>>,
+        credentials: BTreeMap<String, &'static str>,
     ) -> Pipeline {
         let (decider, rounds) = (Arc::new(Decider::new(clerk)), Arc::default());
-        Pipeline { recorder, decider, rounds, receipts, rules }
+        let credentials = Arc::new(credentials);
+        Pipeline { recorder, decider, rounds, receipts, rules, credentials }
     }
 
     /// What decides on what is no message.
@@ -126,10 +132,16 @@ impl Pipeline {
         Arc::clone(&self.decider)
     }
 
-    /// The same, with another choice of receipts and other rules.
-    pub(crate) fn with(&self, receipts: Receipts, rules: Option<Arc<Rules>>) -> Pipeline {
+    /// The same, with another choice of receipts, other rules and other credentials.
+    pub(crate) fn with(
+        &self,
+        receipts: Receipts,
+        rules: Option<Arc<Rules>>,
+        credentials: BTreeMap<String, &'static str>,
+    ) -> Pipeline {
         let (decider, rounds) = (Arc::clone(&self.decider), Arc::clone(&self.rounds));
-        Pipeline { recorder: self.recorder.clone(), decider, rounds, receipts, rules }
+        let credentials = Arc::new(credentials);
+        Pipeline { recorder: self.recorder.clone(), decider, rounds, receipts, rules, credentials }
     }
 
     /// Carries a client's frame through the phases, message by message: it crosses whole or not at all. `bytes` are the
@@ -323,58 +335,6 @@ impl Pipeline {
         Ok(ReleasedBody::of(content.body(), None))
     }
 
-    /// A server's message that could not be taken in ends the call that it answers; if that cannot be told, each call that
-    /// may be the one. Gives an answer for each.
-    pub(crate) async fn lose(&self, scope: &Scope, lost: &Lost) -> Vec<Refused> {
-        let reason = Reason::Whole(lost.error);
-        let mut open = Pending::default();
-        let mut told = Vec::new();
-        let ids = match lost.glimpse.answered() {
-            Some(id) => vec![id.clone()],
-            None if lost.glimpse.may_answer() => scope.pending().asked_by(Side::Client),
-            None => Vec::new(),
-        };
-        for id in ids {
-            let Some(call) = scope.pending().take(Side::Client, &id) else { continue };
-            open.keep(Side::Client, id, call);
-            told.push(self.fail_all(&mut open, &reason, Body::default()).await);
-        }
-        told
-    }
-
-    /// Closes what is open without an answer to anybody.
-    pub(crate) async fn close_all(&self, pending: &mut Pending, status: Status, reason: &str) {
-        for (_, call) in pending.drain() {
-            let outcome = account::of_end(status, reason, None, Body::default());
-            self.close_or_log(call, outcome).await;
-        }
-    }
-
-    /// Closes what is open as failed; gives the answer for the client. `body`: what the server sent instead.
-    pub(crate) async fn fail_all(&self, pending: &mut Pending, reason: &Reason, body: Body) -> Refused {
-        let mut ids = Vec::new();
-        for (id, call) in pending.drain() {
-            let outcome = account::of_end(reason.end(), &reason.to_string(), None, body.clone());
-            self.close_or_log(call, outcome).await;
-            ids.push(id);
-        }
-        Refused::requests(&ids, reason)
-    }
-
-    /// Closes a call where nobody waits for its record.
-    async fn close_or_log(&self, call: Waiting, outcome: Outcome) {
-        if let Err(error) = self.close(call, outcome).await {
-            tracing::error!(%error, "the end of a call was not recorded");
-        }
-    }
-
-    async fn close(&self, call: Waiting, mut outcome: Outcome) -> Result<Closed, RecordError> {
-        let Waiting { opened, mut tally, recording, .. } = call;
-        tally.answered(outcome.status);
-        account::reduce(recording, (&mut outcome.fields, &mut outcome.spans, &mut outcome.body));
-        self.recorder.close(opened, outcome).await
-    }
-
     fn account(&self, route: &Route<'_>, message: &Message<'_>, sent: Sent<'_>) -> Account {
         let mut account = account::of_message(route.scope, message, &sent);
         if let Kind::Request { method, params, .. } = message.kind() {
@@ -384,26 +344,15 @@ impl Pipeline {
             account.call = Some(call);
             account.round = round;
         }
-        if sent.side == Side::Server {
-            account.parent = route.only_call();
+        match sent.side {
+            Side::Server => account.parent = route.only_call(),
+            Side::Client => {
+                if let Some(credential) = self.credentials.get(&*route.scope.server) {
+                    account.fields.insert("upstream_credential".into(), account::json_text(credential));
+                }
+            }
         }
         account
-    }
-
-    /// A cancelled call is owed no answer: it ends here, or with the exchange that holds it.
-    async fn cancel(&self, route: &mut Route<'_>, side: Side, message: &Message<'_>) {
-        let Kind::Notification { method, params: Some(params) } = message.kind() else { return };
-        let Some(id) = Params::of(params).request_id().filter(|_| method == "notifications/cancelled") else {
-            return;
-        };
-        match route.take(side, Some(id.clone())) {
-            Some(call) => {
-                let outcome =
-                    account::of_end(Status::Cancelled, "cancelled by who asked", None, Body::default());
-                self.close_or_log(call, outcome).await;
-            }
-            None => route.scope.cancel(id),
-        }
     }
 
     async fn judge(&self, asked: &Asked<'_>) -> Result<Judged, Reason> {
@@ -480,25 +429,6 @@ impl Pipeline {
             self.recorder.pass(cleared).await?;
         }
         Ok(())
-    }
-
-    /// Ends a call whose answer cannot be shown.
-    async fn withhold(&self, call: Waiting, message: &Message<'_>, sent: Sent<'_>, reason: Reason) -> Reason {
-        let body = sent.content.body_of(message);
-        let end = account::of_end(Status::Withheld, &reason.to_string(), None, body);
-        self.close_or_log(call, end).await;
-        reason
-    }
-
-    /// Closes what the first `entered` messages of a frame had opened: the frame does not cross.
-    async fn withdraw(&self, route: &mut Route<'_>, sent: Sent<'_>, entered: usize) {
-        for message in sent.frame.messages().iter().take(entered) {
-            let Kind::Request { id, .. } = message.kind() else { continue };
-            let Some(call) = route.take(sent.side, Some(id.to_buf())) else { continue };
-            let reason = "another message of its batch was refused";
-            let outcome = account::of_end(Status::Withheld, reason, None, Body::default());
-            self.close_or_log(call, outcome).await;
-        }
     }
 
     /// Records why a frame does not cross, and makes the answer that says so.

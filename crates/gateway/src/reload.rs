@@ -67,6 +67,7 @@ impl Control {
     pub fn prepare(&self, settings: Settings) -> Result<Next, StartError> {
         let now = self.present.gateway();
         let rules = Rules::of(settings.rules, &settings.servers)?;
+        let shown = crate::shown(&settings.servers);
         now.meters.know(settings.servers.keys().map(String::as_str));
         let mut servers = BTreeMap::new();
         for (name, wanted) in settings.servers {
@@ -88,7 +89,7 @@ impl Control {
         };
         let retired = now.servers.iter().filter(is_retired).map(|(_, server)| Arc::clone(server)).collect();
         let gateway = Gateway {
-            pipeline: Arc::new(now.pipeline.with(settings.receipts, rules)),
+            pipeline: Arc::new(now.pipeline.with(settings.receipts, rules, shown)),
             servers,
             runs: Arc::clone(&now.runs),
             streams: Arc::clone(&now.streams),

@@ -68,6 +68,18 @@ pub enum ServerSettings {
     Stdio(StdioServer),
 }
 
+impl ServerSettings {
+    /// What the server is shown besides fixed headers, as the record calls it.
+    pub(crate) fn credential(&self) -> Option<&'static str> {
+        match self {
+            ServerSettings::Http(server) | ServerSettings::Sse(server) => {
+                server.credentials.as_ref().map(identity::UpstreamSettings::kind)
+            }
+            ServerSettings::Stdio(_) => None,
+        }
+    }
+}
+
 /// An upstream that is reached over HTTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpServer {
@@ -75,6 +87,8 @@ pub struct HttpServer {
     pub url: http::Uri,
     /// Headers that the gateway adds, credentials among them; marked sensitive by `cli`.
     pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
+    /// Credentials that may change while the gateway runs. `None`: there are no others than the headers.
+    pub credentials: Option<identity::UpstreamSettings>,
     /// HTTP version towards the upstream.
     pub version: HttpVersion,
 }

@@ -6,6 +6,7 @@
 //!   keep what must last in [`store::state`].
 //! * [`Verifier::answer`] is the token endpoint: it gives runs for access tokens, run tokens and service keys.
 //! * [`Logins`] logs people in through a provider that does not know their clients.
+//! * [`UpstreamCredentials`] is what the gateway shows a server: its own credentials, never a caller's.
 //! * Only this crate knows JOSE and OpenID Connect. It makes no decisions about calls: that is policy.
 //!
 //! Invariant: nothing that was presented and not verified is in a refusal, a log line or a caller.
@@ -32,6 +33,7 @@ mod scope;
 mod secret;
 mod settings;
 mod standing;
+mod upstream;
 mod verifier;
 
 pub use caller::{Actor, Caller, Principal, PrincipalKind, RunName};
@@ -49,5 +51,8 @@ pub use scope::{Scope, ScopeError};
 pub use secret::Secret;
 pub use settings::{
     Binding, Issuer, KeySource, KindRule, LoginSettings, Network, RunLimits, Settings, TokenType,
+};
+pub use upstream::{
+    Presented, SecretCommand, SecretSource, TokenSource, UpstreamCredentials, UpstreamError, UpstreamSettings,
 };
 pub use verifier::{SetupError, Verifier};

@@ -3,6 +3,8 @@
 //!
 //! Defaults are taken from what an empty file means, so that neither the schema nor the page can promise another one.
 
+use std::collections::BTreeSet;
+
 use expect_test::expect_file;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
@@ -199,7 +201,13 @@ fn the_page_names_every_key_and_its_default() {
     // Shown in a comment, as the other way to write `command`.
     written.push("args");
     written.sort_unstable();
+    // Several servers may show theirs.
+    written.dedup_by(|one, other| one == other && *one == "credentials");
     assert_eq!(names(&server["properties"]), written);
+    let servers = example["servers"].as_object().unwrap().values();
+    let shown: BTreeSet<&str> = servers.flat_map(|server| names(&server["credentials"])).collect();
+    let credentials = names(&server["properties"]["credentials"]["properties"]);
+    assert_eq!(shown.into_iter().collect::<Vec<_>>(), credentials);
 }
 
 #[test]

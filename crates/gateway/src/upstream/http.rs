@@ -6,15 +6,17 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderValue};
-use http::{Method, Request, Response, Uri};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use identity::{UpstreamCredentials, UpstreamError};
 
+use crate::clock;
 use crate::pipeline::Released;
 use crate::settings::{HttpServer, HttpVersion, Limits};
 
@@ -23,7 +25,16 @@ use crate::settings::{HttpServer, HttpVersion, Limits};
 pub struct HttpUpstream {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     server: HttpServer,
+    credentials: Option<UpstreamCredentials>,
     answer_wait: Duration,
+}
+
+/// What is sent: the same bytes, however often.
+struct Message {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
 }
 
 /// Why an upstream gave no response. The texts go to clients: they name no address.
@@ -38,6 +49,9 @@ pub enum Unreachable {
     /// No answer in time: as above.
     #[error("the server did not answer in time")]
     Timeout,
+    /// There is nothing to show the server, or it refused it: it did nothing.
+    #[error("the gateway's credential for this server cannot be used: {0}")]
+    Credential(#[source] UpstreamError),
 }
 
 impl Unreachable {
@@ -81,7 +95,8 @@ impl HttpUpstream {
             .timer(TokioTimer::new())
             .http2_only(server.version == HttpVersion::Http2Only)
             .build(connector);
-        Ok(HttpUpstream { client, server, answer_wait: limits.answer_wait })
+        let credentials = server.credentials.clone().map(UpstreamCredentials::new);
+        Ok(HttpUpstream { client, server, credentials, answer_wait: limits.answer_wait })
     }
 
     /// The configured URL.
@@ -98,7 +113,8 @@ impl HttpUpstream {
         released: &Released,
         headers: HeaderMap,
     ) -> Result<Response<Incoming>, Unreachable> {
-        self.send(Method::POST, self.server.url.clone(), headers, released.frame().clone()).await
+        let (uri, body) = (self.server.url.clone(), released.frame().clone());
+        self.send(Message { method: Method::POST, uri, headers, body }).await
     }
 
     /// Sends recorded messages to an address that the server named on its event stream (HTTP+SSE).
@@ -109,32 +125,55 @@ impl HttpUpstream {
     ) -> Result<Response<Incoming>, Unreachable> {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        self.send(Method::POST, endpoint, headers, released.frame().clone()).await
+        let body = released.frame().clone();
+        self.send(Message { method: Method::POST, uri: endpoint, headers, body }).await
     }
 
     /// Opens the server's stream of messages: carries none itself.
     pub(crate) async fn listen(&self, headers: HeaderMap) -> Result<Response<Incoming>, Unreachable> {
-        self.send(Method::GET, self.server.url.clone(), headers, Bytes::new()).await
+        let (uri, body) = (self.server.url.clone(), Bytes::new());
+        self.send(Message { method: Method::GET, uri, headers, body }).await
     }
 
     /// Ends a session at the server.
     pub(crate) async fn end_session(&self, headers: HeaderMap) -> Result<Response<Incoming>, Unreachable> {
-        self.send(Method::DELETE, self.server.url.clone(), headers, Bytes::new()).await
+        let (uri, body) = (self.server.url.clone(), Bytes::new());
+        self.send(Message { method: Method::DELETE, uri, headers, body }).await
     }
 
-    async fn send(
+    /// Sends a message; again if the server said 401 and there is something else to show. With 401 it did not carry the message
+    /// out, so what it saw is what was recorded, once.
+    async fn send(&self, message: Message) -> Result<Response<Incoming>, Unreachable> {
+        let Some(credentials) = &self.credentials else { return self.attempt(&message, &[]).await };
+        let mut shown = self.usable(credentials.present(clock::unix_seconds()).await)?;
+        loop {
+            let response = self.attempt(&message, &shown.headers).await?;
+            if response.status() != StatusCode::UNAUTHORIZED {
+                return Ok(response);
+            }
+            shown = self.usable(credentials.refused(shown, clock::unix_seconds()).await)?;
+        }
+    }
+
+    fn usable<T>(&self, shown: Result<T, UpstreamError>) -> Result<T, Unreachable> {
+        shown.map_err(|error| {
+            let host = self.server.url.host().unwrap_or_default();
+            tracing::warn!(host, %error, "a server cannot be shown a credential");
+            Unreachable::Credential(error)
+        })
+    }
+
+    async fn attempt(
         &self,
-        method: Method,
-        uri: Uri,
-        headers: HeaderMap,
-        body: Bytes,
+        message: &Message,
+        credentials: &[(HeaderName, HeaderValue)],
     ) -> Result<Response<Incoming>, Unreachable> {
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = method;
-        *request.uri_mut() = uri;
-        *request.headers_mut() = headers;
+        let mut request = Request::new(Full::new(message.body.clone()));
+        *request.method_mut() = message.method.clone();
+        *request.uri_mut() = message.uri.clone();
+        *request.headers_mut() = message.headers.clone();
         request.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        for (name, value) in &self.server.headers {
+        for (name, value) in self.server.headers.iter().chain(credentials) {
             request.headers_mut().insert(name.clone(), value.clone());
         }
         let answer = match tokio::time::timeout(self.answer_wait, self.client.request(request)).await {
