@@ -1,5 +1,5 @@
 //! What cannot be made anew from the ledger: service keys, minted runs, logins, revocations, pinned
-//! tools. One SQLite file, `state.sqlite`,
+//! tools, calls that wait for people. One SQLite file, `state.sqlite`,
 //! beside the index.
 //!
 //! Every write is durable when it returns (WAL, `synchronous = FULL`). Writes block on the disk and belong off the async
@@ -9,6 +9,7 @@
 //! No secret is kept here, only digests of secrets. What operators do is noted in the transaction that does it
 //! ([`State::acting`]), for the gateway to record: no other process can write to the ledger.
 
+mod holds;
 mod journal;
 mod keys;
 mod logins;
@@ -21,6 +22,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+pub use holds::{
+    Ballot, Bounds, Cast, Choice, Full, History, Hold, HoldKey, HoldStatus, Need, NewHold, Release, Said,
+    Sought, Which,
+};
 pub use journal::{Action, Deed, Outcome};
 pub use keys::AccessKey;
 pub use logins::{Refresh, RegisteredClient};

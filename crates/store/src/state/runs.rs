@@ -5,7 +5,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::keys::{list, moment, strings, time};
-use super::{Deed, State, StateError};
+use super::{Deed, State, StateError, holds};
 
 const COLUMNS: &str = "id, kind, principal, issuer, groups, actors, purpose, scope, audience, parent, bound, created, \
                        expires, minted_by, revoked, revoked_by";
@@ -106,7 +106,9 @@ impl State {
                        WHERE id = ?1 AND revoked IS NULL";
             let is_done = within.execute(sql, params![run.0.as_slice(), time(now), by, change])? == 1;
             if is_done {
-                self.enter(within, &Deed::done("run.revoke", &run.to_string()))?;
+                let id = run.to_string();
+                self.enter(within, &Deed::done("run.revoke", &id))?;
+                holds::end_of_run(self, within, change, (&id, "the run was revoked", now))?;
             }
             Ok(is_done)
         })
