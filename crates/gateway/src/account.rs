@@ -164,6 +164,15 @@ pub(crate) fn of_pin(scope: &Scope, pin: &Pin) -> Account {
     account(scope, fields, Spans::new(), body.into())
 }
 
+/// The account of a notification that is the gateway's own.
+pub(crate) fn of_own(scope: &Scope, method: &str, body: &Bytes) -> Account {
+    let mut fields = of_scope(scope, Side::Server);
+    fields.insert("method".into(), json_text(method));
+    let reason = "the gateway itself says so: what the caller may see has changed";
+    fields.insert("reason".into(), json_text(reason));
+    account(scope, fields, Spans::new(), body.clone().into())
+}
+
 /// Fields that stay where a rule says `none`: which rule said so, and what a reader needs to know which server.
 const LEFT: [&str; 4] = ["policies", "recording", "server", "transport"];
 

@@ -17,6 +17,7 @@ use crate::clock;
 use crate::listen::body;
 use crate::listen::login::{self, FORM_BYTES};
 use crate::listen::reply::{self, Body};
+use crate::peer::{Peer, Verified};
 use crate::settings::{CallerSettings, Limits};
 
 /// Identifies callers.
@@ -77,10 +78,12 @@ impl Callers {
         Ok(Arc::new(caller))
     }
 
-    /// What policies call a principal: the same name at two issuers, or of a key, is never one.
-    pub(crate) fn policy_name(&self, caller: &Caller) -> Arc<str> {
+    /// With what policies call the principal, and what limits count as one. The same name at two issuers, or of a key, is never
+    /// one.
+    pub(crate) fn verified(&self, caller: Arc<Caller>) -> Verified {
         let Principal { id, issuer, .. } = &caller.principal;
-        self.settings.policy_name(id, issuer, caller.key.as_deref()).into()
+        let name = self.settings.policy_name(id, issuer, caller.key.as_deref()).into();
+        Verified { name, run: self.verifier.family(&caller).map(Arc::from), caller }
     }
 
     /// Whether one more refusal may be recorded now. Beyond that, who is refused is told to come later, and counted.
@@ -98,6 +101,19 @@ impl Callers {
             response.headers_mut().append(WWW_AUTHENTICATE, challenge);
         }
         response
+    }
+
+    /// Who calls, as it stands now; `None`: it may no more. Who was not verified stands as it was.
+    pub(crate) fn as_now(&self, peer: &Peer) -> Option<Peer> {
+        let Some(verified) = &peer.verified else { return Some(peer.clone()) };
+        let caller = self.verifier.again(&verified.caller, clock::unix_seconds()).ok()?;
+        let verified = Verified { caller: Arc::new(caller), ..verified.clone() };
+        Some(Peer { verified: Some(verified), ..peer.clone() })
+    }
+
+    /// Counts the changes of keys and runs.
+    pub(crate) fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.verifier.changes()
     }
 
     /// Resolves when the caller would be refused by now: revoked, narrowed so that the server is out of reach, or expired.

@@ -1,6 +1,7 @@
 //! A stream of messages in each direction: what a stdio server, an HTTP+SSE connection and a `wrap` tunnel have in
 //! common. Correlation is by id alone, so one loop per direction keeps the order in which messages arrived.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,6 +84,8 @@ pub(crate) async fn relay(
     let End { to: to_client, from: mut from_client } = client;
     let End { to: to_server, from: mut from_server } = server;
     let back = to_server.downgrade();
+    let to_tell = to_client.clone();
+    let telling = tell(pipeline, scope, &to_tell);
     let up = async {
         let ending = carry_up(pipeline, scope, &mut from_client, (&to_server, &to_client), drain).await;
         // Dropping the sender closes the server's input; its last answers still come down.
@@ -90,8 +93,9 @@ pub(crate) async fn relay(
         ending
     };
     let down = carry_down(pipeline, scope, &mut from_server, (&to_client, &back), drain);
-    tokio::pin!(up, down);
+    tokio::pin!(up, down, telling);
     tokio::select! {
+        never = &mut telling => match never {},
         ending = &mut up => match ending {
             Left::Client => {
                 down.await;
@@ -104,6 +108,19 @@ pub(crate) async fn relay(
             }
         },
         reason = &mut down => Ending::Server(reason),
+    }
+}
+
+/// Tells the client what has changed of what it may see. It goes on for as long as the relay does.
+async fn tell(pipeline: &Pipeline, scope: &Arc<Scope>, to_client: &mpsc::Sender<ReleasedBody>) -> Infallible {
+    let mut hearing = pipeline.hearing(scope, &scope.peer).await;
+    loop {
+        let changed = hearing.next().await;
+        let subscriptions = scope.pending().listening();
+        for released in pipeline.tell(scope, subscriptions, changed).await {
+            // The client may have gone: the relay sees that for itself.
+            drop(to_client.send(released).await);
+        }
     }
 }
 

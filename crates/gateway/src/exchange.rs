@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use ledger::Status;
 use mcp::era::Era;
 use mcp::message::{Frame, IdBuf};
+use mcp::page::Lists;
 
 use crate::Gateway;
 use crate::account::Side;
@@ -23,6 +24,7 @@ use crate::listen::reply::Reply;
 use crate::listen::streamable::{self, event_stream_headers, has_media_type, session_id};
 use crate::listen::{body, guard};
 use crate::messages::{Decoder, Framing, Item};
+use crate::news::{self, Hearing};
 use crate::peer::Peer;
 use crate::pipeline::{Released, Sent};
 use crate::refusal::{Reason, Refused};
@@ -187,8 +189,12 @@ impl Exchange {
     async fn follow_stream(&mut self, place: &Place, mut body: Incoming, mut decoder: Decoder) {
         let cancels = place.intake.era == Era::Stateless || place.intake.listens;
         let gateway = Arc::clone(&self.gateway);
+        let mut hearing = self.hearing(place).await;
+        // A subscription begins with its acknowledgement.
+        let mut has_begun = place.intake.listens;
         loop {
             while let Some(item) = decoder.next_item().await {
+                has_begun = true;
                 let went = match item {
                     Ok(item) => self.carry_item(place, item).await,
                     Err(lost) if lost.error == AnswerError::TooLarge => {
@@ -202,6 +208,13 @@ impl Exchange {
             }
             let part = tokio::select! {
                 part = body::next(&mut body, gateway.limits.silence) => part,
+                changed = news::heard(&mut hearing), if has_begun => {
+                    let change = (self.pending.listening(), changed);
+                    if !self.tell_change(&place.scope, change, &decoder.framing()).await {
+                        return self.abandon(Status::Cancelled).await;
+                    }
+                    continue;
+                }
                 () = self.reply.gone(), if cancels => return self.abandon(Status::Cancelled).await,
                 () = gateway.stopping(&self.server), if place.intake.is_stream() => {
                     return self.abandon(Status::Disconnected).await;
@@ -217,6 +230,29 @@ impl Exchange {
             }
         }
         self.end_of_stream(place, decoder.is_resumable()).await;
+    }
+
+    /// An ear for changes, where the reply is a stream that tells of them.
+    async fn hearing(&self, place: &Place) -> Option<Hearing> {
+        match place.intake.is_stream() {
+            true => Some(self.gateway.pipeline.hearing(&place.scope, &self.peer).await),
+            false => None,
+        }
+    }
+
+    /// Tells the client what has changed of what it may see. `false`: it has gone.
+    async fn tell_change(
+        &mut self,
+        scope: &Scope,
+        (subscriptions, changed): (Vec<(IdBuf, Lists)>, Lists),
+        framing: &Framing,
+    ) -> bool {
+        for released in self.gateway.pipeline.tell(scope, subscriptions, changed).await {
+            if !framing.write(&mut self.reply, released.body()).await {
+                return false;
+            }
+        }
+        true
     }
 
     /// Sends to the client what one item of a stream is to it. `false`: the client has gone.
@@ -320,10 +356,18 @@ impl Exchange {
         self.reply.start(StatusCode::OK, headers);
         let cancels = place.intake.era == Era::Stateless;
         let limits = &self.gateway.limits;
+        let mut hearing = self.hearing(place).await;
         let longest = if place.intake.listens { limits.silence } else { limits.answer_wait };
         while !waiting.is_empty() {
             let answer = tokio::select! {
                 answer = tokio::time::timeout(longest, answers.recv()) => answer,
+                changed = news::heard(&mut hearing) => {
+                    let mut subscriptions = place.scope.pending().listening();
+                    subscriptions.retain(|(id, _)| waiting.contains(id));
+                    let change = (subscriptions, changed);
+                    self.tell_change(&place.scope, change, &Framing::message()).await;
+                    continue;
+                }
                 () = self.reply.gone(), if cancels => return self.cancel_at(place, &bridge, &waiting).await,
             };
             let released = match answer {
@@ -375,10 +419,18 @@ impl Exchange {
             return self.reply.whole(StatusCode::METHOD_NOT_ALLOWED, HeaderMap::new(), Bytes::new());
         };
         let mut messages = bridge.listen();
+        let mut hearing = self.hearing(place).await;
         self.reply.start(StatusCode::OK, event_stream_headers());
         loop {
             let message = tokio::select! {
                 message = messages.recv() => message,
+                changed = news::heard(&mut hearing) => {
+                    let change = (Vec::new(), changed);
+                    if self.tell_change(&place.scope, change, &Framing::message()).await {
+                        continue;
+                    }
+                    None
+                }
                 () = self.reply.gone() => None,
                 () = self.gateway.stopping(&self.server) => None,
             };

@@ -9,7 +9,8 @@ use identity::{PrincipalKind, RunName};
 use ledger::Verdict;
 use mcp::era::Era;
 use mcp::fields::{InputRequest, Params, ResultView};
-use policy::{Ask, Caller, Client, Principal, Question, RunFacts};
+use policy::budget::Spent;
+use policy::{Ask, Caller, Client, Limited, Principal, Question, RunFacts};
 use recorder::Decision;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -41,6 +42,8 @@ pub(crate) struct Judged {
     /// The policies that determined it.
     pub(crate) by: Vec<String>,
     pub(crate) recording: policy::Recording,
+    /// Limits that it falls under, none of which has been looked at yet.
+    pub(crate) limits: Vec<Limited>,
     /// What who asked is told; of what is allowed, nothing.
     pub(crate) denial: Option<Denial>,
 }
@@ -49,7 +52,13 @@ impl Judged {
     /// Where nothing is judged.
     pub(crate) fn unasked() -> Judged {
         let decision = Decision { verdict: Verdict::Allow, policy: None, reason: None };
-        Judged { decision, by: Vec::new(), recording: policy::Recording::Full, denial: None }
+        Judged {
+            decision,
+            by: Vec::new(),
+            recording: policy::Recording::Full,
+            limits: Vec::new(),
+            denial: None,
+        }
     }
 
     fn denied(rules: &InForce, reason: String, denial: Denial) -> Judged {
@@ -61,16 +70,21 @@ impl Judged {
 impl InForce {
     /// Judges a request.
     pub(crate) fn judge(&self, asked: &Asked<'_>) -> Judged {
-        let mut judged = Judged::unasked();
+        let (mut judged, mut recording) = (Judged::unasked(), None);
         if self.bundle.is_none() && !self.quarantines() {
             return judged;
         }
         let params = asked.params.map(Params::of);
         for wanted in asked.wanted(params.as_ref()) {
-            judged = self.judge_one(asked, params.as_ref(), &wanted);
-            if judged.denial.is_some() {
-                break;
+            let mut one = self.judge_one(asked, params.as_ref(), &wanted);
+            if one.denial.is_some() {
+                return one;
             }
+            one.limits.append(&mut judged.limits);
+            // The most recording wins.
+            one.recording = recording.map_or(one.recording, |most| one.recording.max(most));
+            recording = Some(one.recording);
+            judged = one;
         }
         judged
     }
@@ -103,19 +117,30 @@ impl InForce {
             false => Denial::hidden(ask, era(asked.scope), text),
         });
         let decision = Decision { verdict, policy: self.policy(), reason };
-        Judged { decision, by: judgement.by, recording: judgement.recording, denial }
+        let limits = judgement.limits;
+        Judged { decision, by: judgement.by, recording: judgement.recording, limits, denial }
     }
 
-    /// Judges what a server asks of the client within an answer, as if it asked by requests.
+    /// A request that was allowed, but for a limit that is reached.
+    pub(crate) fn beyond_limit(&self, asked: &Asked<'_>, spent: &Spent) -> Judged {
+        let params = asked.params.map(Params::of);
+        let wanted = asked.wanted(params.as_ref()).pop().unwrap_or(Wanted::Other);
+        let denial = Denial::known(&wanted, era(asked.scope), spent.to_string());
+        Judged { by: vec![spent.policy.clone()], ..Judged::denied(self, spent.to_string(), denial) }
+    }
+
+    /// Judges what a server asks of the client within an answer, as if it asked by requests. Gives the limits that it all falls
+    /// under.
     pub(crate) fn judge_input_requests(
         &self,
         scope: &Scope,
         peer: &Arc<Peer>,
         result: &RawValue,
-    ) -> Result<(), Reason> {
+    ) -> Result<Vec<Limited>, Reason> {
         let view = ResultView::of(result);
+        let mut limits = Vec::new();
         if self.bundle.is_none() || !view.is_input_required() {
-            return Ok(());
+            return Ok(limits);
         }
         let requests =
             view.input_requests().ok_or(Reason::Answer("what it asks of the client cannot be read"))?;
@@ -124,8 +149,9 @@ impl InForce {
             if let Some(denial) = judged.denial {
                 return Err(Reason::AskedBack(denial.to_string()));
             }
+            limits.extend(judged.limits);
         }
-        Ok(())
+        Ok(limits)
     }
 
     /// A tool that is not as it was accepted does not exist for callers.

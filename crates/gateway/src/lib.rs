@@ -7,6 +7,7 @@
 
 mod account;
 mod bridge;
+mod budgets;
 mod callers;
 mod clock;
 mod content;
@@ -22,6 +23,7 @@ mod judge;
 mod listen;
 mod messages;
 pub mod meter;
+mod news;
 mod peer;
 mod pipeline;
 mod refusal;
@@ -60,8 +62,8 @@ use crate::listen::sse::Streams;
 pub use crate::listen::wrap::is_server_name;
 use crate::meter::Meters;
 use crate::peer::Owners;
-use crate::pipeline::Pipeline;
 pub use crate::pipeline::Released;
+use crate::pipeline::{Pipeline, Ways};
 use crate::reload::Present;
 pub use crate::reload::{Control, Next};
 use crate::rules::Rules;
@@ -75,6 +77,9 @@ pub use crate::wanted::{Request, Wanted};
 
 /// How often idle runs are looked for.
 const SWEEP: Duration = Duration::from_secs(30);
+
+/// How often what runs have used is kept: a crash forgets no more than that.
+const KEEP: Duration = Duration::from_secs(1);
 
 /// A running gateway.
 #[derive(Debug)]
@@ -183,7 +188,10 @@ impl Gateway {
         };
         let socket = settings.socket.as_deref().map(bind_socket).transpose()?;
         let address = tcp.as_ref().and_then(|listener| listener.local_addr().ok());
-        let pipeline = Pipeline::new(recorder.clone(), clerk, settings.receipts, rules, shown);
+        let callers = settings.callers.map(|callers| Arc::new(Callers::new(callers)));
+        let ways = Ways { receipts: settings.receipts, rules, credentials: shown };
+        let pipeline = Pipeline::new(recorder.clone(), clerk, ways, callers.clone());
+        pipeline.restore_allowance().map_err(RulesError::State)?;
         let journal = state.map(|state| Journal::new(state, recorder.clone(), pipeline.decider()));
         let gateway = Gateway {
             pipeline: Arc::new(pipeline),
@@ -193,7 +201,7 @@ impl Gateway {
             streams: Arc::default(),
             declared: Arc::default(),
             owners: Arc::default(),
-            callers: settings.callers.map(|callers| Arc::new(Callers::new(callers))),
+            callers,
             meters,
             stderr_dir: settings.stderr_dir,
             hosts: Hosts::new(&settings.allowed_hosts),
@@ -231,7 +239,13 @@ impl Bound {
         let callers = self.present.gateway().callers.clone();
         let keeping = callers.map(|callers| tokio::spawn(async move { callers.keep().await }));
         let journal = self.journal.map(|journal| tokio::spawn(journal.keep()));
-        listen::serve(self.present, self.listeners, stop).await;
+        let grants = Arc::clone(self.present.gateway().pipeline.grants());
+        let following = tokio::spawn(async move { grants.follow().await });
+        let counting = tokio::spawn(keep_allowance(Arc::clone(&self.present)));
+        listen::serve(Arc::clone(&self.present), self.listeners, stop).await;
+        following.abort();
+        counting.abort();
+        self.present.gateway().pipeline.keep_allowance().await;
         sweeping.abort();
         for task in keeping.into_iter().chain(journal) {
             task.abort();
@@ -240,8 +254,9 @@ impl Bound {
 }
 
 /// What servers are shown, by their names.
-fn shown(servers: &BTreeMap<String, ServerSettings>) -> BTreeMap<String, &'static str> {
-    servers.iter().filter_map(|(name, server)| Some((name.clone(), server.credential()?))).collect()
+fn shown(servers: &BTreeMap<String, ServerSettings>) -> Arc<BTreeMap<String, &'static str>> {
+    let shown = servers.iter().filter_map(|(name, server)| Some((name.clone(), server.credential()?)));
+    Arc::new(shown.collect())
 }
 
 async fn bind_tcp(address: SocketAddr) -> Result<TcpListener, StartError> {
@@ -260,6 +275,14 @@ fn bind_socket(path: &Path) -> Result<UnixListener, StartError> {
     let listener = UnixListener::bind(path).map_err(failed)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
     Ok(listener)
+}
+
+/// Keeps what runs have used of their limits, behind the calls.
+async fn keep_allowance(present: Arc<Present>) {
+    loop {
+        tokio::time::sleep(KEEP).await;
+        present.gateway().pipeline.keep_allowance().await;
+    }
 }
 
 /// Ends runs that have been idle for long.

@@ -126,6 +126,14 @@ impl Decoder {
         }
     }
 
+    /// How a message of the gateway's own stands in the stream.
+    pub(crate) fn framing(&self) -> Framing {
+        match self.form {
+            Form::Events(_) => Framing::message(),
+            Form::Lines(_) => Framing::Line,
+        }
+    }
+
     /// Whether the server gave event ids, so that the stream can be taken up again.
     pub(crate) fn is_resumable(&self) -> bool {
         self.resumable

@@ -30,6 +30,8 @@ pub(crate) struct Verified {
     pub(crate) caller: Arc<Caller>,
     /// What policies call the principal.
     pub(crate) name: Arc<str>,
+    /// What limits count as one run: all that the credential's run minted; `None`: nothing in the credential names a run.
+    pub(crate) run: Option<Arc<str>>,
 }
 
 /// What the operating system says of the process at the other end.
@@ -61,13 +63,13 @@ impl Peer {
     }
 
     /// The same end of a connection, once a credential says who it is.
-    pub(crate) fn verified(&self, caller: Arc<Caller>, name: Arc<str>) -> Peer {
-        let process = match &caller.run {
+    pub(crate) fn verified(&self, verified: Verified) -> Peer {
+        let process = match &verified.caller.run {
             RunName::Unnamed => self.process.clone(),
             named => Process::Credential(named.clone()),
         };
-        let principal = Arc::from(caller.principal.to_string());
-        Peer { principal, process, verified: Some(Verified { caller, name }), address: self.address }
+        let principal = Arc::from(verified.caller.principal.to_string());
+        Peer { principal, process, verified: Some(verified), address: self.address }
     }
 
     /// Whether a session that one of them opened may be used by the other: the same principal, by credentials that may do the

@@ -6,26 +6,29 @@
 //! recorder has said that each message of the frame is durable.
 
 mod ends;
+mod judged;
+mod told;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use ledger::{CallId, Hash, Status};
+use ledger::{CallId, Status};
 use mcp::fields::Params;
 use mcp::message::{Answer, Frame, IdBuf, Kind, Message};
 use mcp::mrtr::Leg;
-use mcp::page::{List, Page};
 use recorder::{Account, Body, Cleared, Clerk, Receipt, Recorder, faults};
-use store::state::Pin;
 
 use crate::account::{self, Side};
+use crate::budgets::Allowance;
+use crate::callers::Callers;
 use crate::clock;
 use crate::content::Content;
 use crate::decide::Decider;
-use crate::judge::{self, Asked, Judged};
+use crate::judge::{Asked, Judged};
 use crate::meter::Tally;
+use crate::news::Grants;
 use crate::peer::Peer;
 use crate::refusal::{Reason, Refused};
 use crate::rounds::Rounds;
@@ -33,7 +36,6 @@ use crate::route::{Route, answers};
 use crate::rules::Rules;
 use crate::scope::{Pending, Scope, Waiting};
 use crate::settings::Receipts;
-use crate::shown::Shown;
 
 /// Decides and records; knows no transport.
 #[derive(Debug)]
@@ -41,11 +43,19 @@ pub(crate) struct Pipeline {
     recorder: Recorder,
     decider: Arc<Decider>,
     rounds: Arc<Rounds>,
-    receipts: Receipts,
+    ways: Ways,
+    allowance: Allowance,
+    grants: Arc<Grants>,
+}
+
+/// What a configuration says of how messages cross.
+#[derive(Debug, Clone)]
+pub(crate) struct Ways {
+    pub(crate) receipts: Receipts,
     /// `None`: nothing is judged.
-    rules: Option<Arc<Rules>>,
+    pub(crate) rules: Option<Arc<Rules>>,
     /// What servers are shown, as the record calls it, by their names.
-    credentials: Arc<BTreeMap<String, &'static str>>,
+    pub(crate) credentials: Arc<BTreeMap<String, &'static str>>,
 }
 
 /// A frame as it came.
@@ -118,13 +128,12 @@ impl Pipeline {
     pub(crate) fn new(
         recorder: Recorder,
         clerk: Clerk,
-        receipts: Receipts,
-        rules: Option<Arc<Rules>>,
-        credentials: BTreeMap<String, &'static str>,
+        ways: Ways,
+        callers: Option<Arc<Callers>>,
     ) -> Pipeline {
-        let (decider, rounds) = (Arc::new(Decider::new(clerk)), Arc::default());
-        let credentials = Arc::new(credentials);
-        Pipeline { recorder, decider, rounds, receipts, rules, credentials }
+        let grants = Grants::new(ways.rules.clone(), callers);
+        let (decider, rounds, allowance) = (Arc::new(Decider::new(clerk)), Arc::default(), Allowance::new());
+        Pipeline { recorder, decider, rounds, ways, allowance, grants }
     }
 
     /// What decides on what is no message.
@@ -132,16 +141,11 @@ impl Pipeline {
         Arc::clone(&self.decider)
     }
 
-    /// The same, with another choice of receipts, other rules and other credentials.
-    pub(crate) fn with(
-        &self,
-        receipts: Receipts,
-        rules: Option<Arc<Rules>>,
-        credentials: BTreeMap<String, &'static str>,
-    ) -> Pipeline {
+    /// The same in other ways.
+    pub(crate) fn with(&self, ways: Ways) -> Pipeline {
         let (decider, rounds) = (Arc::clone(&self.decider), Arc::clone(&self.rounds));
-        let credentials = Arc::new(credentials);
-        Pipeline { recorder: self.recorder.clone(), decider, rounds, receipts, rules, credentials }
+        let (allowance, grants) = (self.allowance.clone(), Arc::clone(&self.grants));
+        Pipeline { recorder: self.recorder.clone(), decider, rounds, ways, allowance, grants }
     }
 
     /// Carries a client's frame through the phases, message by message: it crosses whole or not at all. `bytes` are the
@@ -184,7 +188,7 @@ impl Pipeline {
                 let id = route.unused(side, id.to_buf())?;
                 let account = self.account(route, message, sent); // identify: who asks whom for what
                 let asked = Asked { scope: route.scope, peer: sent.peer, side, method, params: *params };
-                let judged = self.judge(&asked).await?;
+                let (judged, share) = self.judge(&asked).await?;
                 let recording = judged.recording;
                 let cleared = self.clear(account, judged).await?; //       decide, hold
                 faults::reach("call.decided");
@@ -192,7 +196,8 @@ impl Pipeline {
                 faults::reach("call.opened");
                 let entered = Entered::of(opened.receipt(), opened.call());
                 let tally = Tally::begin(&route.scope.meter, method);
-                route.keep(side, id, Waiting::new(opened, (tally, recording), asked.peer, (method, *params)));
+                let kept = (tally, recording, share);
+                route.keep(side, id, Waiting::new(opened, kept, asked.peer, (method, *params)));
                 Ok(entered) // forward: the transport does, with the `Released`
             }
             Kind::Notification { .. } => {
@@ -347,25 +352,12 @@ impl Pipeline {
         match sent.side {
             Side::Server => account.parent = route.only_call(),
             Side::Client => {
-                if let Some(credential) = self.credentials.get(&*route.scope.server) {
+                if let Some(credential) = self.ways.credentials.get(&*route.scope.server) {
                     account.fields.insert("upstream_credential".into(), account::json_text(credential));
                 }
             }
         }
         account
-    }
-
-    async fn judge(&self, asked: &Asked<'_>) -> Result<Judged, Reason> {
-        if asked.side == Side::Client {
-            asked.scope.course.count();
-        }
-        if let Some(judged) = judge::by_scope(asked) {
-            return Ok(judged);
-        }
-        match &self.rules {
-            Some(rules) => Ok(rules.present().await?.judge(asked)),
-            None => Ok(Judged::unasked()),
-        }
     }
 
     async fn clear(&self, account: Account, judged: Judged) -> Result<Cleared, Reason> {
@@ -379,56 +371,6 @@ impl Pipeline {
                 Err(Reason::Denied(judged.denial.unwrap_or_default().of(call)))
             }
         }
-    }
-
-    /// What is shown of an answer: a list has what who asks may use.
-    async fn show(
-        &self,
-        scope: &Scope,
-        call: &Waiting,
-        (message, answer): (&Message<'_>, &Answer<'_>),
-        sent: Sent<'_>,
-    ) -> Result<Shown, Reason> {
-        let Some(rules) = &self.rules else { return Ok(Shown::default()) };
-        if let Answer::Result(result) = answer
-            && call.may_ask_back()
-        {
-            rules.present().await?.judge_input_requests(scope, &call.peer, result)?;
-        }
-        let Some(list) = call.list else { return Ok(Shown::default()) };
-        match Page::of(list, message) {
-            Ok(None) => Ok(Shown::default()),
-            Ok(Some(page)) if sent.content.in_memory().is_some() => {
-                let digests = match list {
-                    List::Tools => self.see(rules, scope, &page).await?,
-                    List::Prompts | List::Resources | List::Templates => Vec::new(),
-                };
-                Ok(rules.present().await?.show((scope, &call.peer), (list, &page), &digests))
-            }
-            _ if !rules.present().await?.filters(list) && call.peer.verified.is_none() => {
-                Ok(Shown::default())
-            }
-            Ok(Some(_)) => Err(Reason::NoPage("it is larger than 512 KiB")),
-            Err(_) => Err(Reason::NoPage("it is no list of objects that each have one name")),
-        }
-    }
-
-    /// Pins the tools of a page that are new; gives the digests of all.
-    async fn see(&self, rules: &Rules, scope: &Scope, page: &Page<'_>) -> Result<Vec<Option<Hash>>, Reason> {
-        let digests: Vec<_> =
-            page.named().map(|(_, definition)| policy::pin::digest(definition).ok()).collect();
-        let changed = rules.see(&scope.server, page, &digests).await?;
-        self.note_tools(scope, &changed).await?;
-        Ok(digests)
-    }
-
-    /// Records that tools are new or have changed.
-    async fn note_tools(&self, scope: &Scope, pins: &[Pin]) -> Result<(), Reason> {
-        for pin in pins {
-            let cleared = self.clear(account::of_pin(scope, pin), Judged::unasked()).await?;
-            self.recorder.pass(cleared).await?;
-        }
-        Ok(())
     }
 
     /// Records why a frame does not cross, and makes the answer that says so.
@@ -475,7 +417,8 @@ impl Pipeline {
         if entered.iter().any(|entered| entered.instead.is_some()) {
             return shown(frame, entered);
         }
-        let (Receipts::InMeta, Frame::Single(message), [entered]) = (self.receipts, frame, entered) else {
+        let (Receipts::InMeta, Frame::Single(message), [entered]) = (self.ways.receipts, frame, entered)
+        else {
             return bytes.clone();
         };
         let edited =

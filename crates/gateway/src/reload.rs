@@ -9,7 +9,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::listen::guard::Hosts;
 use crate::meter::Meters;
-use crate::rules::Rules;
+use crate::pipeline::Ways;
+use crate::rules::{Rules, RulesError};
 use crate::settings::Settings;
 use crate::upstream::Server;
 use crate::{Gateway, StartError, listen};
@@ -88,8 +89,12 @@ impl Control {
             servers.get(*name).is_none_or(|next: &Arc<Server>| !next.shares_end_with(server))
         };
         let retired = now.servers.iter().filter(is_retired).map(|(_, server)| Arc::clone(server)).collect();
+        let pipeline = now.pipeline.with(Ways { receipts: settings.receipts, rules, credentials: shown });
+        if now.pipeline.has_no_rules() {
+            pipeline.restore_allowance().map_err(RulesError::State)?;
+        }
         let gateway = Gateway {
-            pipeline: Arc::new(now.pipeline.with(settings.receipts, rules, shown)),
+            pipeline: Arc::new(pipeline),
             servers,
             runs: Arc::clone(&now.runs),
             streams: Arc::clone(&now.streams),
@@ -109,6 +114,7 @@ impl Control {
     /// Gives it to every request, and every TLS connection, from now on.
     pub fn apply(&self, next: Next) {
         let gateway = self.present.replace(next.gateway);
+        gateway.pipeline.renew_grants();
         for server in next.retired {
             tracing::info!(server = &*server.name, "the server drains");
             tokio::spawn(retire(Arc::clone(&gateway), server));

@@ -9,10 +9,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use ledger::Hash;
 use mcp::page::Page;
-use policy::{Bundle, Catalog, Diagnostics, Server, Source, Tool};
+use policy::{Bundle, Catalog, Diagnostics, Listed, Server, Source, Tool};
 use store::state::{Definition, Mark, Newcomer, Pin, State, StateError};
 
 use crate::clock;
+use crate::peer::Peer;
+use crate::scope::Scope;
 use crate::settings::ServerSettings;
 
 /// What the gateway is told to judge by.
@@ -112,6 +114,11 @@ impl Rules {
         let present = InForce::read(&settings, &servers)?;
         let present = RwLock::new(Arc::new(present));
         Ok(Some(Arc::new(Rules { settings, servers, present, renewing: tokio::sync::Mutex::default() })))
+    }
+
+    /// Where pins are kept.
+    pub(crate) fn state(&self) -> &State {
+        &self.settings.state
     }
 
     /// The rules as they are now. Costs microseconds unless something has changed.
@@ -215,6 +222,23 @@ impl InForce {
     pub(crate) fn is_accepted(&self, server: &str, tool: &str, digest: Option<Hash>) -> bool {
         let is = |known: Known| known.waiting.is_none() && digest.is_some() && known.accepted == digest;
         self.known(server, tool).is_some_and(is)
+    }
+
+    /// Whether other rules have the same policies and the same pins.
+    pub(crate) fn says_the_same(&self, other: &InForce) -> bool {
+        self.policy() == other.policy() && self.pins == other.pins
+    }
+
+    /// Digest of the tools of a server, as a list shows them to who asks; `None` if none is known.
+    pub(crate) fn shown_tools(&self, scope: &Scope, peer: &Peer) -> Option<Hash> {
+        let pins = self.pins.get(&*scope.server)?;
+        let mut shown: Vec<(&String, Option<Hash>)> = pins
+            .iter()
+            .filter(|(tool, _)| self.shows(scope, peer, Listed::Tool(tool)))
+            .map(|(tool, known)| (tool, known.accepted))
+            .collect();
+        shown.sort_unstable();
+        Some(Hash::of(format!("{shown:?}").as_bytes()))
     }
 
     /// Whether a tool that waits is kept from everybody.

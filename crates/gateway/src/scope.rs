@@ -11,13 +11,14 @@ use mcp::fields::{Params, ResultView};
 use mcp::message::{Answer, IdBuf, Kind, Message};
 use mcp::method::Method;
 use mcp::mrtr::{Leg, RoundKey};
-use mcp::page::List;
+use mcp::page::{List, Lists};
 use policy::Recording;
 use recorder::Opened;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use crate::account::Side;
+use crate::budgets::Share;
 use crate::meter::{ServerMeter, Tally};
 use crate::peer::Peer;
 use crate::refusal::Reason;
@@ -97,6 +98,8 @@ pub(crate) struct Facts {
     pub(crate) era: Option<Era>,
     /// First digits of the session id's SHA-256.
     pub(crate) session: Option<Arc<str>>,
+    /// The lists of whose changes the server says that it tells.
+    pub(crate) tells: Lists,
 }
 
 /// Open calls by who asked and under which id.
@@ -116,28 +119,34 @@ pub(crate) struct Waiting {
     progress: Option<IdBuf>,
     /// Whether its answer is a stream that no server ends.
     is_stream: bool,
+    /// The lists of whose changes that stream tells.
+    listens: Lists,
     /// What its next round will be known by, where there may be one.
     leg: Option<Leg>,
     /// What its answer is a page of.
     pub(crate) list: Option<List>,
     /// How much of its answer is recorded.
     pub(crate) recording: Recording,
+    /// What it has taken of limits.
+    pub(crate) share: Option<Share>,
 }
 
 impl Waiting {
     /// An opened call, with what its request says of what may come.
     pub(crate) fn new(
         opened: Opened,
-        (tally, recording): (Tally, Recording),
+        (tally, recording, share): (Tally, Recording, Option<Share>),
         peer: &Arc<Peer>,
         (method, params): (&str, Option<&RawValue>),
     ) -> Waiting {
         let peer = Arc::clone(peer);
         let progress = params.and_then(|params| Params::of(params).meta_progress_token());
         let is_stream = Method::of(method).is_some_and(|method| method.is_long_lived());
+        let listens = params.filter(|_| is_stream).map(|params| Params::of(params).list_changes());
+        let listens = listens.unwrap_or_default();
         let leg = params.and_then(|params| Leg::of(method, params));
         let list = List::of(method);
-        Waiting { opened, tally, peer, progress, is_stream, leg, list, recording }
+        Waiting { opened, tally, peer, progress, is_stream, listens, leg, list, recording, share }
     }
 
     /// Whether its answer may ask something of the client.
@@ -208,9 +217,11 @@ impl Scope {
                 });
             }
             Kind::Response { outcome: Answer::Result(result), .. } => {
-                let Some(version) = ResultView::of(result).protocol_version() else { return };
+                let result = ResultView::of(result);
+                let Some(version) = result.protocol_version() else { return };
                 self.learn(|facts| {
                     if facts.era == Some(Era::Session) {
+                        facts.tells = result.list_changes();
                         facts.version = Some(version.into());
                     }
                 });
@@ -305,6 +316,14 @@ impl Pending {
     pub(crate) fn only_call(&self) -> Option<CallId> {
         let id = self.spoken_of(None)?;
         self.calls.get(&(Side::Client, id)).map(|waiting| waiting.opened.call())
+    }
+
+    /// The subscriptions of the client, and what each is told of.
+    pub(crate) fn listening(&self) -> Vec<(IdBuf, Lists)> {
+        let listens = |((side, id), waiting): (&(Side, IdBuf), &Waiting)| {
+            (*side == Side::Client && waiting.is_stream).then(|| (id.clone(), waiting.listens))
+        };
+        self.calls.iter().filter_map(listens).collect()
     }
 
     /// Whether the client waits for an answer that will come.

@@ -103,6 +103,7 @@ impl Gateway {
     pub(crate) async fn close_run(&self, scope: &Scope, reason: &'static str) {
         let mut open = std::mem::take(&mut *scope.pending());
         self.pipeline.close_all(&mut open, Status::Disconnected, reason).await;
+        self.pipeline.allowance().forget(scope.run);
         self.runs.end(scope.run, reason).await;
     }
 

@@ -102,6 +102,13 @@ impl Standing {
         Err(Reason::ParentEnded)
     }
 
+    /// The run at the top of those that minted one another down to this one.
+    pub(crate) fn first(&self, id: RunId) -> RunId {
+        let mirror = self.mirror();
+        let above = |id: &RunId| mirror.runs.get(id).and_then(|run| run.row.parent);
+        std::iter::successors(Some(id), above).take(DEPTH + 1).last().unwrap_or(id)
+    }
+
     pub(crate) fn key(&self, id: &str) -> Option<Arc<AccessKey>> {
         self.mirror().keys.get(id).cloned()
     }

@@ -154,6 +154,15 @@ impl Verifier {
         Ok(caller)
     }
 
+    /// What names the run together with all that it minted; `None`: nothing in the credential names one.
+    pub fn family(&self, caller: &Caller) -> Option<String> {
+        match caller.run {
+            RunName::Minted(run) => Some(self.standing.first(run).to_string()),
+            RunName::Login(digest) | RunName::Token(digest) => Some(digest.to_string()),
+            RunName::Unnamed => None,
+        }
+    }
+
     /// Counts the changes of keys and runs: whoever holds something open waits for the next one and asks
     /// [`Verifier::again`]. It counts while [`Verifier::keep`] runs.
     pub fn changes(&self) -> watch::Receiver<u64> {

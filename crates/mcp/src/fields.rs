@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::message::IdBuf;
+use crate::page::Lists;
 
 /// Key of the protocol version in a stateless request's `_meta` (MCP 2026-07-28, basic/index).
 pub const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
@@ -41,6 +42,8 @@ struct RawParams<'a> {
     request_id: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "inputResponses")]
     input_responses: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    notifications: Option<&'a RawValue>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -124,6 +127,12 @@ impl<'a> Params<'a> {
         self.members.request_id.map(|id| IdBuf::of_raw(id.get()))
     }
 
+    /// The lists of whose changes `subscriptions/listen` wants to be told (2026-07-28).
+    pub fn list_changes(&self) -> Lists {
+        let wanted: Wanted<'_> = self.members.notifications.and_then(object).unwrap_or_default();
+        Lists { tools: is(wanted.tools), prompts: is(wanted.prompts), resources: is(wanted.resources) }
+    }
+
     /// Whether the request brings answers to what the server asked in an earlier round.
     pub fn has_input_responses(&self) -> bool {
         self.members.input_responses.is_some()
@@ -150,6 +159,8 @@ pub struct ResultView<'a> {
     protocol_version: Option<&'a RawValue>,
     #[serde(borrow, default)]
     tools: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    capabilities: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "inputRequests")]
     input_requests: Option<&'a RawValue>,
 }
@@ -175,6 +186,20 @@ impl<'a> ResultView<'a> {
         text(self.protocol_version)
     }
 
+    /// The lists of whose changes a server says in `initialize` that it tells.
+    pub fn list_changes(&self) -> Lists {
+        let capabilities: Capabilities<'_> = self.capabilities.and_then(object).unwrap_or_default();
+        let of = |one: Option<&'a RawValue>| {
+            let capability: Option<Capability<'_>> = one.and_then(object);
+            capability.is_some_and(|capability| is(capability.list_changed))
+        };
+        Lists {
+            tools: of(capabilities.tools),
+            prompts: of(capabilities.prompts),
+            resources: of(capabilities.resources),
+        }
+    }
+
     /// What the server asks of the client before it can answer (2026-07-28, patterns/mrtr): methods and params. `None` if that
     /// cannot be read.
     pub fn input_requests(&self) -> Option<Vec<InputRequest<'a>>> {
@@ -189,6 +214,38 @@ impl<'a> ResultView<'a> {
             self.tools.and_then(|tools| serde_json::from_str(tools.get()).ok());
         tools.unwrap_or_default().into_iter().filter_map(object).collect()
     }
+}
+
+/// What is read of the notifications that `subscriptions/listen` names.
+#[derive(Default, Deserialize)]
+struct Wanted<'a> {
+    #[serde(borrow, default, rename = "toolsListChanged")]
+    tools: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "promptsListChanged")]
+    prompts: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "resourcesListChanged")]
+    resources: Option<&'a RawValue>,
+}
+
+/// What is read of a server's capabilities.
+#[derive(Default, Deserialize)]
+struct Capabilities<'a> {
+    #[serde(borrow, default)]
+    tools: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    prompts: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    resources: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Capability<'a> {
+    #[serde(borrow, default, rename = "listChanged")]
+    list_changed: Option<&'a RawValue>,
+}
+
+fn is(value: Option<&RawValue>) -> bool {
+    value.is_some_and(|value| value.get() == "true")
 }
 
 /// What a server asks of the client in its answer.

@@ -47,6 +47,39 @@ impl List {
     }
 }
 
+/// Some of the lists whose changes clients are told of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lists {
+    /// `notifications/tools/list_changed`.
+    pub tools: bool,
+    /// `notifications/prompts/list_changed`.
+    pub prompts: bool,
+    /// `notifications/resources/list_changed`.
+    pub resources: bool,
+}
+
+impl Lists {
+    /// Those in both.
+    #[must_use]
+    pub fn and(self, other: Lists) -> Lists {
+        Lists {
+            tools: self.tools && other.tools,
+            prompts: self.prompts && other.prompts,
+            resources: self.resources && other.resources,
+        }
+    }
+
+    /// The notifications, by their methods.
+    pub fn methods(self) -> impl Iterator<Item = &'static str> {
+        let all = [
+            (self.tools, "notifications/tools/list_changed"),
+            (self.prompts, "notifications/prompts/list_changed"),
+            (self.resources, "notifications/resources/list_changed"),
+        ];
+        all.into_iter().filter_map(|(is, method)| is.then_some(method))
+    }
+}
+
 /// The result that is a page of a list.
 #[derive(Debug)]
 pub struct Page<'a> {

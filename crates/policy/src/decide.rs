@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::asked::{Place, Put, Thing};
 use crate::bundle::{Bundle, Rule};
+use crate::catalog::tool_id;
 use crate::fit;
 use crate::index::Said;
+use crate::limit::Limited;
 use crate::obligation::Recording;
 use crate::question::{Ask, Question};
 use crate::typing::Fields;
@@ -21,6 +23,8 @@ pub struct Judgement {
     pub recording: Recording,
     /// Names of the mask sets that apply.
     pub masks: BTreeSet<String>,
+    /// Limits that the call falls under; of what is denied there are none.
+    pub limits: Vec<Limited>,
     /// The policies that determined it: `@id`, else `file:line`.
     pub by: Vec<String>,
     /// Policies that could not be evaluated, and why; for the operator. If there is one, the verdict is [`Verdict::Deny`].
@@ -55,7 +59,11 @@ impl Bundle {
     /// Judges a call. What no policy permits is denied; so is what cannot be judged.
     pub fn decide(&self, question: &Question<'_>) -> Judgement {
         match self.said(question) {
-            Ok(said) => self.judge(&said),
+            Ok(said) => {
+                let mut judgement = self.judge(&said);
+                judgement.limits.iter_mut().for_each(|limited| limited.thing = thing(question));
+                judgement
+            }
             Err(reason) => denied(reason),
         }
     }
@@ -134,6 +142,7 @@ fn denied(reason: impl Into<String>) -> Judgement {
         reason: Some(reason.into()),
         recording: Recording::Full,
         masks: BTreeSet::new(),
+        limits: Vec::new(),
         by: Vec::new(),
         errors: Vec::new(),
     }
@@ -153,8 +162,31 @@ fn permitted(rules: &[&Rule]) -> Judgement {
         reason: reasons(rules),
         recording: rules.iter().map(|rule| rule.obligations.recording).max().unwrap_or_default(),
         masks: rules.iter().flat_map(|rule| rule.obligations.masks.iter().cloned()).collect(),
+        limits: rules.iter().flat_map(|rule| limits(rule)).collect(),
         by: Vec::new(),
         errors: Vec::new(),
+    }
+}
+
+fn limits(rule: &Rule) -> impl Iterator<Item = Limited> {
+    rule.obligations.limits.iter().map(|limit| Limited {
+        policy: rule.label.clone(),
+        limit: *limit,
+        thing: String::new(),
+    })
+}
+
+/// What limits count apart.
+fn thing(question: &Question<'_>) -> String {
+    let server = question.server;
+    match question.ask {
+        Ask::CallTool { name, .. } | Ask::GetPrompt { name, .. } | Ask::CompletePrompt { name } => {
+            tool_id(server, name)
+        }
+        Ask::ReadResource { uri } | Ask::SubscribeResource { uri } | Ask::CompleteResource { uri } => {
+            tool_id(server, uri)
+        }
+        _ => server.to_owned(),
     }
 }
 

@@ -16,6 +16,9 @@ pub fn explain(bundle: &Bundle, question: &Question<'_>) -> Vec<String> {
     let judgement = bundle.decide(question);
     let mut lines = vec![outcome(&judgement)];
     lines.extend(judgement.errors.iter().map(|error| format!("could not be evaluated: {error}")));
+    lines.extend(judgement.limits.iter().map(|limited| {
+        format!("as long as the run has not used up `{}` of {}", limited.limit, limited.policy)
+    }));
     let Ok(put) = bundle.put(question) else {
         lines.push("no policy was asked".to_owned());
         return lines;

@@ -4,10 +4,12 @@
 //!   mistakes with their places. [`Bundle::decide`] judges a [`Question`], [`Bundle::visible`] says what a list may show.
 //! * [`pin`] tells whether a tool's definition changed and what is odd about it, [`starter`] writes a first bundle,
 //!   [`explain`] says why a question got its judgement, [`what_if`] what a draft would change.
+//! * [`budget`] counts what runs have used of the limits that policies set.
 //! * Pure: no clock, no I/O. The one crate that knows Cedar; nothing of Cedar's is in its interface.
 //! * Fails closed: what cannot be judged is denied.
 
 mod asked;
+pub mod budget;
 mod bundle;
 mod catalog;
 mod check;
@@ -17,6 +19,7 @@ mod est;
 pub mod explain;
 mod fit;
 mod index;
+mod limit;
 mod needs;
 mod obligation;
 mod parse;
@@ -34,6 +37,7 @@ pub use bundle::{Bundle, Source};
 pub use catalog::{Catalog, CatalogError, Hints, Prompt, Server, Tool};
 pub use decide::{Approval, Judgement, Verdict};
 pub use diagnostic::{Diagnostic, Diagnostics};
+pub use limit::{Limit, Limited, Most, Within};
 pub use obligation::Recording;
 pub use question::{Ask, Caller, Client, Principal, Question, RunFacts};
 pub use visible::Listed;

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnostic::{Mistake, did_you_mean};
+use crate::limit::{self, Limit};
 use crate::scan::{Annotation, Statement};
 
 /// The annotations that there are.
-const KNOWN: [&str; 5] = ["hold", "id", "mask", "reason", "record"];
+const KNOWN: [&str; 6] = ["hold", "id", "limit", "mask", "reason", "record"];
 
 /// How much of a call is recorded. Later is more.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +30,7 @@ pub(crate) struct Obligations {
     pub(crate) holds: BTreeMap<String, u32>,
     pub(crate) masks: BTreeSet<String>,
     pub(crate) recording: Recording,
+    pub(crate) limits: Vec<Limit>,
 }
 
 impl Obligations {
@@ -37,7 +39,8 @@ impl Obligations {
         let mut obligations = Obligations::default();
         for annotation in statement.annotations() {
             let read = obligations.read(&annotation);
-            let misplaced = statement.forbids() && ["hold", "mask", "record"].contains(&annotation.name);
+            let misplaced =
+                statement.forbids() && ["hold", "limit", "mask", "record"].contains(&annotation.name);
             if let Err((text, help)) = read {
                 let range =
                     if KNOWN.contains(&annotation.name) { annotation.value_range } else { annotation.range };
@@ -68,6 +71,7 @@ impl Obligations {
                 }
             }
             "mask" => self.masks.extend(value.split(',').map(|set| set.trim().to_owned())),
+            "limit" => self.limits = Limit::all(value)?,
             "record" => self.recording = recording(value)?,
             other => {
                 let help = did_you_mean(other, KNOWN);
@@ -107,6 +111,9 @@ fn recording(value: &str) -> Result<Recording, (String, Option<String>)> {
 }
 
 fn example(name: &str) -> String {
+    if name == "limit" {
+        return limit::EXAMPLE.to_owned();
+    }
     let example = match name {
         "hold" => "@hold(\"oncall\")` or `@hold(\"oncall 2, finance\")",
         "mask" => "@mask(\"pii\")` or `@mask(\"pii, secrets\")",

@@ -27,6 +27,8 @@ pub struct Difference {
     pub denied: Flips,
     /// Were allowed or denied, would be held.
     pub held: Flips,
+    /// Would be allowed as long as a limit is not reached. What was used before is not known, and not counted.
+    pub limited: u64,
 }
 
 /// Calls whose verdict would change to the same one.
@@ -49,9 +51,11 @@ impl<'a> Comparison<'a> {
     pub fn consider(&mut self, key: &str, questions: &[Question<'_>], before: Decided) {
         let difference = &mut self.difference;
         difference.calls += 1;
-        let mut now = Decided::Allow;
+        let (mut now, mut limited) = (Decided::Allow, false);
         for question in questions {
-            match self.draft.decide(question).verdict {
+            let judgement = self.draft.decide(question);
+            limited |= !judgement.limits.is_empty();
+            match judgement.verdict {
                 Verdict::Allow => {}
                 Verdict::Hold(_) => now = Decided::Hold,
                 Verdict::Deny => {
@@ -60,6 +64,7 @@ impl<'a> Comparison<'a> {
                 }
             }
         }
+        difference.limited += u64::from(limited && now == Decided::Allow);
         if now == before {
             return;
         }

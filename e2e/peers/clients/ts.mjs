@@ -31,8 +31,13 @@ client.setRequestHandler('sampling/createMessage', () => ({
 client.setRequestHandler('elicitation/create', (request) => ({ action: 'accept', content: filled(request.params.requestedSchema) }));
 client.setRequestHandler('roots/list', () => ({ roots: [{ uri: 'file:///srv/project', name: 'project' }] }));
 
+// With "listens", the step ["told"] waits until the client was told that tools have changed.
+const told = Promise.withResolvers();
+client.setNotificationHandler('notifications/tools/list_changed', ({ method }) => told.resolve({ method }));
+
 if (authProvider) await login();
 await client.connect(transport(spec.transport));
+if (spec.listens && spec.version !== 'legacy') await client.listen({ toolsListChanged: true });
 for (const [step, params] of spec.steps) {
   const progress = [];
   // The last report comes with the result, and whether the SDK still delivers it then depends on how both were read.
@@ -63,6 +68,7 @@ async function login() {
 function run(method, params, onprogress) {
   switch (method) {
     case 'spoil': return Promise.resolve(authProvider.spoil());
+    case 'told': return told.promise;
     case 'tools/list': return client.listTools(params);
     case 'tools/call': return client.callTool(params, { onprogress });
     case 'resources/list': return client.listResources(params);

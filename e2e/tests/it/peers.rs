@@ -176,7 +176,7 @@ fn compare(client: Client, name: &str, version: &str, [direct, through]: [&Value
     assert_eq!([directly.lines().count(), through.lines().count()], [count; 2], "{name}");
 }
 
-fn wrapped(data: &Path, server: &Value) -> Value {
+pub(crate) fn wrapped(data: &Path, server: &Value) -> Value {
     let mut command = vec![json!(binary()), json!("wrap"), json!("--data"), json!(data)];
     command.extend([json!("--server"), json!("wrapped"), json!("--")]);
     command.extend(server.as_array().expect("a command").iter().cloned());
@@ -302,7 +302,7 @@ fn run(interpreter: &Path, script: &str, spec: &Value) -> String {
     text
 }
 
-fn verifies(data: &Path) {
+pub(crate) fn verifies(data: &Path) {
     let verified = tollbook(data, &["verify"]);
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
 }

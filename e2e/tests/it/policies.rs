@@ -282,7 +282,7 @@ fn archive(asked: &[u8]) -> Bytes {
 }
 
 /// An upstream behind a gateway with policies.
-fn settings(policies: &std::path::Path, upstream: &Upstream) -> String {
+pub(crate) fn settings(policies: &std::path::Path, upstream: &Upstream) -> String {
     let path = policies.to_str().expect("a path");
     format!("[policy]\npath = {path:?}\n[servers.bank]\nurl = \"{}\"\n", upstream.url)
 }

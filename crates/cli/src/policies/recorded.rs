@@ -150,11 +150,16 @@ pub(super) fn what_if(
             allowed: kind(&difference.allowed),
             denied: kind(&difference.denied),
             held: kind(&difference.held),
+            limited: difference.limited,
         };
         writeln!(out, "{}", text::json_line(&all)?)?;
         return Ok(u8::from(changed));
     }
     writeln!(out, "{} calls were judged again", difference.calls)?;
+    if difference.limited > 0 {
+        let limited = difference.limited;
+        writeln!(out, "{limited} of them fall under a `@limit`; what runs had used is not counted here")?;
+    }
     for (word, flips) in kinds {
         writeln!(out, "{} would be {word} that were not", flips.count)?;
         for key in flips.keys.iter().take(wanted.show) {
@@ -170,6 +175,7 @@ struct WhatIf {
     allowed: Kinds,
     denied: Kinds,
     held: Kinds,
+    limited: u64,
 }
 
 #[derive(Serialize)]

@@ -20,7 +20,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use identity::Caller;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::OnceCell;
@@ -29,7 +28,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::Gateway;
 use crate::callers::{Callers, Served};
 use crate::listen::reply::Body;
-use crate::peer::{Owners, Peer};
+use crate::peer::{Owners, Peer, Verified};
 use crate::refusal::Reason;
 use crate::reload::Present;
 use crate::upstream::Link;
@@ -65,8 +64,8 @@ impl Connection {
     }
 
     /// The same connection, for one request whose sender was verified.
-    async fn verified(&self, gateway: &Gateway, caller: Arc<Caller>, name: Arc<str>) -> Arc<Connection> {
-        let peer = self.peer(&gateway.owners).await.verified(caller, name);
+    async fn verified(&self, gateway: &Gateway, verified: Verified) -> Arc<Connection> {
+        let peer = self.peer(&gateway.owners).await.verified(verified);
         Arc::new(Connection { origin: self.origin, peer: OnceCell::new_with(Some(Arc::new(peer))) })
     }
 
@@ -223,10 +222,7 @@ async fn admit(
     (server, request): (&str, &Request<Incoming>),
 ) -> Result<Arc<Connection>, Box<Response<Body>>> {
     match callers.identify(server, request).await {
-        Ok(caller) => {
-            let name = callers.policy_name(&caller);
-            Ok(connection.verified(gateway, caller, name).await)
-        }
+        Ok(caller) => Ok(connection.verified(gateway, callers.verified(caller)).await),
         Err(refused) => {
             if !callers.may_record() {
                 gateway.meters.of(server).refuse(&Reason::Caller(refused));

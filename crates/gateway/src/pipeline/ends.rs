@@ -59,8 +59,11 @@ impl Pipeline {
     }
 
     pub(super) async fn close(&self, call: Waiting, mut outcome: Outcome) -> Result<Closed, RecordError> {
-        let Waiting { opened, mut tally, recording, .. } = call;
+        let Waiting { opened, mut tally, recording, share, .. } = call;
         tally.answered(outcome.status);
+        if let Some(mut share) = share {
+            share.bytes = outcome.body.len() as u64;
+        }
         account::reduce(recording, (&mut outcome.fields, &mut outcome.spans, &mut outcome.body));
         self.recorder.close(opened, outcome).await
     }

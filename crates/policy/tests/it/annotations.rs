@@ -48,7 +48,7 @@ fn mistakes_in_annotations() {
               |
             1 | @owner("x") permit (principal, action, resource);
               | ^^^^^^
-              = help: known are `@hold`, `@id`, `@mask`, `@reason`, `@record`"#]],
+              = help: known are `@hold`, `@id`, `@limit`, `@mask`, `@reason`, `@record`"#]],
         ),
         (
             r#"@hold("2") permit (principal, action, resource);"#,
@@ -99,6 +99,56 @@ fn mistakes_in_annotations() {
             1 | @record("metdata") permit (principal, action, resource);
               |         ^^^^^^^^^
               = help: did you mean `metadata`?"#]],
+        ),
+        (
+            r#"@limit("30 calls per minut") permit (principal, action, resource);"#,
+            expect![[r#"
+            error: `minut` is no time to count in
+             --> rules.cedar:1:8
+              |
+            1 | @limit("30 calls per minut") permit (principal, action, resource);
+              |        ^^^^^^^^^^^^^^^^^^^^
+              = help: did you mean `minute`?"#]],
+        ),
+        (
+            r#"@limit("10 MB per run") permit (principal, action, resource);"#,
+            expect![[r#"
+                error: `MB` is nothing to count
+                 --> rules.cedar:1:8
+                  |
+                1 | @limit("10 MB per run") permit (principal, action, resource);
+                  |        ^^^^^^^^^^^^^^^
+                  = help: did you mean `MiB`?"#]],
+        ),
+        (
+            r#"@limit("many") permit (principal, action, resource);"#,
+            expect![[r#"
+            error: `many` is no limit
+             --> rules.cedar:1:8
+              |
+            1 | @limit("many") permit (principal, action, resource);
+              |        ^^^^^^
+              = help: for example `@limit("30 calls per minute")` or `@limit("10 MiB per run, 2 at once per tool")`"#]],
+        ),
+        (
+            r#"@limit("0 at once") permit (principal, action, resource);"#,
+            expect![[r#"
+            error: `0 at once` allows nothing
+             --> rules.cedar:1:8
+              |
+            1 | @limit("0 at once") permit (principal, action, resource);
+              |        ^^^^^^^^^^^
+              = help: write a `forbid` instead"#]],
+        ),
+        (
+            r#"@limit("2 at once") forbid (principal, action, resource);"#,
+            expect![[r#"
+            error: `@limit` on a `forbid` has no meaning
+             --> rules.cedar:1:1
+              |
+            1 | @limit("2 at once") forbid (principal, action, resource);
+              | ^^^^^^
+              = help: write it on the `permit` that allows the call"#]],
         ),
         (
             r#"@hold("x") @reason("no") forbid (principal, action, resource);"#,

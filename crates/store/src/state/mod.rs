@@ -1,6 +1,5 @@
-//! What cannot be made anew from the ledger: service keys, minted runs, logins, revocations, pinned
-//! tools, calls that wait for people. One SQLite file, `state.sqlite`,
-//! beside the index.
+//! What cannot be made anew from the ledger: service keys, minted runs, logins, revocations, pinned tools, what runs have
+//! used of limits, calls that wait for people. One SQLite file, `state.sqlite`, beside the index.
 //!
 //! Every write is durable when it returns (WAL, `synchronous = FULL`). Writes block on the disk and belong off the async
 //! threads; [`State::changes`] costs microseconds and may be asked before every call. Other processes may write while
@@ -9,6 +8,7 @@
 //! No secret is kept here, only digests of secrets. What operators do is noted in the transaction that does it
 //! ([`State::acting`]), for the gateway to record: no other process can write to the ledger.
 
+mod budgets;
 mod holds;
 mod journal;
 mod keys;
@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+pub use budgets::Budget;
 pub use holds::{
     Ballot, Bounds, Cast, Choice, Full, History, Hold, HoldKey, HoldStatus, Need, NewHold, Release, Said,
     Sought, Which,

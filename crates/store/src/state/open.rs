@@ -10,11 +10,12 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use super::StateError;
 
 /// One step per version; step `n` brings a file from version `n` to `n + 1`. Never edited, only added to.
-const STEPS: [&str; 5] = [
+const STEPS: &[&str] = &[
     include_str!("state.sql"),
     include_str!("pins.sql"),
     include_str!("logins.sql"),
     include_str!("journal.sql"),
+    include_str!("budgets.sql"),
     include_str!("holds.sql"),
 ];
 

@@ -1,0 +1,115 @@
+//! What the rules have to say in a call's life: whether its request may go on, and what is shown of its answer.
+
+use ledger::Hash;
+use mcp::message::{Answer, Message};
+use mcp::page::{List, Page};
+use store::state::{Pin, StateError};
+
+use super::{Pipeline, Sent};
+use crate::account::{self, Side};
+use crate::budgets::{Allowance, Share};
+use crate::judge::{self, Asked, Judged};
+use crate::refusal::Reason;
+use crate::rules::Rules;
+use crate::scope::{Scope, Waiting};
+use crate::shown::Shown;
+
+impl Pipeline {
+    /// Judges a request; where it may go on, takes what it needs of the limits that it falls under.
+    pub(super) async fn judge(&self, asked: &Asked<'_>) -> Result<(Judged, Option<Share>), Reason> {
+        if asked.side == Side::Client {
+            asked.scope.course.count();
+        }
+        if let Some(judged) = judge::by_scope(asked) {
+            return Ok((judged, None));
+        }
+        let Some(rules) = &self.ways.rules else { return Ok((Judged::unasked(), None)) };
+        let rules = rules.present().await?;
+        let judged = rules.judge(asked);
+        if judged.denial.is_some() {
+            return Ok((judged, None));
+        }
+        Ok(match self.allowance.take((asked.scope, asked.peer), &judged.limits) {
+            Ok(share) => (judged, share),
+            Err(spent) => (rules.beyond_limit(asked, &spent), None),
+        })
+    }
+
+    /// What runs have used.
+    pub(crate) fn allowance(&self) -> &Allowance {
+        &self.allowance
+    }
+
+    /// Whether nothing is judged, and so nothing was counted.
+    pub(crate) fn has_no_rules(&self) -> bool {
+        self.ways.rules.is_none()
+    }
+
+    /// Brings back what runs have used, as it was kept. Blocks on the disk.
+    pub(crate) fn restore_allowance(&self) -> Result<(), StateError> {
+        self.ways.rules.as_ref().map_or(Ok(()), |rules| self.allowance.restore(rules.state()))
+    }
+
+    /// Keeps what runs have used. Nobody waits for it.
+    pub(crate) async fn keep_allowance(&self) {
+        let Some(rules) = self.ways.rules.clone() else { return };
+        let allowance = self.allowance.clone();
+        let kept = tokio::task::spawn_blocking(move || allowance.keep(rules.state())).await;
+        if let Ok(Err(error)) = kept {
+            tracing::error!(%error, "what runs have used of their limits was not kept: after a restart it is not known");
+        }
+    }
+
+    /// What is shown of an answer: a list has what who asks may use.
+    pub(super) async fn show(
+        &self,
+        scope: &Scope,
+        call: &Waiting,
+        (message, answer): (&Message<'_>, &Answer<'_>),
+        sent: Sent<'_>,
+    ) -> Result<Shown, Reason> {
+        let Some(rules) = &self.ways.rules else { return Ok(Shown::default()) };
+        if let Answer::Result(result) = answer
+            && call.may_ask_back()
+        {
+            let limits = rules.present().await?.judge_input_requests(scope, &call.peer, result)?;
+            let taken = self.allowance.take((scope, &call.peer), &limits);
+            // What is asked within an answer is not open at any time.
+            drop(taken.map_err(|spent| Reason::AskedBack(spent.to_string()))?);
+        }
+        let Some(list) = call.list else { return Ok(Shown::default()) };
+        match Page::of(list, message) {
+            Ok(None) => Ok(Shown::default()),
+            Ok(Some(page)) if sent.content.in_memory().is_some() => {
+                let digests = match list {
+                    List::Tools => self.see(rules, scope, &page).await?,
+                    List::Prompts | List::Resources | List::Templates => Vec::new(),
+                };
+                Ok(rules.present().await?.show((scope, &call.peer), (list, &page), &digests))
+            }
+            _ if !rules.present().await?.filters(list) && call.peer.verified.is_none() => {
+                Ok(Shown::default())
+            }
+            Ok(Some(_)) => Err(Reason::NoPage("it is larger than 512 KiB")),
+            Err(_) => Err(Reason::NoPage("it is no list of objects that each have one name")),
+        }
+    }
+
+    /// Pins the tools of a page that are new; gives the digests of all.
+    async fn see(&self, rules: &Rules, scope: &Scope, page: &Page<'_>) -> Result<Vec<Option<Hash>>, Reason> {
+        let digests: Vec<_> =
+            page.named().map(|(_, definition)| policy::pin::digest(definition).ok()).collect();
+        let changed = rules.see(&scope.server, page, &digests).await?;
+        self.note_tools(scope, &changed).await?;
+        Ok(digests)
+    }
+
+    /// Records that tools are new or have changed.
+    async fn note_tools(&self, scope: &Scope, pins: &[Pin]) -> Result<(), Reason> {
+        for pin in pins {
+            let cleared = self.clear(account::of_pin(scope, pin), Judged::unasked()).await?;
+            self.recorder.pass(cleared).await?;
+        }
+        Ok(())
+    }
+}
