@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::uri::Scheme;
-use http::{Request, StatusCode, Uri, header};
+use http::{Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -146,7 +146,7 @@ impl Fetcher {
 
     /// Gets a document.
     pub(crate) async fn get(&self, place: &Place, reach: Reach) -> Result<Bytes, FetchError> {
-        self.send(place, reach, Request::get("/").body(Full::default())).await
+        document(place, self.ask(place, reach, Request::get("/").body(Full::default())).await?)
     }
 
     /// Sends a form and gets a document. `authorization`: the value of that header.
@@ -162,15 +162,16 @@ impl Fetcher {
         if let Some(value) = authorization {
             request = request.header(header::AUTHORIZATION, value);
         }
-        self.send(place, reach, request.body(Full::from(form))).await
+        document(place, self.ask(place, reach, request.body(Full::from(form))).await?)
     }
 
-    async fn send(
+    /// Sends a request and gives the answer whatever its status, but for redirects.
+    pub(crate) async fn ask(
         &self,
         place: &Place,
         reach: Reach,
         request: http::Result<Request<Full<Bytes>>>,
-    ) -> Result<Bytes, FetchError> {
+    ) -> Result<Response<Bytes>, FetchError> {
         let request = request.map_err(|_| FetchError::Url(place.name()))?;
         match tokio::time::timeout(self.wait, self.exchange(place, reach, request)).await {
             Ok(done) => done,
@@ -183,7 +184,7 @@ impl Fetcher {
         place: &Place,
         reach: Reach,
         request: Request<Full<Bytes>>,
-    ) -> Result<Bytes, FetchError> {
+    ) -> Result<Response<Bytes>, FetchError> {
         if reach != Reach::Loopback && !place.secure {
             return Err(FetchError::Url(place.name()));
         }
@@ -231,7 +232,7 @@ async fn ask<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     place: &Place,
     stream: S,
     mut request: Request<Full<Bytes>>,
-) -> Result<Bytes, FetchError> {
+) -> Result<Response<Bytes>, FetchError> {
     let broken = |error| FetchError::Exchange(place.name(), error);
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let wrong = || FetchError::Url(place.name());
@@ -239,7 +240,8 @@ async fn ask<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     let host = place.uri.authority().map_or("", |authority| authority.as_str());
     *request.uri_mut() = path.parse().map_err(|_| wrong())?;
     request.headers_mut().insert(header::HOST, host.parse().map_err(|_| wrong())?);
-    request.headers_mut().insert(header::ACCEPT, http::HeaderValue::from_static("application/json"));
+    let accepted = http::HeaderValue::from_static("application/json");
+    request.headers_mut().entry(header::ACCEPT).or_insert(accepted);
     let mut connection = pin!(connection);
     let mut answer = pin!(async { read(place, sender.send_request(request).await.map_err(broken)?).await });
     let mut is_open = true;
@@ -252,14 +254,24 @@ async fn ask<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     }
 }
 
-async fn read(place: &Place, response: http::Response<hyper::body::Incoming>) -> Result<Bytes, FetchError> {
-    match response.status() {
-        StatusCode::OK => {}
-        status if status.is_redirection() => return Err(FetchError::Redirect(place.name())),
-        status => return Err(FetchError::Status(place.name(), status)),
+async fn read(
+    place: &Place,
+    response: Response<hyper::body::Incoming>,
+) -> Result<Response<Bytes>, FetchError> {
+    if response.status().is_redirection() {
+        return Err(FetchError::Redirect(place.name()));
     }
-    let body = Limited::new(response.into_body(), DOCUMENT_BYTES).collect().await;
-    body.map(http_body_util::Collected::to_bytes).map_err(|_| FetchError::Body(place.name()))
+    let (head, body) = response.into_parts();
+    let body = Limited::new(body, DOCUMENT_BYTES).collect().await;
+    let body = body.map_err(|_| FetchError::Body(place.name()))?;
+    Ok(Response::from_parts(head, body.to_bytes()))
+}
+
+fn document(place: &Place, response: Response<Bytes>) -> Result<Bytes, FetchError> {
+    match response.status() {
+        StatusCode::OK => Ok(response.into_body()),
+        status => Err(FetchError::Status(place.name(), status)),
+    }
 }
 
 fn may_reach(address: IpAddr, reach: Reach) -> bool {

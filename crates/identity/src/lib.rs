@@ -53,6 +53,7 @@ pub use settings::{
     Binding, Issuer, KeySource, KindRule, LoginSettings, Network, RunLimits, Settings, TokenType,
 };
 pub use upstream::{
-    Presented, SecretCommand, SecretSource, TokenSource, UpstreamCredentials, UpstreamError, UpstreamSettings,
+    ClientProof, OAuthSettings, Presented, SecretCommand, SecretSource, TokenSource, UpstreamCredentials,
+    UpstreamError, UpstreamSettings,
 };
 pub use verifier::{SetupError, Verifier};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::Uri;
-use identity::{SecretCommand, SecretSource, TokenSource};
+use identity::{Algorithm, ClientProof, Network, OAuthSettings, SecretCommand, SecretSource, TokenSource};
 #[cfg(test)]
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -15,13 +15,19 @@ use super::Reading;
 const COMMAND_WAIT: Duration = Duration::from_secs(10);
 const COMMAND_HOLDS: Duration = Duration::from_secs(300);
 
+/// Longest an authorization server may take, unless the file says otherwise.
+const ISSUER_WAIT: Duration = Duration::from_secs(10);
+
+const KINDS: [&str; 2] = ["bearer", "client_credentials"];
+
 /// What the gateway shows a server; never what a caller showed the gateway.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct CredentialsFile {
-    /// Where the token comes from: `bearer` (it is given).
-    #[cfg_attr(test, schemars(with = "String", extend("enum" = ["bearer"])))]
+    /// Where the token comes from: `bearer` (it is given), `client_credentials` (the gateway gets it for itself at the server's
+    /// authorization server).
+    #[cfg_attr(test, schemars(with = "String", extend("enum" = KINDS)))]
     kind: Spanned<String>,
     /// The token of `bearer`: a value, `file:PATH` (read again when it changes) or `env:NAME`.
     #[cfg_attr(test, schemars(with = "Option<String>"))]
@@ -35,6 +41,40 @@ pub(super) struct CredentialsFile {
     /// for anew at once.
     #[cfg_attr(test, schemars(range(min = 1)))]
     holds_seconds: Option<u64>,
+    /// The server's authorization server, by its identifier. The gateway's secret goes there and nowhere else, whatever the
+    /// server says.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    issuer: Option<Spanned<String>>,
+    /// The gateway's client id at the issuer.
+    client_id: Option<String>,
+    /// The gateway's secret at the issuer: a value, `file:PATH` or `env:NAME`.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    client_secret: Option<Spanned<String>>,
+    /// The gateway's private key at the issuer instead of a secret (`private_key_jwt`), in PEM: `file:PATH` or `env:NAME`.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    key: Option<Spanned<String>>,
+    /// The name of `key` at the issuer, if it needs one.
+    key_id: Option<String>,
+    /// The algorithm that `key` signs with; that of its kind if not given.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    algorithm: Option<Spanned<String>>,
+    /// How `client_secret` is shown: `client_secret_basic` or `client_secret_post`; as the issuer's metadata says if not given.
+    #[cfg_attr(test, schemars(with = "Option<String>", extend("enum" = ["client_secret_basic", "client_secret_post"])))]
+    authentication: Option<Spanned<String>>,
+    /// Scopes to ask for, and the most that is asked for when the server wants more. Without them, those that the server wants.
+    #[serde(default)]
+    scopes: Vec<String>,
+    /// What the token is for, if that is not what the server's metadata says, or its `url`.
+    resource: Option<String>,
+    /// Where tokens are got, if the issuer's metadata is not to be asked.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    token_endpoint: Option<Spanned<String>>,
+    /// Whether the issuer may have an address of a private network.
+    #[serde(default)]
+    allow_private: bool,
+    /// Longest an answer of the issuer may take, in seconds.
+    #[cfg_attr(test, schemars(range(min = 1)))]
+    wait_seconds: Option<u64>,
 }
 
 impl Reading<'_> {
@@ -47,8 +87,10 @@ impl Reading<'_> {
         }
         match written.kind.get_ref().as_str() {
             "bearer" => self.bearer(written, at).map(TokenSource::Bearer),
+            "client_credentials" => self.oauth(written, at, url).map(TokenSource::Client),
             _ => {
-                self.mistake(written.kind.span().start, "`kind` is `bearer`");
+                let kinds = KINDS.map(|kind| format!("`{kind}`")).join(", ");
+                self.mistake(written.kind.span().start, &format!("`kind` is one of {kinds}"));
                 None
             }
         }
@@ -67,6 +109,68 @@ impl Reading<'_> {
             }
             _ => {
                 self.mistake(at, "`bearer` needs `token`, or `command` with a program; one of them");
+                None
+            }
+        }
+    }
+
+    fn oauth(&mut self, file: &CredentialsFile, at: usize, url: &Uri) -> Option<OAuthSettings> {
+        for place in file.issuer.iter().chain(&file.token_endpoint) {
+            if !place.get_ref().parse().is_ok_and(|url| is_private(&url)) {
+                self.mistake(
+                    place.span().start,
+                    "an address like `https://as.example`; http on loopback alone",
+                );
+            }
+        }
+        let proof = self.proof(file, at);
+        let (Some(issuer), Some(client_id)) = (&file.issuer, &file.client_id) else {
+            let kind = file.kind.get_ref();
+            self.mistake(at, &format!("`{kind}` needs `issuer` and `client_id`"));
+            return None;
+        };
+        Some(OAuthSettings {
+            url: url.to_string(),
+            issuer: issuer.get_ref().clone(),
+            token_endpoint: file.token_endpoint.as_ref().map(|place| place.get_ref().clone()),
+            client_id: client_id.clone(),
+            proof: proof?,
+            scopes: file.scopes.clone(),
+            resource: file.resource.clone(),
+            network: if file.allow_private { Network::Private } else { Network::Public },
+            wait: file.wait_seconds.map_or(ISSUER_WAIT, Duration::from_secs),
+        })
+    }
+
+    fn proof(&mut self, file: &CredentialsFile, at: usize) -> Option<ClientProof> {
+        let algorithm = file.algorithm.as_ref().and_then(|algorithm| {
+            let read: Result<Algorithm, _> = algorithm.get_ref().parse();
+            let told = read.as_ref().err().map(ToString::to_string);
+            told.iter().for_each(|told| {
+                self.mistake(algorithm.span().start, &format!("`algorithm`: {told}"));
+            });
+            read.ok()
+        });
+        match (&file.client_secret, &file.key) {
+            (Some(secret), None) => {
+                let source = self.source(secret)?;
+                let way = file.authentication.as_ref();
+                match way.map(|way| (way.get_ref().as_str(), way.span().start)) {
+                    None => Some(ClientProof::Secret(source)),
+                    Some(("client_secret_basic", _)) => Some(ClientProof::SecretByBasic(source)),
+                    Some(("client_secret_post", _)) => Some(ClientProof::SecretByPost(source)),
+                    Some((_, at)) => {
+                        self.mistake(at, "`authentication` is `client_secret_basic` or `client_secret_post`");
+                        None
+                    }
+                }
+            }
+            (None, Some(key)) => {
+                Some(ClientProof::Key { pem: self.source(key)?, id: file.key_id.clone(), algorithm })
+            }
+            _ => {
+                let kind = file.kind.get_ref();
+                self.mistake(at, &format!("`{kind}` needs `client_secret` or `key`; one of them"));
                 None
             }
         }

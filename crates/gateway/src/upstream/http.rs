@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::{Method, Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
@@ -148,10 +148,10 @@ impl HttpUpstream {
         let mut shown = self.usable(credentials.present(clock::unix_seconds()).await)?;
         loop {
             let response = self.attempt(&message, &shown.headers).await?;
-            if response.status() != StatusCode::UNAUTHORIZED {
-                return Ok(response);
-            }
-            shown = self.usable(credentials.refused(shown, clock::unix_seconds()).await)?;
+            let answer = (response.status(), response.headers());
+            let refused = credentials.refused(shown, answer, clock::unix_seconds()).await;
+            let Some(other) = self.usable(refused)? else { return Ok(response) };
+            shown = other;
         }
     }
 

@@ -5,6 +5,7 @@
 mod algorithm;
 mod jws;
 mod key;
+mod signer;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,6 +13,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 pub use algorithm::Algorithm;
 pub(crate) use jws::{Embedded, Jws, TOKEN_BYTES};
 pub(crate) use key::{Choice, Key, KeySet};
+pub(crate) use signer::Signer;
 
 /// Base64url without padding; one text only for each sequence of bytes.
 pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {

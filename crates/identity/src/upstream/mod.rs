@@ -2,17 +2,31 @@
 //!
 //! * [`UpstreamCredentials::present`] gives the headers for one request; [`UpstreamCredentials::refused`] others, where the
 //!   server did not accept them and there is reason to try again.
-//! * Values are read again when they change.
+//! * Values are read again when they change; tokens are got from the server's authorization server and renewed before they end.
 //!
 //! Invariant: what is shown is in no error, log line or `Debug`.
 
+mod challenge;
+mod client;
+mod discovery;
+mod oauth;
+mod slot;
 mod source;
+mod token;
 
-use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use std::sync::Arc;
 
-use crate::secret::Secret;
+use challenge::Challenge;
+pub use client::ClientProof;
+use http::StatusCode;
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use oauth::OAuth;
+pub use oauth::OAuthSettings;
 use source::Value;
 pub use source::{SecretCommand, SecretSource};
+use token::Token;
+
+use crate::secret::Secret;
 
 /// What a server is shown, and where the gateway has it from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +42,8 @@ pub struct UpstreamSettings {
 pub enum TokenSource {
     /// It is given.
     Bearer(SecretSource),
+    /// The gateway gets it for itself (`client_credentials`).
+    Client(OAuthSettings),
 }
 
 /// Why a server cannot be shown anything. The texts go to clients and into the record: they name no address, and nothing that
@@ -37,6 +53,21 @@ pub enum UpstreamError {
     /// A secret cannot be read.
     #[error("a secret of the configuration cannot be used: {0}")]
     Secret(&'static str),
+    /// The authorization server, or metadata, cannot be had.
+    #[error("what it needs cannot be fetched: {0}")]
+    Unavailable(&'static str),
+    /// Metadata that is not to be believed.
+    #[error("metadata does not count: {0}")]
+    Metadata(&'static str),
+    /// The authorization server gave no token.
+    #[error("the authorization server refuses a token: {0}")]
+    Refused(&'static str),
+    /// What the authorization server answered is no token.
+    #[error("the authorization server's answer does not count: {0}")]
+    Answer(&'static str),
+    /// The server wants more scope than there is.
+    #[error("the server asks for more scope: {0}")]
+    Scope(&'static str),
     /// The server refused what it was shown, and there is nothing else to show.
     #[error("the server does not accept it")]
     NotAccepted,
@@ -46,7 +77,20 @@ pub enum UpstreamError {
 #[derive(Debug)]
 pub struct UpstreamCredentials {
     headers: Vec<(HeaderName, Value)>,
-    bearer: Option<Value>,
+    token: Option<Source>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Bearer(Value),
+    OAuth(Arc<OAuth>),
+}
+
+/// A token as it was shown.
+#[derive(Debug)]
+enum Shown {
+    Bearer(Secret),
+    Token(Arc<Token>),
 }
 
 /// What a request shows.
@@ -55,7 +99,7 @@ pub struct Presented {
     /// The headers; their values are marked as sensitive.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     secrets: Vec<Secret>,
-    bearer: Option<Secret>,
+    token: Option<Shown>,
     tries: u8,
 }
 
@@ -68,6 +112,7 @@ impl UpstreamSettings {
         match &self.token {
             None => "headers",
             Some(TokenSource::Bearer(_)) => "bearer",
+            Some(TokenSource::Client(_)) => "client_credentials",
         }
     }
 }
@@ -76,10 +121,11 @@ impl UpstreamCredentials {
     /// The credentials as they were configured; nothing is read yet.
     pub fn new(settings: UpstreamSettings) -> UpstreamCredentials {
         let headers = settings.headers.into_iter().map(|(name, source)| (name, Value::new(source)));
-        let bearer = settings.token.map(|token| match token {
-            TokenSource::Bearer(source) => Value::new(source),
+        let token = settings.token.map(|token| match token {
+            TokenSource::Bearer(source) => Source::Bearer(Value::new(source)),
+            TokenSource::Client(settings) => Source::OAuth(Arc::new(OAuth::new(settings))),
         });
-        UpstreamCredentials { headers: headers.collect(), bearer }
+        UpstreamCredentials { headers: headers.collect(), token }
     }
 
     /// What to show now.
@@ -87,35 +133,72 @@ impl UpstreamCredentials {
     /// # Errors
     /// See [`UpstreamError`]: nothing is to be sent then.
     pub async fn present(&self, now: u64) -> Result<Presented, UpstreamError> {
-        let mut presented = Presented { headers: Vec::new(), secrets: Vec::new(), bearer: None, tries: 1 };
-        for (name, value) in &self.headers {
-            presented.add(name, value.current(now).await?)?;
-        }
-        if let Some(bearer) = &self.bearer {
-            presented.bear(bearer.current(now).await?)?;
+        let mut presented = self.presented(now).await?;
+        match &self.token {
+            None => {}
+            Some(Source::Bearer(value)) => presented.bear(Shown::Bearer(value.current(now).await?))?,
+            Some(Source::OAuth(oauth)) => presented.bear(Shown::Token(oauth.token(now).await?))?,
         }
         Ok(presented)
     }
 
-    /// What to show instead of what was refused with 401: that request was not carried out, and may be sent once more.
+    /// What to show instead of what was refused with 401, or with 403 for want of scope: that request was not carried out, and
+    /// may be sent once more. `None`: the answer is no matter of credentials.
     ///
     /// # Errors
     /// [`UpstreamError::NotAccepted`] if there is nothing else to show.
-    pub async fn refused(&self, before: Presented, now: u64) -> Result<Presented, UpstreamError> {
+    pub async fn refused(
+        &self,
+        before: Presented,
+        answer: (StatusCode, &HeaderMap),
+        now: u64,
+    ) -> Result<Option<Presented>, UpstreamError> {
+        let challenge = Challenge::of(answer.1);
+        match answer.0 {
+            StatusCode::UNAUTHORIZED => {}
+            StatusCode::FORBIDDEN if challenge.wants_scope => {}
+            _ => return Ok(None),
+        }
         if before.tries >= TRIES {
             return Err(UpstreamError::NotAccepted);
         }
+        let tries = before.tries + 1;
+        let is_other = self.has_other_headers(&before, now).await?;
+        let next = match (&self.token, before.token) {
+            (Some(Source::Bearer(value)), Some(Shown::Bearer(secret))) => {
+                value.after(&secret, now).await?.map(Shown::Bearer)
+            }
+            (Some(Source::OAuth(oauth)), Some(Shown::Token(token))) => {
+                Some(Shown::Token(oauth.after(&token, &challenge, now).await?))
+            }
+            _ => None,
+        };
+        match next {
+            Some(next) => {
+                let mut presented = Presented { tries, ..self.presented(now).await? };
+                presented.bear(next)?;
+                Ok(Some(presented))
+            }
+            None if is_other => Ok(Some(Presented { tries, ..self.present(now).await? })),
+            None => Err(UpstreamError::NotAccepted),
+        }
+    }
+
+    /// The headers without the token.
+    async fn presented(&self, now: u64) -> Result<Presented, UpstreamError> {
+        let mut presented = Presented { headers: Vec::new(), secrets: Vec::new(), token: None, tries: 1 };
+        for (name, value) in &self.headers {
+            presented.add(name, value.current(now).await?)?;
+        }
+        Ok(presented)
+    }
+
+    async fn has_other_headers(&self, before: &Presented, now: u64) -> Result<bool, UpstreamError> {
         let mut is_other = false;
         for ((_, value), secret) in self.headers.iter().zip(&before.secrets) {
             is_other |= value.after(secret, now).await?.is_some();
         }
-        if let (Some(bearer), Some(secret)) = (&self.bearer, &before.bearer) {
-            is_other |= bearer.after(secret, now).await?.is_some();
-        }
-        if !is_other {
-            return Err(UpstreamError::NotAccepted);
-        }
-        Ok(Presented { tries: before.tries + 1, ..self.present(now).await? })
+        Ok(is_other)
     }
 }
 
@@ -126,12 +209,16 @@ impl Presented {
         Ok(())
     }
 
-    fn bear(&mut self, token: Secret) -> Result<(), UpstreamError> {
+    fn bear(&mut self, shown: Shown) -> Result<(), UpstreamError> {
+        let token = match &shown {
+            Shown::Bearer(secret) => secret,
+            Shown::Token(token) => &token.access,
+        };
         if !is_token(token.reveal()) {
             return Err(UpstreamError::Secret("it is no token: those are visible ASCII without spaces"));
         }
         self.headers.push((AUTHORIZATION, header(&format!("Bearer {}", token.reveal()))?));
-        self.bearer = Some(token);
+        self.token = Some(shown);
         Ok(())
     }
 }
@@ -176,9 +263,11 @@ mod tests {
         );
         assert!(!format!("{shown:?} {credentials:?}").contains("canary"));
         std::fs::write(&path, "canary-two").unwrap();
-        let shown = credentials.refused(shown, 1).await.unwrap();
+        let none = http::HeaderMap::new();
+        let answer = (http::StatusCode::UNAUTHORIZED, &none);
+        let shown = credentials.refused(shown, answer, 1).await.unwrap().unwrap();
         assert_eq!(shown.headers[0].1, "Bearer canary-two");
-        assert_eq!(credentials.refused(shown, 1).await.unwrap_err(), UpstreamError::NotAccepted);
+        assert_eq!(credentials.refused(shown, answer, 1).await.unwrap_err(), UpstreamError::NotAccepted);
     }
 
     #[tokio::test]

@@ -24,3 +24,5 @@ mod provider;
 mod runs;
 #[cfg(test)]
 mod signing;
+#[cfg(test)]
+mod upstream;

@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
+use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body, Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
@@ -21,6 +24,10 @@ pub(crate) enum Answer {
     Json(String),
     Status(u16),
     Redirect(String),
+    /// A status and a body.
+    Refusal(u16, String),
+    /// A body without an end.
+    Endless,
     /// The connection stays open and nothing comes.
     Silence,
 }
@@ -88,7 +95,7 @@ impl Idp {
 async fn answer(
     request: Request<Incoming>,
     told: Arc<Mutex<Told>>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+) -> Result<Response<BoxBody<Bytes, Infallible>>, Infallible> {
     let path = request.uri().path().to_owned();
     let by = request.headers().get("authorization").map_or("", |value| value.to_str().unwrap()).to_owned();
     let body = request.into_body().collect().await.unwrap().to_bytes();
@@ -99,7 +106,10 @@ async fn answer(
         told.answers.get(&path).cloned().unwrap_or(Answer::Status(404))
     };
     let respond = Response::builder();
-    Ok(match chosen {
+    if matches!(chosen, Answer::Endless) {
+        return Ok(respond.body(BoxBody::new(Endless)).unwrap());
+    }
+    let response = match chosen {
         Answer::Json(text) => {
             respond.header("content-type", "application/json").body(Full::new(text.into())).unwrap()
         }
@@ -107,6 +117,23 @@ async fn answer(
             respond.status(StatusCode::from_u16(status).unwrap()).body(Full::default()).unwrap()
         }
         Answer::Redirect(to) => respond.status(302).header("location", to).body(Full::default()).unwrap(),
-        Answer::Silence => std::future::pending().await,
-    })
+        Answer::Refusal(status, body) => respond.status(status).body(Full::new(body.into())).unwrap(),
+        Answer::Silence | Answer::Endless => std::future::pending().await,
+    };
+    Ok(response.map(BoxBody::new))
+}
+
+/// A body that goes on and on.
+struct Endless;
+
+impl Body for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b' '; 4096])))))
+    }
 }
