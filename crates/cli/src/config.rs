@@ -338,6 +338,10 @@ impl Reading<'_> {
         let mut servers = BTreeMap::new();
         for (server, written) in file.servers {
             if let Some(settings) = self.server(&server, &written) {
+                if identity.is_none() && exchanges(&settings) {
+                    let text = "`token_exchange` needs `[identity]`: without it nobody shows a token";
+                    self.mistake(written.span().start, text);
+                }
                 servers.insert(server, settings);
             }
         }
@@ -485,7 +489,13 @@ impl Reading<'_> {
         match file.transport.as_ref().map(|transport| (transport.get_ref().as_str(), transport.span().start))
         {
             None | Some(("streamable-http", _)) => Some(ServerSettings::Http(server)),
-            Some(("sse", _)) => Some(ServerSettings::Sse(server)),
+            Some(("sse", at)) => {
+                let settings = ServerSettings::Sse(server);
+                if exchanges(&settings) {
+                    self.mistake(at, "`token_exchange` needs Streamable HTTP: with `sse` a connection is shared by requests");
+                }
+                Some(settings)
+            }
             Some((_, at)) => {
                 self.mistake(at, "`transport` is `streamable-http` (the default) or `sse`");
                 None
@@ -560,6 +570,13 @@ impl Reading<'_> {
     }
 }
 
+/// Whether a server is shown tokens of its callers.
+fn exchanges(settings: &ServerSettings) -> bool {
+    let (ServerSettings::Http(server) | ServerSettings::Sse(server)) = settings else { return false };
+    let token = server.credentials.as_ref().and_then(|credentials| credentials.token.as_ref());
+    matches!(token, Some(identity::TokenSource::Exchange { .. }))
+}
+
 fn default_listen() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 7800))
 }
@@ -608,6 +625,58 @@ mod tests {
             args = ["server"]
             "#,
             &expect![[r#"["a", "b", "c", "d"]"#]],
+        );
+    }
+
+    #[test]
+    fn credentials_are_whole_and_cross_in_private() {
+        check(
+            r#"
+            [servers.a]
+            url = "http://mcp.example/mcp"
+            credentials = { kind = "bearer", token = "x" }
+            [servers.b]
+            url = "https://mcp.example/mcp"
+            credentials = { kind = "bearer", token = "x", command = ["y"] }
+            [servers.c]
+            url = "https://mcp.example/mcp"
+            credentials = { kind = "magic" }
+            [servers.d]
+            url = "https://mcp.example/mcp"
+            credentials = { kind = "client_credentials", issuer = "http://as.example", client_secret = "s", key = "k" }
+            [servers.e]
+            url = "https://mcp.example/sse"
+            transport = "sse"
+            [servers.e.credentials]
+            kind = "token_exchange"
+            issuer = "https://as.example"
+            client_id = "c"
+            client_secret = "canary"
+            authentication = "client_secret_jwt"
+            [servers.f]
+            url = "https://mcp.example/mcp"
+            credentials = { kind = "token_exchange", issuer = "https://as.example", client_id = "c", key = "k", algorithm = "HS256" }
+            [servers.g]
+            command = "x"
+            credentials = { kind = "bearer", token = "file:/no/such/file" }
+            [servers.h]
+            url = "https://mcp.example/mcp"
+            credentials = { kind = "bearer", token = "file:/no/such/file" }
+            "#,
+            &expect![[r#"
+                the configuration cannot be used:
+                  t.toml:4: credentials are shown over https only, or over http on loopback; see `url`
+                  t.toml:7: `bearer` needs `token`, or `command` with a program; one of them
+                  t.toml:10: `kind` is one of `bearer`, `client_credentials`, `token_exchange`
+                  t.toml:13: `client_credentials` needs `client_secret` or `key`; one of them
+                  t.toml:13: `client_credentials` needs `issuer` and `client_id`
+                  t.toml:13: an address like `https://as.example`; http on loopback alone
+                  t.toml:22: `authentication` is `client_secret_basic` or `client_secret_post`
+                  t.toml:23: `token_exchange` needs `[identity]`: without it nobody shows a token
+                  t.toml:25: `algorithm`: expected one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA
+                  t.toml:28: `credentials` are for servers at a `url`; a `command` gets its own by `env`
+                  t.toml:31: `/no/such/file` cannot be read: No such file or directory (os error 2)
+            "#]],
         );
     }
 

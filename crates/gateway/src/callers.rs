@@ -61,6 +61,11 @@ impl Callers {
         }
     }
 
+    /// Who verifies callers.
+    pub(crate) fn verifier(&self) -> Arc<Verifier> {
+        Arc::clone(&self.verifier)
+    }
+
     /// Who makes a request to a server's endpoint.
     pub(crate) async fn identify(
         &self,

@@ -33,7 +33,7 @@ use crate::runs::{Rule, Session};
 use crate::scope::{Pending, Scope, Transport};
 use crate::taking::AnswerError;
 use crate::upstream::answer;
-use crate::upstream::http::{HttpUpstream, Unreachable};
+use crate::upstream::http::{HttpUpstream, Unreachable, on_behalf};
 use crate::upstream::{Link, Server};
 
 /// One exchange and its open calls.
@@ -105,8 +105,9 @@ impl Exchange {
         let place = Place { scope: Arc::clone(&session.scope), session, intake: Intake::listening() };
         match &self.server.link {
             Link::Http(upstream) => {
-                let upstream = Arc::clone(upstream);
-                match upstream.listen(guard::towards_upstream(&headers)).await {
+                let (upstream, peer) = (Arc::clone(upstream), Arc::clone(&self.peer));
+                let who = on_behalf(&peer, &headers);
+                match upstream.listen(guard::towards_upstream(&headers), who).await {
                     Ok(response) => self.follow(&place, response).await,
                     Err(error) => self.fail(&Reason::Unreachable(error)).await,
                 }
@@ -155,8 +156,9 @@ impl Exchange {
         headers: &HeaderMap,
     ) {
         let cancels = place.intake.era == Era::Stateless;
+        let who = on_behalf(&self.peer, headers);
         let response = tokio::select! {
-            response = upstream.forward(&released, guard::towards_upstream(headers)) => response,
+            response = upstream.forward(&released, guard::towards_upstream(headers), who) => response,
             () = self.reply.gone(), if cancels => return self.abandon(Status::Cancelled).await,
         };
         match response {

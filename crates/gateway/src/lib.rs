@@ -168,7 +168,9 @@ impl Gateway {
         let shown = shown(&settings.servers);
         let meters = Arc::new(Meters::new(settings.servers.keys().map(String::as_str)));
         let places = Places::new(recorder.clone());
+        let verifier = settings.callers.as_ref().map(|callers| Arc::clone(&callers.verifier));
         let ground = Ground {
+            verifier,
             stderr_dir: &settings.stderr_dir,
             limits: &settings.limits,
             meters: &meters,
@@ -214,7 +216,9 @@ impl Gateway {
 
     /// What servers are made with.
     fn ground<'a>(&'a self, limits: &'a Limits) -> Ground<'a> {
-        Ground { stderr_dir: &self.stderr_dir, limits, meters: &self.meters, places: &self.places }
+        let verifier = self.callers.as_ref().map(|callers| callers.verifier());
+        let (stderr_dir, meters, places) = (&self.stderr_dir, &self.meters, &self.places);
+        Ground { stderr_dir, limits, meters, places, verifier }
     }
 
     /// Resolves when streams without a call in them should end, all of them or those of this server.
@@ -285,11 +289,12 @@ async fn keep_allowance(present: Arc<Present>) {
     }
 }
 
-/// Ends runs that have been idle for long.
+/// Ends runs that have been idle for long, and drops tokens of callers that no longer stand.
 async fn sweep(present: Arc<Present>) {
     loop {
         tokio::time::sleep(SWEEP).await;
         let gateway = present.gateway();
+        gateway.servers.values().for_each(|server| server.forget());
         for session in gateway.runs.take_idle(gateway.limits.idle) {
             gateway.close_run(&session.scope, "idle").await;
         }

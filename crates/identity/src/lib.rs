@@ -53,7 +53,7 @@ pub use settings::{
     Binding, Issuer, KeySource, KindRule, LoginSettings, Network, RunLimits, Settings, TokenType,
 };
 pub use upstream::{
-    ClientProof, OAuthSettings, Presented, SecretCommand, SecretSource, TokenSource, UpstreamCredentials,
-    UpstreamError, UpstreamSettings,
+    ClientProof, OAuthSettings, OnBehalf, Presented, SecretCommand, SecretSource, TokenSource,
+    UpstreamCredentials, UpstreamError, UpstreamSettings,
 };
 pub use verifier::{SetupError, Verifier};

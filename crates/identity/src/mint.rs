@@ -296,7 +296,7 @@ impl Mint {
 }
 
 /// The `act` claim: the nearest actor outermost.
-fn act(actors: &[Actor]) -> Option<Value> {
+pub(crate) fn act(actors: &[Actor]) -> Option<Value> {
     actors.iter().rev().fold(None, |within, actor| {
         let mut claim = json!({ "sub": actor.sub, "iss": actor.iss });
         if let (Some(within), Some(claim)) = (within, claim.as_object_mut()) {

@@ -68,7 +68,16 @@ impl RunKey {
 
     /// A signed token of type `at+jwt` with these claims.
     pub(crate) fn sign(&self, claims: &Value) -> String {
-        let header = json!({ "alg": "EdDSA", "kid": self.id, "typ": "at+jwt" });
+        self.sign_typed("at+jwt", claims)
+    }
+
+    /// A signed statement to somebody else: of a type that no run token has.
+    pub(crate) fn state(&self, claims: &Value) -> String {
+        self.sign_typed("JWT", claims)
+    }
+
+    fn sign_typed(&self, kind: &str, claims: &Value) -> String {
+        let header = json!({ "alg": "EdDSA", "kid": self.id, "typ": kind });
         let signed = format!("{}.{}", jose::encode(header.to_string()), jose::encode(claims.to_string()));
         let signature = jose::encode(self.pair.sign(signed.as_bytes()));
         format!("{signed}.{signature}")

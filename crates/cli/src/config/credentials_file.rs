@@ -18,7 +18,7 @@ const COMMAND_HOLDS: Duration = Duration::from_secs(300);
 /// Longest an authorization server may take, unless the file says otherwise.
 const ISSUER_WAIT: Duration = Duration::from_secs(10);
 
-const KINDS: [&str; 2] = ["bearer", "client_credentials"];
+const KINDS: [&str; 3] = ["bearer", "client_credentials", "token_exchange"];
 
 /// What the gateway shows a server; never what a caller showed the gateway.
 #[derive(Debug, Deserialize)]
@@ -26,7 +26,8 @@ const KINDS: [&str; 2] = ["bearer", "client_credentials"];
 #[serde(deny_unknown_fields)]
 pub(super) struct CredentialsFile {
     /// Where the token comes from: `bearer` (it is given), `client_credentials` (the gateway gets it for itself at the server's
-    /// authorization server).
+    /// authorization server), `token_exchange` (it gets one for each caller, in exchange for the caller's own; needs
+    /// `[identity]`).
     #[cfg_attr(test, schemars(with = "String", extend("enum" = KINDS)))]
     kind: Spanned<String>,
     /// The token of `bearer`: a value, `file:PATH` (read again when it changes) or `env:NAME`.
@@ -66,6 +67,8 @@ pub(super) struct CredentialsFile {
     scopes: Vec<String>,
     /// What the token is for, if that is not what the server's metadata says, or its `url`.
     resource: Option<String>,
+    /// The server's name at the issuer, for `token_exchange` with issuers that go by names.
+    audience: Option<String>,
     /// Where tokens are got, if the issuer's metadata is not to be asked.
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     token_endpoint: Option<Spanned<String>>,
@@ -88,6 +91,10 @@ impl Reading<'_> {
         match written.kind.get_ref().as_str() {
             "bearer" => self.bearer(written, at).map(TokenSource::Bearer),
             "client_credentials" => self.oauth(written, at, url).map(TokenSource::Client),
+            "token_exchange" => {
+                let (oauth, audience) = (self.oauth(written, at, url)?, written.audience.clone());
+                Some(TokenSource::Exchange { oauth, audience })
+            }
             _ => {
                 let kinds = KINDS.map(|kind| format!("`{kind}`")).join(", ");
                 self.mistake(written.kind.span().start, &format!("`kind` is one of {kinds}"));

@@ -14,6 +14,7 @@ use crate::listen::{Connection, body};
 use crate::peer::Peer;
 use crate::refusal::{Reason, Refused};
 use crate::runs::Session;
+use crate::upstream::http::on_behalf;
 use crate::upstream::{Link, Server};
 
 /// The session's id, on both sides.
@@ -104,8 +105,8 @@ async fn end(
     }
     let response = match &server.link {
         Link::Http(upstream) => {
-            let headers = super::guard::towards_upstream(headers);
-            match upstream.end_session(headers).await {
+            let crossing = super::guard::towards_upstream(headers);
+            match upstream.end_session(crossing, on_behalf(&peer, headers)).await {
                 Ok(response) => response.status(),
                 Err(error) => return refuse(server, &Reason::Unreachable(error)),
             }

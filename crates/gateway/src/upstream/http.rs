@@ -3,6 +3,7 @@
 //! Nothing is parsed here. What crosses in a POST needs a [`Released`], the proof that it was recorded; GET and DELETE carry no
 //! message.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,9 +15,10 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use identity::{UpstreamCredentials, UpstreamError};
+use identity::{OnBehalf, UpstreamCredentials, UpstreamError, Verifier};
 
 use crate::clock;
+use crate::peer::Peer;
 use crate::pipeline::Released;
 use crate::settings::{HttpServer, HttpVersion, Limits};
 
@@ -35,6 +37,11 @@ struct Message {
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
+}
+
+/// On whose behalf a request goes: who sent it, and with which headers.
+pub(crate) fn on_behalf<'a>(peer: &'a Peer, headers: &'a HeaderMap) -> Option<OnBehalf<'a>> {
+    peer.verified.as_ref().map(|verified| OnBehalf { caller: &verified.caller, headers })
 }
 
 /// Why an upstream gave no response. The texts go to clients: they name no address.
@@ -78,7 +85,11 @@ pub enum ClientError {
 }
 
 impl HttpUpstream {
-    pub(crate) fn new(server: HttpServer, limits: &Limits) -> Result<HttpUpstream, ClientError> {
+    pub(crate) fn new(
+        server: HttpServer,
+        limits: &Limits,
+        verifier: Option<Arc<Verifier>>,
+    ) -> Result<HttpUpstream, ClientError> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -95,7 +106,8 @@ impl HttpUpstream {
             .timer(TokioTimer::new())
             .http2_only(server.version == HttpVersion::Http2Only)
             .build(connector);
-        let credentials = server.credentials.clone().map(UpstreamCredentials::new);
+        let credentials = server.credentials.clone();
+        let credentials = credentials.map(|settings| UpstreamCredentials::new(settings, verifier));
         Ok(HttpUpstream { client, server, credentials, answer_wait: limits.answer_wait })
     }
 
@@ -104,7 +116,14 @@ impl HttpUpstream {
         &self.server.url
     }
 
-    /// Sends recorded messages to the server's endpoint.
+    /// Drops what was got for callers that no longer stand.
+    pub(crate) fn forget(&self) {
+        if let Some(credentials) = &self.credentials {
+            credentials.forget(clock::unix_seconds());
+        }
+    }
+
+    /// Sends recorded messages to the server's endpoint, on somebody's behalf.
     ///
     /// # Errors
     /// See [`Unreachable`].
@@ -112,9 +131,10 @@ impl HttpUpstream {
         &self,
         released: &Released,
         headers: HeaderMap,
+        who: Option<OnBehalf<'_>>,
     ) -> Result<Response<Incoming>, Unreachable> {
         let (uri, body) = (self.server.url.clone(), released.frame().clone());
-        self.send(Message { method: Method::POST, uri, headers, body }).await
+        self.send(Message { method: Method::POST, uri, headers, body }, who).await
     }
 
     /// Sends recorded messages to an address that the server named on its event stream (HTTP+SSE).
@@ -126,30 +146,42 @@ impl HttpUpstream {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let body = released.frame().clone();
-        self.send(Message { method: Method::POST, uri: endpoint, headers, body }).await
+        self.send(Message { method: Method::POST, uri: endpoint, headers, body }, None).await
     }
 
     /// Opens the server's stream of messages: carries none itself.
-    pub(crate) async fn listen(&self, headers: HeaderMap) -> Result<Response<Incoming>, Unreachable> {
+    pub(crate) async fn listen(
+        &self,
+        headers: HeaderMap,
+        who: Option<OnBehalf<'_>>,
+    ) -> Result<Response<Incoming>, Unreachable> {
         let (uri, body) = (self.server.url.clone(), Bytes::new());
-        self.send(Message { method: Method::GET, uri, headers, body }).await
+        self.send(Message { method: Method::GET, uri, headers, body }, who).await
     }
 
     /// Ends a session at the server.
-    pub(crate) async fn end_session(&self, headers: HeaderMap) -> Result<Response<Incoming>, Unreachable> {
+    pub(crate) async fn end_session(
+        &self,
+        headers: HeaderMap,
+        who: Option<OnBehalf<'_>>,
+    ) -> Result<Response<Incoming>, Unreachable> {
         let (uri, body) = (self.server.url.clone(), Bytes::new());
-        self.send(Message { method: Method::DELETE, uri, headers, body }).await
+        self.send(Message { method: Method::DELETE, uri, headers, body }, who).await
     }
 
     /// Sends a message; again if the server said 401 and there is something else to show. With 401 it did not carry the message
     /// out, so what it saw is what was recorded, once.
-    async fn send(&self, message: Message) -> Result<Response<Incoming>, Unreachable> {
+    async fn send(
+        &self,
+        message: Message,
+        who: Option<OnBehalf<'_>>,
+    ) -> Result<Response<Incoming>, Unreachable> {
         let Some(credentials) = &self.credentials else { return self.attempt(&message, &[]).await };
-        let mut shown = self.usable(credentials.present(clock::unix_seconds()).await)?;
+        let mut shown = self.usable(credentials.present(who, clock::unix_seconds()).await)?;
         loop {
             let response = self.attempt(&message, &shown.headers).await?;
             let answer = (response.status(), response.headers());
-            let refused = credentials.refused(shown, answer, clock::unix_seconds()).await;
+            let refused = credentials.refused(shown, answer, (who, clock::unix_seconds())).await;
             let Some(other) = self.usable(refused)? else { return Ok(response) };
             shown = other;
         }

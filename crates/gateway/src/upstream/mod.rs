@@ -39,6 +39,8 @@ pub(crate) struct Ground<'a> {
     pub(crate) limits: &'a Limits,
     pub(crate) meters: &'a Meters,
     pub(crate) places: &'a Places,
+    /// `None`: the operating system says who calls.
+    pub(crate) verifier: Option<Arc<identity::Verifier>>,
 }
 
 /// How far a server is on its way out.
@@ -93,11 +95,14 @@ impl Server {
         settings: ServerSettings,
         ground: &Ground<'_>,
     ) -> Result<Server, ClientError> {
-        let limits = ground.limits;
+        let (limits, verifier) = (ground.limits, ground.verifier.clone());
         let link = match settings.clone() {
-            ServerSettings::Http(server) => Link::Http(Arc::new(HttpUpstream::new(server, limits)?)),
+            ServerSettings::Http(server) => {
+                Link::Http(Arc::new(HttpUpstream::new(server, limits, verifier)?))
+            }
             ServerSettings::Sse(server) => {
-                Link::Sse(Arc::new(HttpUpstream::new(server, limits)?), limits.clone(), ground.places.clone())
+                let upstream = Arc::new(HttpUpstream::new(server, limits, verifier)?);
+                Link::Sse(upstream, limits.clone(), ground.places.clone())
             }
             ServerSettings::Stdio(server) => Link::Stdio(Arc::new(Spawner::new(name, server, ground))),
         };
@@ -109,6 +114,13 @@ impl Server {
             limits: limits.clone(),
             stage: Arc::new(watch::Sender::new(Stage::Serving)),
         })
+    }
+
+    /// Drops what was got for callers that no longer stand.
+    pub(crate) fn forget(&self) {
+        if let Link::Http(upstream) | Link::Sse(upstream, ..) = &self.link {
+            upstream.forget();
+        }
     }
 
     /// Whether nothing about it would change.

@@ -38,7 +38,7 @@ pub(crate) async fn connect(
 ) -> Result<End<Released>, ConnectError> {
     let mut headers = HeaderMap::new();
     headers.insert(header::ACCEPT, HeaderValue::from_static("text/event-stream"));
-    let response = upstream.listen(headers).await?;
+    let response = upstream.listen(headers, None).await?;
     if !response.status().is_success() {
         return Err(ConnectError::Status(response.status()));
     }

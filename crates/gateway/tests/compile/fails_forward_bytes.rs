@@ -3,7 +3,7 @@
 use gateway::HttpUpstream;
 
 async fn forward(upstream: &HttpUpstream, message: bytes::Bytes) {
-    drop(upstream.forward(&message, http::HeaderMap::new()).await);
+    drop(upstream.forward(&message, http::HeaderMap::new(), None).await);
 }
 
 fn main() {

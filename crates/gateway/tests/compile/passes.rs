@@ -4,7 +4,7 @@ use gateway::{HttpUpstream, Released};
 use recorder::{Account, Clerk, Decision, Outcome, Recorder};
 
 async fn forward(upstream: &HttpUpstream, released: &Released) {
-    drop(upstream.forward(released, http::HeaderMap::new()).await);
+    drop(upstream.forward(released, http::HeaderMap::new(), None).await);
 }
 
 async fn record(recorder: &Recorder, clerk: &Clerk, decision: Decision, account: Account, outcome: Outcome) {

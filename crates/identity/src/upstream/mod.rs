@@ -9,6 +9,7 @@
 mod challenge;
 mod client;
 mod discovery;
+mod exchange;
 mod oauth;
 mod slot;
 mod source;
@@ -18,15 +19,19 @@ use std::sync::Arc;
 
 use challenge::Challenge;
 pub use client::ClientProof;
+use exchange::Exchange;
+pub use exchange::OnBehalf;
 use http::StatusCode;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
-use oauth::OAuth;
 pub use oauth::OAuthSettings;
+use oauth::{Grant, OAuth};
+use slot::Slot;
 use source::Value;
 pub use source::{SecretCommand, SecretSource};
 use token::Token;
 
 use crate::secret::Secret;
+use crate::verifier::Verifier;
 
 /// What a server is shown, and where the gateway has it from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,12 +49,22 @@ pub enum TokenSource {
     Bearer(SecretSource),
     /// The gateway gets it for itself (`client_credentials`).
     Client(OAuthSettings),
+    /// The gateway gets one for each caller, in exchange for the caller's own.
+    Exchange {
+        /// Where, and as whom.
+        oauth: OAuthSettings,
+        /// The server's name at the authorization server, if it goes by names.
+        audience: Option<String>,
+    },
 }
 
 /// Why a server cannot be shown anything. The texts go to clients and into the record: they name no address, and nothing that
 /// somebody else wrote.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UpstreamError {
+    /// The server is shown tokens of its callers, and this one has none.
+    #[error("the server is shown tokens of its callers, and who calls was not verified by one")]
+    NoCaller,
     /// A secret cannot be read.
     #[error("a secret of the configuration cannot be used: {0}")]
     Secret(&'static str),
@@ -83,7 +98,8 @@ pub struct UpstreamCredentials {
 #[derive(Debug)]
 enum Source {
     Bearer(Value),
-    OAuth(Arc<OAuth>),
+    Client(Arc<OAuth>, Arc<Slot>),
+    Exchange(Box<Exchange>),
 }
 
 /// A token as it was shown.
@@ -113,17 +129,21 @@ impl UpstreamSettings {
             None => "headers",
             Some(TokenSource::Bearer(_)) => "bearer",
             Some(TokenSource::Client(_)) => "client_credentials",
+            Some(TokenSource::Exchange { .. }) => "token_exchange",
         }
     }
 }
 
 impl UpstreamCredentials {
-    /// The credentials as they were configured; nothing is read yet.
-    pub fn new(settings: UpstreamSettings) -> UpstreamCredentials {
+    /// The credentials as they were configured; nothing is read yet. `verifier`: who says whether callers still stand.
+    pub fn new(settings: UpstreamSettings, verifier: Option<Arc<Verifier>>) -> UpstreamCredentials {
         let headers = settings.headers.into_iter().map(|(name, source)| (name, Value::new(source)));
         let token = settings.token.map(|token| match token {
             TokenSource::Bearer(source) => Source::Bearer(Value::new(source)),
-            TokenSource::Client(settings) => Source::OAuth(Arc::new(OAuth::new(settings))),
+            TokenSource::Client(settings) => Source::Client(Arc::new(OAuth::new(settings)), Arc::default()),
+            TokenSource::Exchange { oauth, audience } => {
+                Source::Exchange(Box::new(Exchange::new(OAuth::new(oauth), audience, verifier)))
+            }
         });
         UpstreamCredentials { headers: headers.collect(), token }
     }
@@ -132,12 +152,15 @@ impl UpstreamCredentials {
     ///
     /// # Errors
     /// See [`UpstreamError`]: nothing is to be sent then.
-    pub async fn present(&self, now: u64) -> Result<Presented, UpstreamError> {
+    pub async fn present(&self, who: Option<OnBehalf<'_>>, now: u64) -> Result<Presented, UpstreamError> {
         let mut presented = self.presented(now).await?;
         match &self.token {
             None => {}
             Some(Source::Bearer(value)) => presented.bear(Shown::Bearer(value.current(now).await?))?,
-            Some(Source::OAuth(oauth)) => presented.bear(Shown::Token(oauth.token(now).await?))?,
+            Some(Source::Client(oauth, slot)) => presented.bear(Shown::Token(oauth.own(slot, now).await?))?,
+            Some(Source::Exchange(exchange)) => {
+                presented.bear(Shown::Token(exchange.token(who, now).await?))?;
+            }
         }
         Ok(presented)
     }
@@ -151,7 +174,7 @@ impl UpstreamCredentials {
         &self,
         before: Presented,
         answer: (StatusCode, &HeaderMap),
-        now: u64,
+        (who, now): (Option<OnBehalf<'_>>, u64),
     ) -> Result<Option<Presented>, UpstreamError> {
         let challenge = Challenge::of(answer.1);
         match answer.0 {
@@ -168,8 +191,12 @@ impl UpstreamCredentials {
             (Some(Source::Bearer(value)), Some(Shown::Bearer(secret))) => {
                 value.after(&secret, now).await?.map(Shown::Bearer)
             }
-            (Some(Source::OAuth(oauth)), Some(Shown::Token(token))) => {
-                Some(Shown::Token(oauth.after(&token, &challenge, now).await?))
+            (Some(Source::Client(oauth, slot)), Some(Shown::Token(token))) => {
+                let refused = (&*token, &challenge);
+                Some(Shown::Token(oauth.after((slot, Grant::Own), refused, now).await?))
+            }
+            (Some(Source::Exchange(exchange)), Some(Shown::Token(token))) => {
+                Some(Shown::Token(exchange.after(who, (&token, &challenge), now).await?))
             }
             _ => None,
         };
@@ -179,8 +206,15 @@ impl UpstreamCredentials {
                 presented.bear(next)?;
                 Ok(Some(presented))
             }
-            None if is_other => Ok(Some(Presented { tries, ..self.present(now).await? })),
+            None if is_other => Ok(Some(Presented { tries, ..self.present(who, now).await? })),
             None => Err(UpstreamError::NotAccepted),
+        }
+    }
+
+    /// Drops what was got for callers that no longer stand.
+    pub fn forget(&self, now: u64) {
+        if let Some(Source::Exchange(exchange)) = &self.token {
+            exchange.forget(now);
         }
     }
 
@@ -244,10 +278,10 @@ mod tests {
     use crate::secret::Secret;
 
     fn bearer(source: SecretSource) -> UpstreamCredentials {
-        UpstreamCredentials::new(UpstreamSettings {
-            headers: Vec::new(),
-            token: Some(TokenSource::Bearer(source)),
-        })
+        UpstreamCredentials::new(
+            UpstreamSettings { headers: Vec::new(), token: Some(TokenSource::Bearer(source)) },
+            None,
+        )
     }
 
     #[tokio::test]
@@ -256,7 +290,7 @@ mod tests {
         let path = folder.path().join("token");
         std::fs::write(&path, "canary-1").unwrap();
         let credentials = bearer(SecretSource::File(path.clone()));
-        let shown = credentials.present(1).await.unwrap();
+        let shown = credentials.present(None, 1).await.unwrap();
         assert_eq!(
             shown.headers,
             [("authorization".parse().unwrap(), HeaderValue::from_static("Bearer canary-1"))]
@@ -265,19 +299,26 @@ mod tests {
         std::fs::write(&path, "canary-two").unwrap();
         let none = http::HeaderMap::new();
         let answer = (http::StatusCode::UNAUTHORIZED, &none);
-        let shown = credentials.refused(shown, answer, 1).await.unwrap().unwrap();
+        let shown = credentials.refused(shown, answer, (None, 1)).await.unwrap().unwrap();
         assert_eq!(shown.headers[0].1, "Bearer canary-two");
-        assert_eq!(credentials.refused(shown, answer, 1).await.unwrap_err(), UpstreamError::NotAccepted);
+        assert_eq!(
+            credentials.refused(shown, answer, (None, 1)).await.unwrap_err(),
+            UpstreamError::NotAccepted
+        );
     }
 
     #[tokio::test]
     async fn what_no_header_may_hold_is_not_shown() {
         for text in ["two words", "new\nline", "gr\u{fc}n", "tab\t", ""] {
             let credentials = bearer(SecretSource::Fixed(Secret::new(text)));
-            assert!(credentials.present(1).await.is_err(), "{text:?}");
+            assert!(credentials.present(None, 1).await.is_err(), "{text:?}");
             let headers = vec![(HeaderName::from_static("x-key"), SecretSource::Fixed(Secret::new(text)))];
-            let credentials = UpstreamCredentials::new(UpstreamSettings { headers, token: None });
-            assert_eq!(credentials.present(1).await.is_ok(), ["two words", ""].contains(&text), "{text:?}");
+            let credentials = UpstreamCredentials::new(UpstreamSettings { headers, token: None }, None);
+            assert_eq!(
+                credentials.present(None, 1).await.is_ok(),
+                ["two words", ""].contains(&text),
+                "{text:?}"
+            );
         }
     }
 }

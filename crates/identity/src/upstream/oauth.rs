@@ -1,4 +1,5 @@
-//! Tokens that the gateway gets for itself at a server's authorization server (`client_credentials`).
+//! Tokens that the gateway gets at a server's authorization server: for itself (`client_credentials`), or for somebody in
+//! exchange for theirs.
 //!
 //! * The authorization server is the one that is configured: a server that names another one gets nothing, or the gateway's
 //!   secret would go wherever the server likes.
@@ -10,15 +11,13 @@ use std::time::Duration;
 
 use super::UpstreamError;
 use super::challenge::Challenge;
-use super::client::{Client, ClientProof};
+use super::client::{Client, ClientProof, Introduced};
 use super::discovery::{Discovery, ResourceMetadata, ServerMetadata};
 use super::slot::Slot;
 use super::token::{self, Token};
 use crate::fetch::Fetcher;
+use crate::secret::Secret;
 use crate::settings::Network;
-
-/// Seconds between tokens that are got because one was refused.
-const BETWEEN_REFUSALS: u64 = 10;
 
 /// Seconds for which metadata is used.
 const METADATA_SECONDS: u64 = 3600;
@@ -49,22 +48,37 @@ pub struct OAuthSettings {
 /// Gets tokens for one server.
 #[derive(Debug)]
 pub(super) struct OAuth {
-    settings: OAuthSettings,
+    pub(super) settings: OAuthSettings,
     client: Client,
     discovery: Result<Discovery, UpstreamError>,
-    slot: Slot,
     /// Locked for single reads and writes.
     learned: Mutex<Learned>,
+}
+
+/// What a token is got for.
+#[derive(Debug, Clone)]
+pub(super) enum Grant {
+    /// The gateway itself.
+    Own,
+    /// Somebody for whom a token is given in exchange (RFC 8693).
+    For(Subject),
+}
+
+/// A token of somebody, or a statement about them.
+#[derive(Debug, Clone)]
+pub(super) struct Subject {
+    pub(super) token: Secret,
+    pub(super) kind: &'static str,
+    pub(super) audience: Option<String>,
+    /// When what they showed ends: a token in exchange for it is used no longer.
+    pub(super) until: u64,
 }
 
 /// What the server and its authorization server have said.
 #[derive(Debug, Default, Clone)]
 struct Learned {
     hint: Option<String>,
-    /// What the server wants; empty if it did not say.
-    wanted: Vec<String>,
     found: Option<(u64, Arc<Found>)>,
-    replaced: Option<u64>,
 }
 
 /// Where tokens are got, and for what.
@@ -82,20 +96,25 @@ impl OAuth {
             discovery: Discovery::new(fetcher, &settings.url, settings.network),
             client: Client::new(settings.client_id.clone(), settings.proof.clone()),
             settings,
-            slot: Slot::default(),
             learned: Mutex::default(),
         }
     }
 
-    /// A token that may be used now.
-    pub(super) async fn token(self: &Arc<Self>, now: u64) -> Result<Arc<Token>, UpstreamError> {
-        let Some(token) = self.slot.usable(now) else {
-            return self.slot.fill((None, now), self.fetch(now)).await;
+    /// The gateway's own token that may be used now.
+    pub(super) async fn own(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        now: u64,
+    ) -> Result<Arc<Token>, UpstreamError> {
+        let Some(token) = slot.usable(now) else {
+            return slot.fill((None, now), self.fetch(slot, Grant::Own, now)).await;
         };
-        if token.is_due(now) && self.slot.is_idle() {
-            let this = Arc::clone(self);
+        if token.is_due(now) && slot.is_idle() {
+            let (this, slot) = (Arc::clone(self), Arc::clone(slot));
             // The calls go on with the one that is there; what goes wrong is logged and told when that one has ended.
-            tokio::spawn(async move { drop(this.slot.fill((None, now), this.fetch(now)).await) });
+            tokio::spawn(async move {
+                drop(slot.fill((None, now), this.fetch(&slot, Grant::Own, now)).await);
+            });
         }
         Ok(token)
     }
@@ -103,75 +122,66 @@ impl OAuth {
     /// A token instead of one that was refused.
     pub(super) async fn after(
         &self,
-        refused: &Token,
-        challenge: &Challenge,
+        (slot, grant): (&Slot, Grant),
+        (refused, challenge): (&Token, &Challenge),
         now: u64,
     ) -> Result<Arc<Token>, UpstreamError> {
-        self.learn(challenge, refused)?;
-        if let Some(other) = self.slot.usable(now).filter(|token| token.access != refused.access) {
+        self.heed(challenge)?;
+        let is_more = slot.want(challenge, refused);
+        if challenge.wants_scope && !is_more {
+            return Err(UpstreamError::Scope("the token has all that it asks for already"));
+        }
+        if let Some(other) = slot.usable(now).filter(|token| token.access != refused.access) {
             return Ok(other);
         }
-        if !challenge.wants_scope && !self.may_replace(now) {
+        if !challenge.wants_scope && !slot.may_replace(now) {
             return Err(UpstreamError::NotAccepted);
         }
-        let token = self.slot.fill((Some(&refused.access), now), self.fetch(now)).await?;
+        let token = slot.fill((Some(&refused.access), now), self.fetch(slot, grant, now)).await?;
         if token.access == refused.access { Err(UpstreamError::NotAccepted) } else { Ok(token) }
     }
 
-    /// Takes to heart what a server wants. Scopes add up, so that one call's are not lost over another's.
-    fn learn(&self, challenge: &Challenge, refused: &Token) -> Result<(), UpstreamError> {
+    /// Looks where a server says that its metadata is, and whether it wants more than it may be given.
+    fn heed(&self, challenge: &Challenge) -> Result<(), UpstreamError> {
+        let may = &self.settings.scopes;
+        if challenge.wants_scope && !may.is_empty() && !challenge.scopes.iter().all(|one| may.contains(one)) {
+            return Err(UpstreamError::Scope("it asks for more than `scopes` of the configuration"));
+        }
         let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
         if challenge.metadata.is_some() && challenge.metadata != learned.hint {
             learned.hint.clone_from(&challenge.metadata);
             learned.found = None;
         }
-        let mut wanted = if challenge.wants_scope { refused.asked.clone() } else { Vec::new() };
-        wanted.extend(learned.wanted.iter().cloned());
-        let known = wanted.len();
-        for scope in &challenge.scopes {
-            if !wanted.contains(scope) {
-                wanted.push(scope.clone());
-            }
-        }
-        if challenge.wants_scope && wanted.len() == known {
-            return Err(UpstreamError::Scope("the token has all that it asks for already"));
-        }
-        let may = &self.settings.scopes;
-        if challenge.wants_scope && !may.is_empty() && !challenge.scopes.iter().all(|one| may.contains(one)) {
-            return Err(UpstreamError::Scope("it asks for more than `scopes` of the configuration"));
-        }
-        learned.wanted = wanted;
         Ok(())
     }
 
-    fn may_replace(&self, now: u64) -> bool {
-        let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_soon = learned.replaced.is_some_and(|at| now.abs_diff(at) < BETWEEN_REFUSALS);
-        if !is_soon {
-            learned.replaced = Some(now);
-        }
-        !is_soon
-    }
-
-    async fn fetch(&self, now: u64) -> Result<Token, UpstreamError> {
+    /// Gets a token.
+    pub(super) async fn fetch(&self, slot: &Slot, grant: Grant, now: u64) -> Result<Token, UpstreamError> {
         let found = self.found(now).await?;
         let introduced = self.client.introduce(&found.server, now).await?;
-        let scopes = self.scopes(&found);
-        let mut introduced =
-            introduced.with("grant_type", "client_credentials").with("resource", &found.resource);
+        let scopes = self.scopes(&found, slot);
+        let mut introduced = match &grant {
+            Grant::Own => introduced.with("grant_type", "client_credentials"),
+            Grant::For(subject) => exchanging(introduced, subject),
+        };
+        introduced = introduced.with("resource", &found.resource);
         if !scopes.is_empty() {
             introduced = introduced.with("scope", &scopes.join(" "));
         }
         let given = token::request(self.discovery()?, &found.server.token, introduced, (&scopes, now)).await;
-        given.inspect_err(|_| {
+        let given = given.inspect_err(|_| {
             // Where tokens are got may have moved.
             self.learned.lock().unwrap_or_else(PoisonError::into_inner).found = None;
-        })
+        });
+        match grant {
+            Grant::Own => given,
+            Grant::For(subject) => Ok(given?.until(subject.until)),
+        }
     }
 
     /// What to ask for: what the configuration says, else what the server wants, else all that its metadata names.
-    fn scopes(&self, found: &Found) -> Vec<String> {
-        let wanted = self.learned.lock().unwrap_or_else(PoisonError::into_inner).wanted.clone();
+    fn scopes(&self, found: &Found, slot: &Slot) -> Vec<String> {
+        let wanted = slot.wanted();
         match (self.settings.scopes.is_empty(), wanted.is_empty()) {
             (false, _) => self.settings.scopes.clone(),
             (true, false) => wanted,
@@ -210,5 +220,18 @@ impl OAuth {
 
     fn discovery(&self) -> Result<&Discovery, UpstreamError> {
         self.discovery.as_ref().map_err(Clone::clone)
+    }
+}
+
+/// RFC 8693 §2.1.
+fn exchanging(introduced: Introduced, subject: &Subject) -> Introduced {
+    let introduced = introduced
+        .with("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange")
+        .with("subject_token", subject.token.reveal())
+        .with("subject_token_type", subject.kind)
+        .with("requested_token_type", "urn:ietf:params:oauth:token-type:access_token");
+    match &subject.audience {
+        Some(audience) => introduced.with("audience", audience),
+        None => introduced,
     }
 }

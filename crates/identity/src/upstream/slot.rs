@@ -1,13 +1,17 @@
 //! A token that several requests need: one of them gets it, the others wait for that and no longer.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::UpstreamError;
+use super::challenge::Challenge;
 use super::token::Token;
 use crate::secret::Secret;
 
 /// Seconds for which a failure answers who asks: a server that is down is not asked by every call.
 const FAILED_SECONDS: u64 = 2;
+
+/// Seconds between tokens that are got because one was refused.
+const BETWEEN_REFUSALS: u64 = 10;
 
 /// Room for one token.
 #[derive(Debug, Default)]
@@ -22,6 +26,9 @@ pub(super) struct Slot {
 struct Held {
     token: Option<Arc<Token>>,
     failed: Option<(u64, UpstreamError)>,
+    /// What the server wants; empty if it did not say.
+    wanted: Vec<String>,
+    replaced: Option<u64>,
 }
 
 impl Slot {
@@ -53,23 +60,57 @@ impl Slot {
         match getting.await {
             Ok(token) => {
                 let token = Arc::new(token);
-                self.hold(Held { token: Some(Arc::clone(&token)), failed: None });
+                let mut held = self.lock();
+                held.token = Some(Arc::clone(&token));
+                held.failed = None;
                 Ok(token)
             }
             Err(error) => {
                 // A token that still holds stays.
-                let token = self.held().token.filter(|token| Some(&token.access) != refused);
-                self.hold(Held { token, failed: Some((now, error.clone())) });
+                let mut held = self.lock();
+                held.token = held.token.take().filter(|token| Some(&token.access) != refused);
+                held.failed = Some((now, error.clone()));
                 Err(error)
             }
         }
     }
 
-    fn held(&self) -> Held {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// What the server wants.
+    pub(super) fn wanted(&self) -> Vec<String> {
+        self.held().wanted
     }
 
-    fn hold(&self, held: Held) {
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = held;
+    /// Takes to heart what a server wants. Scopes add up, so that one call's are not lost over another's. `false`: the token had
+    /// all of it.
+    pub(super) fn want(&self, challenge: &Challenge, refused: &Token) -> bool {
+        let mut held = self.lock();
+        let mut wanted = if challenge.wants_scope { refused.asked.clone() } else { Vec::new() };
+        wanted.extend(held.wanted.iter().filter(|scope| !refused.asked.contains(scope)).cloned());
+        let is_more = challenge.scopes.iter().any(|scope| !refused.asked.contains(scope));
+        for scope in &challenge.scopes {
+            if !wanted.contains(scope) {
+                wanted.push(scope.clone());
+            }
+        }
+        held.wanted = wanted;
+        is_more
+    }
+
+    /// Whether another token may be got because one was refused; it is taken for got then.
+    pub(super) fn may_replace(&self, now: u64) -> bool {
+        let mut held = self.lock();
+        let is_soon = held.replaced.is_some_and(|at| now.abs_diff(at) < BETWEEN_REFUSALS);
+        if !is_soon {
+            held.replaced = Some(now);
+        }
+        !is_soon
+    }
+
+    fn held(&self) -> Held {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

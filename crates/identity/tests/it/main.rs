@@ -26,3 +26,5 @@ mod runs;
 mod signing;
 #[cfg(test)]
 mod upstream;
+#[cfg(test)]
+mod upstream_exchange;

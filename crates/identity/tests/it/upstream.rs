@@ -74,7 +74,7 @@ impl Stage {
 
 fn made(settings: OAuthSettings) -> UpstreamCredentials {
     let token = Some(TokenSource::Client(settings));
-    UpstreamCredentials::new(UpstreamSettings { headers: Vec::new(), token })
+    UpstreamCredentials::new(UpstreamSettings { headers: Vec::new(), token }, None)
 }
 
 fn merged(mut document: Value, changes: &Value) -> String {
@@ -99,7 +99,7 @@ async fn a_token_is_got_once_for_this_server_and_shown_until_it_is_due() {
     let stage = Stage::set().await;
     let credentials = stage.credentials();
     for now in [NOW, NOW + 1, NOW + 539] {
-        assert_eq!(shown(&credentials.present(now).await.unwrap()), "Bearer canary-1");
+        assert_eq!(shown(&credentials.present(None, now).await.unwrap()), "Bearer canary-1");
     }
     assert_eq!(stage.idp.asked("/token"), 1);
     let sent = stage.idp.sent("/token");
@@ -122,7 +122,9 @@ async fn many_calls_get_one_token_and_a_due_one_is_renewed_beside_them() {
     let asking: Vec<_> = (0..50)
         .map(|_| {
             let credentials = Arc::clone(&credentials);
-            tokio::spawn(async move { credentials.present(NOW).await.map(|one| shown(&one).to_owned()) })
+            tokio::spawn(
+                async move { credentials.present(None, NOW).await.map(|one| shown(&one).to_owned()) },
+            )
         })
         .collect();
     for asked in asking {
@@ -130,8 +132,12 @@ async fn many_calls_get_one_token_and_a_due_one_is_renewed_beside_them() {
     }
     assert_eq!(stage.idp.asked("/token"), 1);
     stage.token("canary-2", 600);
-    assert_eq!(shown(&credentials.present(NOW + 550).await.unwrap()), "Bearer canary-1", "it still holds");
-    while shown(&credentials.present(NOW + 551).await.unwrap()) == "Bearer canary-1" {
+    assert_eq!(
+        shown(&credentials.present(None, NOW + 550).await.unwrap()),
+        "Bearer canary-1",
+        "it still holds"
+    );
+    while shown(&credentials.present(None, NOW + 551).await.unwrap()) == "Bearer canary-1" {
         tokio::task::yield_now().await;
     }
     assert_eq!(stage.idp.asked("/token"), 2);
@@ -143,34 +149,41 @@ async fn a_refused_token_is_replaced_once_in_a_while_and_more_scope_is_asked_for
     let credentials = stage.credentials();
     let none = HeaderMap::new();
     let refused = (StatusCode::UNAUTHORIZED, &none);
-    let first = credentials.present(NOW).await.unwrap();
+    let first = credentials.present(None, NOW).await.unwrap();
     stage.token("canary-2", 600);
-    let second = credentials.refused(first, refused, NOW).await.unwrap().unwrap();
+    let second = credentials.refused(first, refused, (None, NOW)).await.unwrap().unwrap();
     assert_eq!(shown(&second), "Bearer canary-2");
     stage.token("canary-3", 600);
-    assert_eq!(credentials.refused(second, refused, NOW).await.unwrap_err(), UpstreamError::NotAccepted);
+    assert_eq!(
+        credentials.refused(second, refused, (None, NOW)).await.unwrap_err(),
+        UpstreamError::NotAccepted
+    );
     assert_eq!(stage.idp.asked("/token"), 2, "no storm");
 
     let wants = challenge("Bearer error=\"insufficient_scope\", scope=\"write admin\"");
-    let shown_now = credentials.present(NOW + 20).await.unwrap();
+    let shown_now = credentials.present(None, NOW + 20).await.unwrap();
     let forbidden = (StatusCode::FORBIDDEN, &wants);
-    let wider = credentials.refused(shown_now, forbidden, NOW + 20).await.unwrap().unwrap();
+    let wider = credentials.refused(shown_now, forbidden, (None, NOW + 20)).await.unwrap().unwrap();
     assert!(stage.idp.sent("/token").contains("scope=all+write+admin"), "{}", stage.idp.sent("/token"));
-    let error = credentials.refused(wider, forbidden, NOW + 20).await.unwrap_err();
+    let error = credentials.refused(wider, forbidden, (None, NOW + 20)).await.unwrap_err();
     assert!(matches!(error, UpstreamError::Scope(_)), "{error}");
-    let presented = credentials.present(NOW + 20).await.unwrap();
+    let presented = credentials.present(None, NOW + 20).await.unwrap();
     let plain = (StatusCode::FORBIDDEN, &none);
-    assert!(credentials.refused(presented, plain, NOW + 20).await.unwrap().is_none(), "no matter of ours");
+    assert!(
+        credentials.refused(presented, plain, (None, NOW + 20)).await.unwrap().is_none(),
+        "no matter of ours"
+    );
 }
 
 #[tokio::test]
 async fn no_more_scope_than_is_configured() {
     let stage = Stage::set().await;
     let credentials = made(OAuthSettings { scopes: vec!["read".to_owned()], ..stage.settings() });
-    let presented = credentials.present(NOW).await.unwrap();
+    let presented = credentials.present(None, NOW).await.unwrap();
     assert!(stage.idp.sent("/token").contains("scope=read"));
     let wants = challenge("Bearer error=\"insufficient_scope\", scope=\"admin\"");
-    let error = credentials.refused(presented, (StatusCode::FORBIDDEN, &wants), NOW).await.unwrap_err();
+    let error =
+        credentials.refused(presented, (StatusCode::FORBIDDEN, &wants), (None, NOW)).await.unwrap_err();
     assert!(matches!(error, UpstreamError::Scope(_)), "{error}");
     assert_eq!(stage.idp.asked("/token"), 1);
 }
@@ -184,14 +197,14 @@ async fn metadata_is_looked_for_where_the_challenge_says_then_for_the_path_then_
     let root = json!({ "resource": url, "authorization_servers": [url], "scopes_supported": ["root"] });
     stage.idp.answers("/.well-known/oauth-protected-resource", Answer::Json(root.to_string()));
     let credentials = stage.credentials();
-    let presented = credentials.present(NOW).await.unwrap();
+    let presented = credentials.present(None, NOW).await.unwrap();
     assert!(stage.idp.sent("/token").contains("scope=all"), "for the path");
     stage.token("canary-2", 600);
     let said = challenge(&format!("Bearer resource_metadata=\"{url}/there\""));
-    credentials.refused(presented, (StatusCode::UNAUTHORIZED, &said), NOW).await.unwrap();
+    credentials.refused(presented, (StatusCode::UNAUTHORIZED, &said), (None, NOW)).await.unwrap();
     assert!(stage.idp.sent("/token").contains("scope=there"), "{}", stage.idp.sent("/token"));
     stage.idp.answers(RESOURCE, Answer::Status(404));
-    stage.credentials().present(NOW).await.unwrap();
+    stage.credentials().present(None, NOW).await.unwrap();
     assert!(stage.idp.sent("/token").contains("scope=root"), "{}", stage.idp.sent("/token"));
 }
 
@@ -262,19 +275,19 @@ async fn lies_and_outages_give_no_token_and_say_nothing_that_others_wrote() {
         };
         stage.idp.answers(path, text(&answer));
         let credentials = stage.credentials();
-        let error = credentials.present(NOW).await.unwrap_err();
+        let error = credentials.present(None, NOW).await.unwrap_err();
         let told = format!("{error} {error:?}");
         assert!(!told.contains("canary") && !told.contains("evil") && !told.contains("127.0.0.1"), "{told}");
         assert_eq!(stage.idp.asked("/token") > 0, asks_token, "{path}: {told}");
         assert_eq!(stage.idp.asked("/elsewhere"), 0, "redirects are not followed");
-        let again = credentials.present(NOW + 1).await.unwrap_err();
+        let again = credentials.present(None, NOW + 1).await.unwrap_err();
         assert_eq!(again, error, "who asks again is answered at once");
         assert!(stage.idp.asked(path) <= 2, "{path}");
         stage.resource(&json!({}));
         stage.server(&json!({}));
         stage.token("canary-1", 600);
         assert_eq!(
-            shown(&credentials.present(NOW + 5).await.unwrap()),
+            shown(&credentials.present(None, NOW + 5).await.unwrap()),
             "Bearer canary-1",
             "{path} is well again"
         );
@@ -291,7 +304,7 @@ async fn a_key_signs_for_the_issuer_alone() {
     let pem = format!("-----BEGIN PRIVATE KEY-----\n{der}\n-----END PRIVATE KEY-----");
     let pem = SecretSource::Fixed(Secret::new(pem));
     let proof = ClientProof::Key { pem, id: Some("k".to_owned()), algorithm: None };
-    made(OAuthSettings { proof, ..stage.settings() }).present(NOW).await.unwrap();
+    made(OAuthSettings { proof, ..stage.settings() }).present(None, NOW).await.unwrap();
     let sent = stage.idp.sent("/token");
     let assertion = sent.split("client_assertion=").nth(1).unwrap().split('&').next().unwrap();
     let claims = URL_SAFE_NO_PAD.decode(assertion.split('.').nth(1).unwrap()).unwrap();
@@ -301,7 +314,8 @@ async fn a_key_signs_for_the_issuer_alone() {
     assert_eq!(claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap(), 60);
     let broken =
         ClientProof::Key { pem: SecretSource::Fixed(Secret::new("canary")), id: None, algorithm: None };
-    let error = made(OAuthSettings { proof: broken, ..stage.settings() }).present(NOW).await.unwrap_err();
+    let error =
+        made(OAuthSettings { proof: broken, ..stage.settings() }).present(None, NOW).await.unwrap_err();
     assert!(matches!(error, UpstreamError::Secret(_)) && !error.to_string().contains("canary"));
 }
 
@@ -312,6 +326,6 @@ async fn a_public_server_cannot_lead_inward() {
     let url = "https://203.0.113.7/mcp".to_owned();
     let token_endpoint = Some(format!("{}/token", stage.idp.url));
     let settings = OAuthSettings { url, token_endpoint, ..stage.settings() };
-    assert!(made(settings).present(NOW).await.is_err());
+    assert!(made(settings).present(None, NOW).await.is_err());
     assert_eq!(stage.idp.asked("/token"), 0);
 }
