@@ -345,6 +345,10 @@ impl Reading<'_> {
                 servers.insert(server, settings);
             }
         }
+        let document = identity.as_ref().map(identity::Settings::client_document_url);
+        for server in servers.values_mut() {
+            name_client(server, document.as_ref());
+        }
         Config {
             listen,
             data: file
@@ -438,7 +442,7 @@ impl Reading<'_> {
         let at = written.span().start;
         let file = written.get_ref();
         match (&file.url, &file.command) {
-            (Some(url), None) => self.http_server(url, file),
+            (Some(url), None) => self.http_server((name, url), file),
             (None, Some(command)) => self.stdio_server(command, file),
             (Some(_), Some(_)) => {
                 self.mistake(at, &format!("server `{name}` has both `url` and `command`; keep one"));
@@ -451,7 +455,11 @@ impl Reading<'_> {
         }
     }
 
-    fn http_server(&mut self, url: &Spanned<String>, file: &ServerFile) -> Option<ServerSettings> {
+    fn http_server(
+        &mut self,
+        (name, url): (&str, &Spanned<String>),
+        file: &ServerFile,
+    ) -> Option<ServerSettings> {
         let at = url.span().start;
         let parsed = url.get_ref().parse::<Uri>().ok();
         let parsed = parsed
@@ -460,10 +468,10 @@ impl Reading<'_> {
             self.mistake(at, "`url` is an address like `https://mcp.example/mcp`");
         }
         let (mut headers, mut changing) = (Vec::new(), Vec::new());
-        for (name, written) in &file.headers {
+        for (header_name, written) in &file.headers {
             let at = written.span().start;
-            let Ok(header) = HeaderName::from_bytes(name.as_bytes()) else {
-                self.mistake(at, &format!("`{name}` cannot name a header"));
+            let Ok(header) = HeaderName::from_bytes(header_name.as_bytes()) else {
+                self.mistake(at, &format!("`{header_name}` cannot name a header"));
                 continue;
             };
             let Some(value) = self.secret(written) else { continue };
@@ -476,13 +484,17 @@ impl Reading<'_> {
                     headers.push((header, value));
                 }
                 Err(_) => {
-                    self.mistake(at, &format!("the value of header `{name}` holds bytes that no header may"));
+                    self.mistake(
+                        at,
+                        &format!("the value of header `{header_name}` holds bytes that no header may"),
+                    );
                 }
             }
         }
         let version = if file.http2 { HttpVersion::Http2Only } else { HttpVersion::Negotiated };
         let url = parsed?;
-        let token = file.credentials.as_ref().and_then(|credentials| self.credentials(credentials, &url));
+        let token =
+            file.credentials.as_ref().and_then(|credentials| self.credentials(credentials, (name, &url)));
         let shown = token.is_some() || !changing.is_empty();
         let credentials = shown.then_some(identity::UpstreamSettings { headers: changing, token });
         let server = HttpServer { url, headers, credentials, version };
@@ -567,6 +579,17 @@ impl Reading<'_> {
 
     fn report(&self) -> String {
         self.mistakes.iter().map(|(line, text)| format!("  {}:{line}: {text}\n", self.name)).collect()
+    }
+}
+
+/// Says who the gateway is to who wants a document for it: only one that others can read helps.
+fn name_client(settings: &mut ServerSettings, document: Option<&String>) {
+    let (ServerSettings::Http(server) | ServerSettings::Sse(server)) = settings else { return };
+    let token = server.credentials.as_mut().and_then(|credentials| credentials.token.as_mut());
+    if let Some(identity::TokenSource::Connected(connection)) = token
+        && connection.client_document.is_none()
+    {
+        connection.client_document = document.filter(|url| url.starts_with("https://")).cloned();
     }
 }
 
@@ -667,7 +690,7 @@ mod tests {
                 the configuration cannot be used:
                   t.toml:4: credentials are shown over https only, or over http on loopback; see `url`
                   t.toml:7: `bearer` needs `token`, or `command` with a program; one of them
-                  t.toml:10: `kind` is one of `bearer`, `client_credentials`, `token_exchange`
+                  t.toml:10: `kind` is one of `bearer`, `client_credentials`, `token_exchange`, `authorization_code`
                   t.toml:13: `client_credentials` needs `client_secret` or `key`; one of them
                   t.toml:13: `client_credentials` needs `issuer` and `client_id`
                   t.toml:13: an address like `https://as.example`; http on loopback alone

@@ -15,6 +15,7 @@ mod read;
 mod screen;
 mod serve;
 mod serve_recorded;
+mod servers;
 mod setup;
 mod tls;
 mod verify;
@@ -65,6 +66,7 @@ enum Command {
     Keys(verify::KeysArgs),
     Policy(policies::PolicyArgs),
     Operators(operators::OperatorsArgs),
+    Servers(servers::ServersArgs),
     Completions(packaging::CompletionsArgs),
     Man(packaging::ManArgs),
     /// Print the JSON Schema of `tollbook.toml`, for editors.
@@ -95,6 +97,7 @@ fn main() -> ExitCode {
             // As above.
             std::process::exit(code.into());
         }
+        Command::Servers(args) => in_runtime(connecting(args, &environment)),
         other => reading(other, &environment),
     }
     .into()
@@ -103,6 +106,11 @@ fn main() -> ExitCode {
 async fn serving(args: serve::ServeArgs, environment: &Environment) -> u8 {
     log_to_stderr(environment);
     told(serve::run(args, environment).await.map(|()| 0))
+}
+
+async fn connecting(args: servers::ServersArgs, environment: &Environment) -> u8 {
+    log_to_stderr(environment);
+    told(servers::run(&args, environment).await)
 }
 
 async fn replaying(args: read::replay::ReplayArgs, environment: &Environment) -> u8 {
@@ -130,7 +138,7 @@ fn reading(command: Command, environment: &Environment) -> u8 {
         Command::Completions(args) => packaging::completions(&args, Cli::command(), &mut out),
         Command::Man(args) => packaging::man(&args, Cli::command()),
         Command::Schema => packaging::schema(&mut out),
-        Command::Serve(_) | Command::Wrap(_) => Ok(0),
+        Command::Serve(_) | Command::Wrap(_) | Command::Servers(_) => Ok(0),
     };
     told(outcome.and_then(|code| out.flush().map(|()| code).map_err(Into::into)))
 }

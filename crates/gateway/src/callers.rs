@@ -61,11 +61,6 @@ impl Callers {
         }
     }
 
-    /// Who verifies callers.
-    pub(crate) fn verifier(&self) -> Arc<Verifier> {
-        Arc::clone(&self.verifier)
-    }
-
     /// Who makes a request to a server's endpoint.
     pub(crate) async fn identify(
         &self,
@@ -145,6 +140,7 @@ impl Callers {
         match (request.method(), path.as_str()) {
             (&Method::POST, "/oauth/token") => Served::Answer(self.token(request, limits).await),
             (&Method::GET, "/oauth/keys") => Served::Answer(document(self.verifier.run_keys())),
+            (&Method::GET, "/oauth/client.json") => Served::Answer(document(self.settings.client_document())),
             (&Method::GET, "/.well-known/oauth-authorization-server") => {
                 Served::Answer(document(self.settings.server_metadata()))
             }

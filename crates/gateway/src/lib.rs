@@ -50,6 +50,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use identity::UpstreamGround;
 use recorder::{Clerk, Recorder};
 use tokio::net::{TcpListener, UnixListener};
 
@@ -93,6 +94,8 @@ pub struct Gateway {
     owners: Arc<Owners>,
     /// `None`: the operating system says who calls.
     callers: Option<Arc<Callers>>,
+    /// What credentials towards servers are made with.
+    credentials: UpstreamGround,
     meters: Arc<Meters>,
     stderr_dir: PathBuf,
     hosts: Hosts,
@@ -169,8 +172,9 @@ impl Gateway {
         let meters = Arc::new(Meters::new(settings.servers.keys().map(String::as_str)));
         let places = Places::new(recorder.clone());
         let verifier = settings.callers.as_ref().map(|callers| Arc::clone(&callers.verifier));
+        let credentials = UpstreamGround { verifier, vault: settings.vault };
         let ground = Ground {
-            verifier,
+            credentials: credentials.clone(),
             stderr_dir: &settings.stderr_dir,
             limits: &settings.limits,
             meters: &meters,
@@ -204,6 +208,7 @@ impl Gateway {
             declared: Arc::default(),
             owners: Arc::default(),
             callers,
+            credentials,
             meters,
             stderr_dir: settings.stderr_dir,
             hosts: Hosts::new(&settings.allowed_hosts),
@@ -216,9 +221,9 @@ impl Gateway {
 
     /// What servers are made with.
     fn ground<'a>(&'a self, limits: &'a Limits) -> Ground<'a> {
-        let verifier = self.callers.as_ref().map(|callers| callers.verifier());
+        let credentials = self.credentials.clone();
         let (stderr_dir, meters, places) = (&self.stderr_dir, &self.meters, &self.places);
-        Ground { stderr_dir, limits, meters, places, verifier }
+        Ground { stderr_dir, limits, meters, places, credentials }
     }
 
     /// Resolves when streams without a call in them should end, all of them or those of this server.

@@ -102,6 +102,7 @@ impl Control {
             places: now.places.clone(),
             owners: Arc::clone(&now.owners),
             callers: now.callers.clone(),
+            credentials: now.credentials.clone(),
             meters: Arc::clone(&now.meters),
             stderr_dir: now.stderr_dir.clone(),
             hosts: Hosts::new(&settings.allowed_hosts),

@@ -30,6 +30,8 @@ pub struct Settings {
     pub receipts: Receipts,
     /// Who may call. `None`: whoever this machine's system names, on loopback and sockets alone. A reload passes it over.
     pub callers: Option<CallerSettings>,
+    /// Where connections to servers are kept. `None`: nowhere.
+    pub vault: Option<Arc<identity::Vault>>,
     /// What calls are judged by. `None`: nothing is judged, and no tool is pinned.
     pub rules: Option<RuleSettings>,
     /// Sizes and waits.

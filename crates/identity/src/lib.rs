@@ -53,7 +53,8 @@ pub use settings::{
     Binding, Issuer, KeySource, KindRule, LoginSettings, Network, RunLimits, Settings, TokenType,
 };
 pub use upstream::{
-    ClientProof, OAuthSettings, OnBehalf, Presented, SecretCommand, SecretSource, TokenSource,
-    UpstreamCredentials, UpstreamError, UpstreamSettings,
+    ClientProof, ConnectError, ConnectionSettings, Connector, Journey, OAuthSettings, OnBehalf, Presented,
+    SecretCommand, SecretSource, TokenSource, UpstreamCredentials, UpstreamError, UpstreamGround,
+    UpstreamSettings, Vault, VaultError,
 };
 pub use verifier::{SetupError, Verifier};

@@ -51,17 +51,9 @@ impl RunKey {
     /// # Errors
     /// See [`RunKeyError`].
     pub fn open(data: &Path) -> Result<RunKey, RunKeyError> {
-        let path = data.join(FILE);
-        let failed = |source| RunKeyError::Io { path: path.clone(), source };
-        if !path.exists() {
-            make(data, &path)?;
-        }
-        let file = File::open(&path).map_err(failed)?;
-        if file.metadata().map_err(failed)?.permissions().mode() & 0o077 != 0 {
-            return Err(RunKeyError::Open(path));
-        }
-        let bytes = std::fs::read(&path).map_err(failed)?;
-        let pair = Ed25519KeyPair::from_seed_unchecked(&bytes).map_err(|_| RunKeyError::Form(path))?;
+        let bytes = secret(data, FILE)?;
+        let wrong = |_| RunKeyError::Form(data.join(FILE));
+        let pair = Ed25519KeyPair::from_seed_unchecked(&bytes).map_err(wrong)?;
         let public = Key::ed25519(pair.public_key().as_ref());
         Ok(RunKey { id: public.thumbprint(), public, pair })
     }
@@ -106,11 +98,25 @@ impl fmt::Debug for RunKey {
     }
 }
 
+/// The content of a file with a secret in the data folder, made of 32 random bytes (0600) if it is not there.
+pub(crate) fn secret(data: &Path, name: &str) -> Result<Vec<u8>, RunKeyError> {
+    let path = data.join(name);
+    let failed = |source| RunKeyError::Io { path: path.clone(), source };
+    if !path.exists() {
+        make(data, (&path, name))?;
+    }
+    let file = File::open(&path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.permissions().mode() & 0o077 != 0 {
+        return Err(RunKeyError::Open(path));
+    }
+    std::fs::read(&path).map_err(failed)
+}
+
 /// Makes the file whole or not at all, also when another process does the same: the first stays.
-fn make(data: &Path, path: &Path) -> Result<(), RunKeyError> {
+fn make(data: &Path, (path, name): (&Path, &str)) -> Result<(), RunKeyError> {
     let failed = |source| RunKeyError::Io { path: path.to_owned(), source };
     let seed: [u8; 32] = random::bytes()?;
-    let staged = data.join(format!(".{FILE}.{}", random::digits(8)?));
+    let staged = data.join(format!(".{name}.{}", random::digits(8)?));
     let put = || {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&staged)?;
         file.write_all(&seed)?;

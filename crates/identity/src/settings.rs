@@ -151,6 +151,25 @@ impl Settings {
         }
     }
 
+    /// Where the document is that says who the gateway is, as a client of servers' authorization servers.
+    pub fn client_document_url(&self) -> String {
+        format!("{}/oauth/client.json", self.public_url)
+    }
+
+    /// That document (OAuth Client ID Metadata Document), as JSON.
+    pub fn client_document(&self) -> String {
+        serde_json::json!({
+            "client_id": self.client_document_url(),
+            "client_name": "Tollbook",
+            "redirect_uris": ["http://127.0.0.1/callback"],
+            "grant_types": ["authorization_code", "refresh_token"],
+            "response_types": ["code"],
+            "token_endpoint_auth_method": "none",
+            "application_type": "native",
+        })
+        .to_string()
+    }
+
     /// The defaults, for a gateway at this URL.
     pub fn new(public_url: impl Into<String>) -> Settings {
         Settings {

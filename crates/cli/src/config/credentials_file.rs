@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use http::Uri;
-use identity::{Algorithm, ClientProof, Network, OAuthSettings, SecretCommand, SecretSource, TokenSource};
+use identity::{
+    Algorithm, ClientProof, ConnectionSettings, Network, OAuthSettings, SecretCommand, SecretSource,
+    TokenSource,
+};
 #[cfg(test)]
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -18,7 +21,7 @@ const COMMAND_HOLDS: Duration = Duration::from_secs(300);
 /// Longest an authorization server may take, unless the file says otherwise.
 const ISSUER_WAIT: Duration = Duration::from_secs(10);
 
-const KINDS: [&str; 3] = ["bearer", "client_credentials", "token_exchange"];
+const KINDS: [&str; 4] = ["bearer", "client_credentials", "token_exchange", "authorization_code"];
 
 /// What the gateway shows a server; never what a caller showed the gateway.
 #[derive(Debug, Deserialize)]
@@ -27,7 +30,7 @@ const KINDS: [&str; 3] = ["bearer", "client_credentials", "token_exchange"];
 pub(super) struct CredentialsFile {
     /// Where the token comes from: `bearer` (it is given), `client_credentials` (the gateway gets it for itself at the server's
     /// authorization server), `token_exchange` (it gets one for each caller, in exchange for the caller's own; needs
-    /// `[identity]`).
+    /// `[identity]`), `authorization_code` (an operator connects the server with `tollbook servers connect`, for all callers).
     #[cfg_attr(test, schemars(with = "String", extend("enum" = KINDS)))]
     kind: Spanned<String>,
     /// The token of `bearer`: a value, `file:PATH` (read again when it changes) or `env:NAME`.
@@ -62,6 +65,10 @@ pub(super) struct CredentialsFile {
     /// How `client_secret` is shown: `client_secret_basic` or `client_secret_post`; as the issuer's metadata says if not given.
     #[cfg_attr(test, schemars(with = "Option<String>", extend("enum" = ["client_secret_basic", "client_secret_post"])))]
     authentication: Option<Spanned<String>>,
+    /// The address of a document that says who the gateway is, as a client id for `authorization_code`. With `[identity]`, if
+    /// not given: `public_url` and `/oauth/client.json`.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    client_document: Option<Spanned<String>>,
     /// Scopes to ask for, and the most that is asked for when the server wants more. Without them, those that the server wants.
     #[serde(default)]
     scopes: Vec<String>,
@@ -82,7 +89,11 @@ pub(super) struct CredentialsFile {
 
 impl Reading<'_> {
     /// What the credentials mean, for a server at this address.
-    pub(super) fn credentials(&mut self, file: &Spanned<CredentialsFile>, url: &Uri) -> Option<TokenSource> {
+    pub(super) fn credentials(
+        &mut self,
+        file: &Spanned<CredentialsFile>,
+        (name, url): (&str, &Uri),
+    ) -> Option<TokenSource> {
         let at = file.span().start;
         let written = file.get_ref();
         if !is_private(url) {
@@ -95,6 +106,7 @@ impl Reading<'_> {
                 let (oauth, audience) = (self.oauth(written, at, url)?, written.audience.clone());
                 Some(TokenSource::Exchange { oauth, audience })
             }
+            "authorization_code" => self.connection(written, (name, url)).map(TokenSource::Connected),
             _ => {
                 let kinds = KINDS.map(|kind| format!("`{kind}`")).join(", ");
                 self.mistake(written.kind.span().start, &format!("`kind` is one of {kinds}"));
@@ -122,14 +134,7 @@ impl Reading<'_> {
     }
 
     fn oauth(&mut self, file: &CredentialsFile, at: usize, url: &Uri) -> Option<OAuthSettings> {
-        for place in file.issuer.iter().chain(&file.token_endpoint) {
-            if !place.get_ref().parse().is_ok_and(|url| is_private(&url)) {
-                self.mistake(
-                    place.span().start,
-                    "an address like `https://as.example`; http on loopback alone",
-                );
-            }
-        }
+        self.check_places(file);
         let proof = self.proof(file, at);
         let (Some(issuer), Some(client_id)) = (&file.issuer, &file.client_id) else {
             let kind = file.kind.get_ref();
@@ -147,6 +152,38 @@ impl Reading<'_> {
             network: if file.allow_private { Network::Private } else { Network::Public },
             wait: file.wait_seconds.map_or(ISSUER_WAIT, Duration::from_secs),
         })
+    }
+
+    fn connection(
+        &mut self,
+        file: &CredentialsFile,
+        (name, url): (&str, &Uri),
+    ) -> Option<ConnectionSettings> {
+        self.check_places(file);
+        let secret = match &file.client_secret {
+            Some(secret) => Some(self.source(secret)?),
+            None => None,
+        };
+        Some(ConnectionSettings {
+            server: name.to_owned(),
+            url: url.to_string(),
+            issuer: file.issuer.as_ref().map(|issuer| issuer.get_ref().clone()),
+            client_id: file.client_id.clone(),
+            client_secret: secret,
+            client_document: file.client_document.as_ref().map(|place| place.get_ref().clone()),
+            scopes: file.scopes.clone(),
+            network: if file.allow_private { Network::Private } else { Network::Public },
+            wait: file.wait_seconds.map_or(ISSUER_WAIT, Duration::from_secs),
+        })
+    }
+
+    fn check_places(&mut self, file: &CredentialsFile) {
+        for place in file.issuer.iter().chain(&file.token_endpoint).chain(&file.client_document) {
+            if !place.get_ref().parse().is_ok_and(|url| is_private(&url)) {
+                let text = "an address like `https://as.example`; http on loopback alone";
+                self.mistake(place.span().start, text);
+            }
+        }
     }
 
     fn proof(&mut self, file: &CredentialsFile, at: usize) -> Option<ClientProof> {

@@ -14,7 +14,7 @@ use clap::Args;
 use console::Console;
 use gateway::Gateway;
 use gateway::settings::{CallerSettings, RuleSettings, Settings};
-use identity::{Logins, Mint, RunKey, Verifier};
+use identity::{Logins, Mint, RunKey, Vault, Verifier};
 use recorder::Predecessor;
 use store::state::State;
 use tokio::signal::unix::{SignalKind, signal};
@@ -162,6 +162,7 @@ fn settings(config: &Config, args: &ServeArgs, state: &Arc<State>) -> anyhow::Re
         stderr_dir: config.data.join("stderr"),
         receipts: config.receipts,
         callers: config.identity.as_ref().map(|identity| callers(identity, config, state)).transpose()?,
+        vault: Some(Arc::new(Vault::open(&config.data, Arc::clone(state))?)),
         rules: Some(RuleSettings {
             state: Arc::clone(state),
             policies: config.policy.as_deref().map(crate::policies::files::read).transpose()?,

@@ -3,7 +3,6 @@
 //! Nothing is parsed here. What crosses in a POST needs a [`Released`], the proof that it was recorded; GET and DELETE carry no
 //! message.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +14,7 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use identity::{OnBehalf, UpstreamCredentials, UpstreamError, Verifier};
+use identity::{OnBehalf, UpstreamCredentials, UpstreamError, UpstreamGround};
 
 use crate::clock;
 use crate::peer::Peer;
@@ -88,7 +87,7 @@ impl HttpUpstream {
     pub(crate) fn new(
         server: HttpServer,
         limits: &Limits,
-        verifier: Option<Arc<Verifier>>,
+        ground: UpstreamGround,
     ) -> Result<HttpUpstream, ClientError> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
@@ -107,7 +106,7 @@ impl HttpUpstream {
             .http2_only(server.version == HttpVersion::Http2Only)
             .build(connector);
         let credentials = server.credentials.clone();
-        let credentials = credentials.map(|settings| UpstreamCredentials::new(settings, verifier));
+        let credentials = credentials.map(|settings| UpstreamCredentials::new(settings, ground));
         Ok(HttpUpstream { client, server, credentials, answer_wait: limits.answer_wait })
     }
 

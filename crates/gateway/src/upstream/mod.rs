@@ -39,8 +39,7 @@ pub(crate) struct Ground<'a> {
     pub(crate) limits: &'a Limits,
     pub(crate) meters: &'a Meters,
     pub(crate) places: &'a Places,
-    /// `None`: the operating system says who calls.
-    pub(crate) verifier: Option<Arc<identity::Verifier>>,
+    pub(crate) credentials: identity::UpstreamGround,
 }
 
 /// How far a server is on its way out.
@@ -95,13 +94,13 @@ impl Server {
         settings: ServerSettings,
         ground: &Ground<'_>,
     ) -> Result<Server, ClientError> {
-        let (limits, verifier) = (ground.limits, ground.verifier.clone());
+        let (limits, credentials) = (ground.limits, ground.credentials.clone());
         let link = match settings.clone() {
             ServerSettings::Http(server) => {
-                Link::Http(Arc::new(HttpUpstream::new(server, limits, verifier)?))
+                Link::Http(Arc::new(HttpUpstream::new(server, limits, credentials)?))
             }
             ServerSettings::Sse(server) => {
-                let upstream = Arc::new(HttpUpstream::new(server, limits, verifier)?);
+                let upstream = Arc::new(HttpUpstream::new(server, limits, credentials)?);
                 Link::Sse(upstream, limits.clone(), ground.places.clone())
             }
             ServerSettings::Stdio(server) => Link::Stdio(Arc::new(Spawner::new(name, server, ground))),

@@ -89,10 +89,6 @@ impl Client {
         Client { id, proof }
     }
 
-    pub(super) fn id(&self) -> &str {
-        &self.id
-    }
-
     /// Begins a request to an authorization server.
     pub(super) async fn introduce(
         &self,

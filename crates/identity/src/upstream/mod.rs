@@ -8,17 +8,23 @@
 
 mod challenge;
 mod client;
+mod connect;
+mod connected;
 mod discovery;
 mod exchange;
 mod oauth;
 mod slot;
 mod source;
 mod token;
+mod vault;
 
 use std::sync::Arc;
 
 use challenge::Challenge;
 pub use client::ClientProof;
+pub use connect::{ConnectError, Connector, Journey};
+use connected::Connected;
+pub use connected::ConnectionSettings;
 use exchange::Exchange;
 pub use exchange::OnBehalf;
 use http::StatusCode;
@@ -29,6 +35,7 @@ use slot::Slot;
 use source::Value;
 pub use source::{SecretCommand, SecretSource};
 use token::Token;
+pub use vault::{Vault, VaultError};
 
 use crate::secret::Secret;
 use crate::verifier::Verifier;
@@ -56,6 +63,17 @@ pub enum TokenSource {
         /// The server's name at the authorization server, if it goes by names.
         audience: Option<String>,
     },
+    /// An operator has connected the server (authorization code).
+    Connected(ConnectionSettings),
+}
+
+/// What all credentials are made with.
+#[derive(Debug, Clone, Default)]
+pub struct UpstreamGround {
+    /// Who says whether callers still stand. `None`: nobody is verified.
+    pub verifier: Option<Arc<Verifier>>,
+    /// Where connections are kept. `None`: nowhere.
+    pub vault: Option<Arc<Vault>>,
 }
 
 /// Why a server cannot be shown anything. The texts go to clients and into the record: they name no address, and nothing that
@@ -65,6 +83,9 @@ pub enum UpstreamError {
     /// The server is shown tokens of its callers, and this one has none.
     #[error("the server is shown tokens of its callers, and who calls was not verified by one")]
     NoCaller,
+    /// The server is to be connected.
+    #[error("an operator has to run `tollbook servers connect` for it")]
+    Unconnected,
     /// A secret cannot be read.
     #[error("a secret of the configuration cannot be used: {0}")]
     Secret(&'static str),
@@ -100,6 +121,7 @@ enum Source {
     Bearer(Value),
     Client(Arc<OAuth>, Arc<Slot>),
     Exchange(Box<Exchange>),
+    Connected(Arc<Connected>),
 }
 
 /// A token as it was shown.
@@ -130,19 +152,23 @@ impl UpstreamSettings {
             Some(TokenSource::Bearer(_)) => "bearer",
             Some(TokenSource::Client(_)) => "client_credentials",
             Some(TokenSource::Exchange { .. }) => "token_exchange",
+            Some(TokenSource::Connected(_)) => "authorization_code",
         }
     }
 }
 
 impl UpstreamCredentials {
-    /// The credentials as they were configured; nothing is read yet. `verifier`: who says whether callers still stand.
-    pub fn new(settings: UpstreamSettings, verifier: Option<Arc<Verifier>>) -> UpstreamCredentials {
+    /// The credentials as they were configured; nothing is read yet.
+    pub fn new(settings: UpstreamSettings, ground: UpstreamGround) -> UpstreamCredentials {
         let headers = settings.headers.into_iter().map(|(name, source)| (name, Value::new(source)));
         let token = settings.token.map(|token| match token {
             TokenSource::Bearer(source) => Source::Bearer(Value::new(source)),
             TokenSource::Client(settings) => Source::Client(Arc::new(OAuth::new(settings)), Arc::default()),
             TokenSource::Exchange { oauth, audience } => {
-                Source::Exchange(Box::new(Exchange::new(OAuth::new(oauth), audience, verifier)))
+                Source::Exchange(Box::new(Exchange::new(OAuth::new(oauth), audience, ground.verifier)))
+            }
+            TokenSource::Connected(settings) => {
+                Source::Connected(Arc::new(Connected::new(settings, ground.vault)))
             }
         });
         UpstreamCredentials { headers: headers.collect(), token }
@@ -158,6 +184,9 @@ impl UpstreamCredentials {
             None => {}
             Some(Source::Bearer(value)) => presented.bear(Shown::Bearer(value.current(now).await?))?,
             Some(Source::Client(oauth, slot)) => presented.bear(Shown::Token(oauth.own(slot, now).await?))?,
+            Some(Source::Connected(connected)) => {
+                presented.bear(Shown::Token(connected.token(now).await?))?;
+            }
             Some(Source::Exchange(exchange)) => {
                 presented.bear(Shown::Token(exchange.token(who, now).await?))?;
             }
@@ -194,6 +223,9 @@ impl UpstreamCredentials {
             (Some(Source::Client(oauth, slot)), Some(Shown::Token(token))) => {
                 let refused = (&*token, &challenge);
                 Some(Shown::Token(oauth.after((slot, Grant::Own), refused, now).await?))
+            }
+            (Some(Source::Connected(connected)), Some(Shown::Token(token))) => {
+                Some(Shown::Token(connected.after(&token, &challenge, now).await?))
             }
             (Some(Source::Exchange(exchange)), Some(Shown::Token(token))) => {
                 Some(Shown::Token(exchange.after(who, (&token, &challenge), now).await?))
@@ -274,13 +306,15 @@ fn header(text: &str) -> Result<HeaderValue, UpstreamError> {
 mod tests {
     use http::header::{HeaderName, HeaderValue};
 
-    use super::{SecretSource, TokenSource, UpstreamCredentials, UpstreamError, UpstreamSettings};
+    use super::{
+        SecretSource, TokenSource, UpstreamCredentials, UpstreamError, UpstreamGround, UpstreamSettings,
+    };
     use crate::secret::Secret;
 
     fn bearer(source: SecretSource) -> UpstreamCredentials {
         UpstreamCredentials::new(
             UpstreamSettings { headers: Vec::new(), token: Some(TokenSource::Bearer(source)) },
-            None,
+            UpstreamGround::default(),
         )
     }
 
@@ -313,7 +347,10 @@ mod tests {
             let credentials = bearer(SecretSource::Fixed(Secret::new(text)));
             assert!(credentials.present(None, 1).await.is_err(), "{text:?}");
             let headers = vec![(HeaderName::from_static("x-key"), SecretSource::Fixed(Secret::new(text)))];
-            let credentials = UpstreamCredentials::new(UpstreamSettings { headers, token: None }, None);
+            let credentials = UpstreamCredentials::new(
+                UpstreamSettings { headers, token: None },
+                UpstreamGround::default(),
+            );
             assert_eq!(
                 credentials.present(None, 1).await.is_ok(),
                 ["two words", ""].contains(&text),

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::client::Introduced;
 use super::discovery::{Discovery, unavailable};
+use super::vault::Connection;
 use super::{UpstreamError, is_token};
 use crate::fetch::Place;
 use crate::json;
@@ -38,13 +39,24 @@ const KNOWN: [&str; 8] = [
 pub(super) struct Token {
     pub(super) access: Secret,
     pub(super) refresh: Option<Secret>,
-    given: u64,
+    pub(super) given: u64,
     pub(super) expires: u64,
     /// What was asked for.
     pub(super) asked: Vec<String>,
 }
 
 impl Token {
+    /// The token of a connection.
+    pub(super) fn kept(stored: &Connection) -> Token {
+        Token {
+            access: Secret::new(stored.access.as_str()),
+            refresh: stored.refresh.as_deref().map(Secret::new),
+            given: stored.given,
+            expires: stored.expires,
+            asked: stored.scopes.clone(),
+        }
+    }
+
     pub(super) fn is_usable(&self, now: u64) -> bool {
         // A clock that was set back makes tokens old, not young.
         now.saturating_add(UNUSED_BEFORE) < self.expires && self.given <= now.saturating_add(RENEWED_BEFORE)

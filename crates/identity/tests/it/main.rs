@@ -27,4 +27,6 @@ mod signing;
 #[cfg(test)]
 mod upstream;
 #[cfg(test)]
+mod upstream_connect;
+#[cfg(test)]
 mod upstream_exchange;

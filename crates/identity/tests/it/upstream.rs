@@ -7,7 +7,7 @@ use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, StatusCode};
 use identity::{
     ClientProof, Network, OAuthSettings, Presented, Secret, SecretSource, TokenSource, UpstreamCredentials,
-    UpstreamError, UpstreamSettings,
+    UpstreamError, UpstreamGround, UpstreamSettings,
 };
 use serde_json::{Value, json};
 
@@ -74,7 +74,7 @@ impl Stage {
 
 fn made(settings: OAuthSettings) -> UpstreamCredentials {
     let token = Some(TokenSource::Client(settings));
-    UpstreamCredentials::new(UpstreamSettings { headers: Vec::new(), token }, None)
+    UpstreamCredentials::new(UpstreamSettings { headers: Vec::new(), token }, UpstreamGround::default())
 }
 
 fn merged(mut document: Value, changes: &Value) -> String {

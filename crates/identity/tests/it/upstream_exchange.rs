@@ -9,7 +9,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, StatusCode};
 use identity::{
     Caller, ClientProof, Network, OAuthSettings, OnBehalf, Secret, SecretSource, TokenSource,
-    UpstreamCredentials, UpstreamError, UpstreamSettings,
+    UpstreamCredentials, UpstreamError, UpstreamGround, UpstreamSettings,
 };
 use serde_json::{Value, json};
 
@@ -35,7 +35,10 @@ async fn set(stage: &Stage) -> (Idp, UpstreamCredentials) {
     };
     let token = Some(TokenSource::Exchange { oauth, audience: Some("orders".to_owned()) });
     let settings = UpstreamSettings { headers: Vec::new(), token };
-    let credentials = UpstreamCredentials::new(settings, Some(Arc::clone(&stage.verifier)));
+    let credentials = UpstreamCredentials::new(
+        settings,
+        UpstreamGround { verifier: Some(Arc::clone(&stage.verifier)), vault: None },
+    );
     (idp, credentials)
 }
 

@@ -5,10 +5,11 @@
 //! threads; [`State::changes`] costs microseconds and may be asked before every call. Other processes may write while
 //! this one reads: [`State::changes`] sees their commits from the moment they return.
 //!
-//! No secret is kept here, only digests of secrets. What operators do is noted in the transaction that does it
-//! ([`State::acting`]), for the gateway to record: no other process can write to the ledger.
+//! No secret is kept here, only digests of secrets, and what others have sealed. What operators do is noted in the transaction
+//! that does it ([`State::acting`]), for the gateway to record: no other process can write to the ledger.
 
 mod budgets;
+mod connections;
 mod holds;
 mod journal;
 mod keys;
@@ -28,6 +29,7 @@ pub use holds::{
     Sought, Which,
 };
 pub use journal::{Action, Deed, Outcome};
+pub use connections::Connection as ServerConnection;
 pub use keys::AccessKey;
 pub use logins::{Refresh, RegisteredClient};
 pub use pins::{Definition, Newcomer, Pin};

@@ -17,6 +17,7 @@ const STEPS: &[&str] = &[
     include_str!("journal.sql"),
     include_str!("budgets.sql"),
     include_str!("holds.sql"),
+    include_str!("connections.sql"),
 ];
 
 /// How long a write waits for another process.
