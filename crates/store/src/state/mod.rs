@@ -1,5 +1,5 @@
 //! What cannot be made anew from the ledger: service keys, minted runs, logins, revocations, pinned tools, what runs have
-//! used of limits, calls that wait for people. One SQLite file, `state.sqlite`, beside the index.
+//! used of limits, calls that wait for people, spent assertions. One SQLite file, `state.sqlite`, beside the index.
 //!
 //! Every write is durable when it returns (WAL, `synchronous = FULL`). Writes block on the disk and belong off the async
 //! threads; [`State::changes`] costs microseconds and may be asked before every call. Other processes may write while
@@ -12,6 +12,7 @@ mod budgets;
 mod connections;
 mod holds;
 mod journal;
+mod assertions;
 mod keys;
 mod logins;
 mod open;

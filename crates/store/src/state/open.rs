@@ -18,6 +18,7 @@ const STEPS: &[&str] = &[
     include_str!("budgets.sql"),
     include_str!("holds.sql"),
     include_str!("connections.sql"),
+    include_str!("assertions.sql"),
 ];
 
 /// How long a write waits for another process.

@@ -8,7 +8,7 @@ use super::keys::{list, moment, strings, time};
 use super::{Deed, State, StateError, holds};
 
 const COLUMNS: &str = "id, kind, principal, issuer, groups, actors, purpose, scope, audience, parent, bound, created, \
-                       expires, minted_by, revoked, revoked_by";
+                       expires, minted_by, revoked, revoked_by, login";
 
 /// A run that has a credential of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub struct MintedRun {
     pub revoked: Option<u64>,
     /// By whom.
     pub revoked_by: Option<String>,
+    /// What the provider said of the login that it is: a JSON object.
+    pub login: Option<String>,
 }
 
 impl State {
@@ -55,8 +57,8 @@ impl State {
     pub fn add_run(&self, run: &MintedRun) -> Result<(), StateError> {
         self.write(|within, change| {
             let sql = "INSERT INTO runs (id, kind, principal, issuer, groups, actors, purpose, scope, audience, \
-                         parent, bound, created, expires, minted_by, changed) \
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+                         parent, bound, created, expires, minted_by, changed, login) \
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
             let row = params![
                 run.id.0.as_slice(),
                 run.kind,
@@ -73,6 +75,7 @@ impl State {
                 time(run.expires),
                 run.minted_by,
                 change,
+                run.login,
             ];
             within.execute(sql, row)?;
             let (id, whose) = (run.id.to_string(), format!("{}:{}:{}", run.kind, run.issuer, run.principal));
@@ -166,5 +169,6 @@ fn read(row: &Row<'_>) -> rusqlite::Result<MintedRun> {
         minted_by: row.get(13)?,
         revoked: moment(row, 14)?,
         revoked_by: row.get(15)?,
+        login: row.get(16)?,
     })
 }

@@ -39,6 +39,7 @@ fn run(byte: u8, parent: Option<RunId>) -> MintedRun {
         minted_by: "alice".to_owned(),
         revoked: None,
         revoked_by: None,
+        login: None,
     }
 }
 
@@ -139,7 +140,7 @@ fn a_newer_or_broken_file_is_refused_by_name() {
     bytes[60..64].copy_from_slice(&99_u32.to_be_bytes());
     std::fs::write(&path, &bytes).unwrap();
     let error = State::open(folder.path()).unwrap_err();
-    assert!(matches!(error, StateError::Newer { found: 99, known: 7, .. }), "{error}");
+    assert!(matches!(error, StateError::Newer { found: 99, known: 8, .. }), "{error}");
     std::fs::write(&path, b"this is no database, whatever its name says; it is a text of many characters")
         .unwrap();
     let error = State::open(folder.path()).unwrap_err();
