@@ -184,6 +184,7 @@ pub(crate) fn mint(args: &MintArgs, environment: &Environment, out: &mut dyn Wri
         lifetime: args.lives,
         bound: None,
         minted_by: who(),
+        login: None,
     };
     let Minted { run, token } = mint.mint.mint(order, clock::unix_seconds())?;
     eprintln_run(&run.id, run.expires)?;

@@ -25,6 +25,9 @@ pub struct Caller {
     pub actors: Vec<Actor>,
     /// The OAuth client that the token was issued to.
     pub client: Option<String>,
+    /// What the provider said of the login that the run is, as a JSON object: how, in which session, who. It is the
+    /// login's own run that says it, no child of it.
+    pub login: Option<String>,
     /// The service key that was presented, by the part of it that may be shown.
     pub key: Option<String>,
     /// When the credential ends, in seconds since the Unix epoch; what clocks may differ is in it.

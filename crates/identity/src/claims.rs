@@ -12,7 +12,7 @@ use crate::settings::{Issuer, KindRule, TokenType};
 const NAME_BYTES: usize = 256;
 
 /// Most groups of a principal.
-const GROUPS: usize = 1024;
+pub(crate) const GROUPS: usize = 1024;
 
 /// Deepest chain of actors.
 const ACTORS: usize = 8;
@@ -298,7 +298,7 @@ fn find<'a>(claims: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
 }
 
 /// A name as it may stand in a record: not empty, not long, nothing that is not shown.
-fn name(text: &str) -> Option<String> {
+pub(crate) fn name(text: &str) -> Option<String> {
     let shown = |c: char| {
         !c.is_control()
             && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')

@@ -268,6 +268,7 @@ fn order(ground: Ground, form: &Form, proved: Option<String>) -> Result<RunOrder
         lifetime: lifetime.transpose()?,
         bound: proved,
         minted_by: ground.minted_by,
+        login: None,
     })
 }
 

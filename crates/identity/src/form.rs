@@ -38,10 +38,15 @@ impl Form {
 
     /// Reads a form, or a URL's query.
     pub(crate) fn parse(body: &[u8]) -> Result<Form, TokenError> {
-        let invalid = |reason: &str| TokenError::new("invalid_request", reason);
         if body.len() > FORM_BYTES {
-            return Err(invalid("the request is larger than 64 KiB"));
+            return Err(TokenError::new("invalid_request", "the request is larger than 64 KiB"));
         }
+        Form::parse_any(body)
+    }
+
+    /// Reads a form whose size was judged before.
+    pub(crate) fn parse_any(body: &[u8]) -> Result<Form, TokenError> {
+        let invalid = |reason: &str| TokenError::new("invalid_request", reason);
         let mut parameters: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (name, value) in form_urlencoded::parse(body) {
             // RFC 6749 §3.2: a parameter without a value is one that is not there.

@@ -7,7 +7,7 @@
 //! * [`Verifier::answer`] is the token endpoint: it gives runs for access tokens, run tokens and service keys.
 //! * [`Logins`] logs people in through a provider that does not know their clients.
 //! * [`UpstreamCredentials`] is what the gateway shows a server: its own credentials, never a caller's.
-//! * Only this crate knows JOSE and OpenID Connect. It makes no decisions about calls: that is policy.
+//! * Only this crate knows JOSE, OpenID Connect and SAML. It makes no decisions about calls: that is policy.
 //!
 //! Invariant: nothing that was presented and not verified is in a refusal, a log line or a caller.
 
@@ -17,6 +17,7 @@ mod claims;
 mod credentials;
 mod dpop;
 mod endpoint;
+mod federation;
 mod fetch;
 mod form;
 mod jose;
@@ -29,6 +30,7 @@ mod provider;
 mod random;
 mod refused;
 mod run_key;
+mod saml;
 mod scope;
 mod secret;
 mod settings;
@@ -41,16 +43,18 @@ pub use credentials::Credentials;
 pub use endpoint::{TokenReply, TokenRequest};
 pub use jose::Algorithm;
 pub use keys::{IssuedKey, KEY_LIFETIME, KeyError, NewKey, issue_key, rotate_key};
-pub use login::{Logins, Page};
+pub use login::{Landing, Logins, Page};
 pub use metadata::Resource;
 pub use mint::{Mint, MintError, Minted, RunOrder, Under};
 pub use random::NoRandomness;
 pub use refused::{Code, Reason, Refused};
 pub use run_key::{RunKey, RunKeyError};
+pub use saml::Flaw;
 pub use scope::{Scope, ScopeError};
 pub use secret::Secret;
 pub use settings::{
-    Binding, Issuer, KeySource, KindRule, LoginSettings, Network, RunLimits, Settings, TokenType,
+    Binding, Issuer, KeySource, KindRule, LoginSettings, Network, RunLimits, SamlMetadata, SamlSettings,
+    Settings, TokenType,
 };
 pub use upstream::{
     ClientProof, ConnectError, ConnectionSettings, Connector, Journey, OAuthSettings, OnBehalf, Presented,

@@ -22,10 +22,10 @@ pub struct Resource<'a> {
 impl Settings {
     /// The protected-resource metadata of an endpoint (RFC 9728 §2), to be served at [`Resource::metadata_url`].
     pub fn resource_metadata(&self, resource: &Resource<'_>) -> String {
-        let issuers: Vec<&str> = match &self.logins {
+        let issuers: Vec<&str> = match self.logs_in() {
             // Clients take the first; it is the one that knows them.
-            Some(_) => vec![&self.public_url],
-            None => self.issuers.iter().map(|issuer| issuer.url.as_str()).collect(),
+            true => vec![&self.public_url],
+            false => self.issuers.iter().map(|issuer| issuer.url.as_str()).collect(),
         };
         let mut document = json!({
             "resource": resource.url,
@@ -54,7 +54,7 @@ impl Settings {
             "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
             "dpop_signing_alg_values_supported": algorithms(),
         });
-        if let (Some(_), Some(document)) = (&self.logins, document.as_object_mut()) {
+        if let (true, Some(document)) = (self.logs_in(), document.as_object_mut()) {
             let grants = ["authorization_code", "refresh_token", "client_credentials", EXCHANGE];
             document.extend([
                 ("authorization_endpoint".to_owned(), json!(format!("{own}/oauth/authorize"))),

@@ -53,6 +53,8 @@ pub struct RunOrder {
     pub bound: Option<String>,
     /// Who has it minted, for the listing.
     pub minted_by: String,
+    /// What the provider said of the login that it is, as a JSON object: for the record.
+    pub login: Option<String>,
 }
 
 /// What a run stands under.
@@ -173,6 +175,7 @@ impl Mint {
             minted_by: order.minted_by,
             revoked: None,
             revoked_by: None,
+            login: order.login,
         };
         let token = self.token(&run, &order.actors, now..run.expires)?;
         self.state.add_run(&run)?;

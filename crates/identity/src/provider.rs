@@ -222,10 +222,6 @@ impl Provider {
         self.fetcher.post(&Place::parse(url)?, self.reach, form, authorization).await
     }
 
-    pub(crate) fn fetcher(&self) -> &Arc<Fetcher> {
-        &self.fetcher
-    }
-
     fn is_fixed(&self) -> bool {
         matches!(self.settings.keys, KeySource::Fixed(_))
     }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use ledger::RunId;
 
+use crate::saml::Flaw;
+
 /// A refusal, with what is known for certain about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
@@ -193,6 +195,10 @@ pub enum Reason {
     /// The issuer's keys could not be fetched for longer than its settings allow.
     #[error("the issuer's keys are older than `stale_hours` and cannot be fetched")]
     KeysStale,
+    /// A SAML response that logs nobody in.
+    #[error(transparent)]
+    Saml(#[from] Flaw),
+
     /// What is revoked cannot be told.
     #[error("the state of keys and runs cannot be read")]
     State,

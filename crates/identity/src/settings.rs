@@ -1,6 +1,7 @@
 //! What `cli` hands over: whose tokens count, and for how long things hold. Already read, not yet checked;
 //! [`crate::Verifier::new`] says what is wrong with it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::jose::Algorithm;
@@ -17,6 +18,8 @@ pub struct Settings {
     pub runs: RunLimits,
     /// Whether Tollbook logs people in itself, through one of the issuers. `None`: clients go to the issuers.
     pub logins: Option<LoginSettings>,
+    /// Whether Tollbook logs people in itself, through a SAML provider. Not both.
+    pub saml: Option<SamlSettings>,
     /// How old a proof of possession may be (RFC 9449 §11.1).
     pub proof_age: Duration,
     /// Longest an answer of an issuer may take, connection and all.
@@ -120,6 +123,43 @@ pub struct LoginSettings {
     pub token_lifetime: Duration,
 }
 
+/// How people log in through Tollbook with SAML.
+#[derive(Debug, Clone)]
+pub struct SamlSettings {
+    /// The provider's entity id: equal, character for character, to the one in its metadata and its assertions.
+    pub entity_id: String,
+    /// Where its metadata comes from, whose keys are the only ones that count.
+    pub metadata: SamlMetadata,
+    /// The attribute that names the principal; `None`: the name ID, which must not be transient.
+    pub principal_attribute: Option<String>,
+    /// The attribute whose values are groups.
+    pub groups_attribute: Option<String>,
+    /// The attribute with the person's name, for the record.
+    pub name_attribute: Option<String>,
+    /// The attribute with the person's address, for the record.
+    pub email_attribute: Option<String>,
+    /// How far clocks may differ.
+    pub skew: Duration,
+    /// Which addresses the place of the metadata may have.
+    pub network: Network,
+    /// How long metadata holds while no newer one can be had.
+    pub stale: Duration,
+    /// How long a login holds, as in [`LoginSettings::lifetime`]; not beyond the end of the provider's session, if it
+    /// says one.
+    pub lifetime: Duration,
+    /// How long its access tokens hold before they are to be renewed.
+    pub token_lifetime: Duration,
+}
+
+/// Where a SAML provider's metadata comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SamlMetadata {
+    /// From this URL.
+    At(String),
+    /// From this file, which is read again.
+    File(PathBuf),
+}
+
 /// How runs are minted.
 #[derive(Debug, Clone)]
 pub struct RunLimits {
@@ -144,7 +184,7 @@ impl Settings {
     /// What policies call a principal of this id and issuer, with or without a service key: two principals never have one
     /// name.
     pub fn policy_name(&self, id: &str, issuer: &str, key: Option<&str>) -> String {
-        match (key, self.issuers.len()) {
+        match (key, self.issuers.len() + usize::from(self.saml.is_some())) {
             (Some(_), _) => format!("key:{id}"),
             (None, 0 | 1) => id.to_owned(),
             (None, _) => format!("{issuer}#{id}"),
@@ -170,6 +210,11 @@ impl Settings {
         .to_string()
     }
 
+    /// Whether Tollbook logs people in.
+    pub(crate) fn logs_in(&self) -> bool {
+        self.logins.is_some() || self.saml.is_some()
+    }
+
     /// The defaults, for a gateway at this URL.
     pub fn new(public_url: impl Into<String>) -> Settings {
         Settings {
@@ -177,6 +222,7 @@ impl Settings {
             issuers: Vec::new(),
             runs: RunLimits::default(),
             logins: None,
+            saml: None,
             proof_age: Duration::from_secs(60),
             fetch_wait: Duration::from_secs(5),
         }
@@ -211,6 +257,25 @@ impl LoginSettings {
             client_id: client_id.into(),
             client_secret: None,
             scopes: ["openid", "profile", "email"].map(str::to_owned).to_vec(),
+            lifetime: Duration::from_secs(12 * 60 * 60),
+            token_lifetime: Duration::from_secs(10 * 60),
+        }
+    }
+}
+
+impl SamlSettings {
+    /// The defaults, for a provider of this entity id with this metadata.
+    pub fn new(entity_id: impl Into<String>, metadata: SamlMetadata) -> SamlSettings {
+        SamlSettings {
+            entity_id: entity_id.into(),
+            metadata,
+            principal_attribute: None,
+            groups_attribute: None,
+            name_attribute: None,
+            email_attribute: None,
+            skew: Duration::from_secs(60),
+            network: Network::Public,
+            stale: Duration::from_secs(24 * 60 * 60),
             lifetime: Duration::from_secs(12 * 60 * 60),
             token_lifetime: Duration::from_secs(10 * 60),
         }

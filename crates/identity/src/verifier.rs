@@ -32,6 +32,7 @@ const BETWEEN_USES: u64 = 60;
 pub struct Verifier {
     mint: Arc<Mint>,
     providers: HashMap<String, Arc<Provider>>,
+    fetcher: Arc<Fetcher>,
     standing: Standing,
     verified: Cache<Verified>,
     proofs: Proofs,
@@ -99,6 +100,7 @@ impl Verifier {
         Ok(Verifier {
             mint,
             providers,
+            fetcher,
             standing: Standing::new(state),
             verified: Cache::default(),
             proofs: Proofs::new(settings.proof_age.as_secs()),
@@ -202,6 +204,10 @@ impl Verifier {
         self.providers.get(issuer)
     }
 
+    pub(crate) fn fetcher(&self) -> &Arc<Fetcher> {
+        &self.fetcher
+    }
+
     pub(crate) fn mint(&self) -> &Arc<Mint> {
         &self.mint
     }
@@ -228,6 +234,7 @@ impl Verifier {
             purpose: None,
             actors: Vec::new(),
             client: None,
+            login: None,
             key: Some(key.id.clone()),
             expires: key.expires,
             fingerprint,
@@ -269,6 +276,7 @@ impl Verifier {
             purpose: None,
             actors: read.actors.clone(),
             client: read.client.clone(),
+            login: None,
             key: None,
             expires: read.times.until,
             fingerprint: verified.fingerprint,
@@ -281,6 +289,7 @@ impl Verifier {
             caller.groups.clone_from(&run.row.groups);
             caller.purpose.clone_from(&run.row.purpose);
             caller.actors.clone_from(&run.actors);
+            caller.login.clone_from(&run.row.login);
             caller.scope = effective.scope;
             caller.expires = run.row.expires.min(read.times.until);
         }

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use ledger::Hash;
 use serde_json::Value;
 
-use super::{DIGITS, Denied, extended, unavailable};
+use super::{Denied, Person, Stopped, extended, unavailable};
 use crate::caller::{Principal, PrincipalKind};
 use crate::claims;
 use crate::form::Form;
@@ -15,13 +15,16 @@ use crate::jose::{self, Embedded, Jws};
 use crate::json;
 use crate::provider::{Provider, causes};
 use crate::random;
-use crate::refused::Reason;
+use crate::refused::{Reason, Refused};
 use crate::secret::Secret;
 use crate::settings::{Issuer, LoginSettings};
 
+/// Digits of what must not be guessed.
+const DIGITS: usize = 43;
+
 /// Where the provider is, and what we are to it.
 #[derive(Debug)]
-pub(super) struct Federation {
+pub(crate) struct Oidc {
     provider: Arc<Provider>,
     client_id: String,
     client_secret: Option<Secret>,
@@ -41,27 +44,20 @@ struct Places {
 
 /// What must come back from a trip.
 #[derive(Debug)]
-pub(super) struct Trip {
+pub(crate) struct Trip {
     nonce: String,
     verifier: String,
     places: Places,
 }
 
-/// Who has logged in.
-#[derive(Debug, Clone)]
-pub(super) struct Person {
-    pub(super) principal: Principal,
-    pub(super) groups: Vec<String>,
-}
-
-impl Federation {
-    pub(super) fn new(provider: Arc<Provider>, settings: &LoginSettings, public_url: &str) -> Federation {
-        Federation {
+impl Oidc {
+    pub(crate) fn new(provider: Arc<Provider>, settings: &LoginSettings, callback: String) -> Oidc {
+        Oidc {
             provider,
             client_id: settings.client_id.clone(),
             client_secret: settings.client_secret.clone(),
             scopes: settings.scopes.join(" "),
-            callback: format!("{public_url}/oauth/callback"),
+            callback,
             places: Mutex::default(),
         }
     }
@@ -89,7 +85,7 @@ impl Federation {
     }
 
     /// Who has logged in, by the provider's answer to the browser.
-    pub(super) async fn arrive(&self, trip: &Trip, form: &Form, now: u64) -> Result<Person, Denied> {
+    pub(super) async fn arrive(&self, trip: &Trip, form: &Form, now: u64) -> Result<Person, Stopped> {
         // An answer of another provider is not looked at, not even for its error (RFC 9207 §2.4).
         let issuer = form.optional("iss");
         let is_mixed = match issuer {
@@ -97,10 +93,10 @@ impl Federation {
             None => trip.places.says_issuer,
         };
         if is_mixed {
-            return Err(Denied("access_denied", "the answer is another provider's"));
+            return Err(Denied("access_denied", "the answer is another provider's").into());
         }
         if form.optional("error").is_some() {
-            return Err(Denied("access_denied", "the provider did not log the person in"));
+            return Err(Denied("access_denied", "the provider did not log the person in").into());
         }
         let code = form.optional("code").ok_or(Denied("server_error", "the provider gave no code"))?;
         let token =
@@ -108,7 +104,8 @@ impl Federation {
         let person = self.person(trip, &token, now).await;
         person.map_err(|reason| {
             tracing::warn!(issuer = &*self.provider.name, %reason, "a login's ID token does not count");
-            Denied("access_denied", "the provider's ID token does not count")
+            let denied = Denied("access_denied", "the provider's ID token does not count");
+            Stopped { denied, refused: Some(Refused::from(reason).of(&self.provider.name)) }
         })
     }
 
@@ -165,7 +162,8 @@ impl Federation {
         let settings = Issuer { kind: crate::settings::KindRule::Users, ..settings.clone() };
         let read = claims::map(&jws.claims, &settings, now)?;
         let principal = Principal { kind: PrincipalKind::User, ..read.principal };
-        Ok(Person { principal, groups: read.groups })
+        let name = text("name").ok().flatten().and_then(claims::name);
+        Ok(Person { principal, groups: read.groups, name, until: None, facts: None })
     }
 
     async fn places(&self) -> Option<Places> {

@@ -1,17 +1,18 @@
 //! The token endpoint's part in logins: codes and refresh tokens, registration.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 use ledger::{Hash, RunId};
 use store::state::Refresh;
 
-use super::federation::Person;
 use super::{Logins, secret};
 use crate::caller::Actor;
 use crate::credentials::single;
 use crate::dpop::Presented;
 use crate::endpoint::{self, TokenError, TokenReply, TokenRequest};
+use crate::federation::Person;
 use crate::form::Form;
 use crate::jose;
 use crate::json;
@@ -101,7 +102,7 @@ impl Logins {
             return Err(TokenError::new("invalid_target", "the login was for another resource"));
         }
         let bound = self.proved(request, now)?;
-        let order = self.order(&code, bound);
+        let order = self.order(&code, bound, now);
         let (mint, client) = (Arc::clone(self.verifier.mint()), code.client.clone());
         let token = refresh_token()?;
         let (digest, until) = (digest(&token), self.until(now));
@@ -142,7 +143,8 @@ impl Logins {
         Ok(Given { until: until.min(minted.run.expires), minted, refresh: next })
     }
 
-    fn order(&self, code: &Code, bound: Option<String>) -> RunOrder {
+    fn order(&self, code: &Code, bound: Option<String>, now: u64) -> RunOrder {
+        let rest = code.person.until.map(|until| Duration::from_secs(until.saturating_sub(now)));
         let client = Actor { sub: code.client.clone(), iss: self.verifier.mint().issuer().to_string() };
         RunOrder {
             under: Under::Principal(code.person.principal.clone(), code.person.groups.clone()),
@@ -151,8 +153,9 @@ impl Logins {
             purpose: None,
             scope: code.scope.clone(),
             audience: code.resource.iter().cloned().collect(),
-            lifetime: Some(self.settings.lifetime),
+            lifetime: Some(rest.map_or(self.lives.login, |rest| rest.min(self.lives.login))),
             bound,
+            login: code.person.facts.clone(),
         }
     }
 
@@ -163,7 +166,7 @@ impl Logins {
     }
 
     fn until(&self, now: u64) -> u64 {
-        now.saturating_add(self.settings.token_lifetime.as_secs())
+        now.saturating_add(self.lives.token.as_secs())
     }
 
     async fn revoke(&self, run: RunId, now: u64) -> Result<(), TokenError> {

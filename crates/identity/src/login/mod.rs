@@ -3,34 +3,43 @@
 //!
 //! ```text
 //! authorize ─► Consent ─► consent ─► the provider ─► callback ─► back to the client with a code ─► token endpoint
+//!                                                └► assertion ─► arrived ─┘
 //! ```
+//!
+//! A SAML provider has the browser send its response, as a form of another site's, and with such a form browsers send no
+//! cookie. So what it brings is judged first, and then the browser comes back with its cookie and a ticket for that.
 //!
 //! A login is bound to the browser that began it (cookie), to the client (exact redirect, PKCE S256 alone), and to the
 //! provider's answer (state, nonce, PKCE, `iss`). Each login is a run; its refresh tokens hold once each, and one that
 //! comes twice revokes the run. Nobody is sent on to the provider who has not agreed to this client.
 
 mod client;
-mod federation;
 mod grant;
 mod shelf;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::constant_time;
 use ledger::Hash;
 
 use self::client::{Client, Clients};
-use self::federation::{Federation, Person, Trip};
 use self::grant::Code;
 use self::shelf::Shelf;
+use crate::federation::{Denied, Federation, Oidc, Person, Stopped, Trip, extended};
 use crate::form::Form;
 use crate::random::{self, NoRandomness};
+use crate::refused::{Reason, Refused};
+use crate::saml::{Flaw, Saml};
 use crate::scope::Scope;
-use crate::settings::{LoginSettings, Settings};
+use crate::settings::{LoginSettings, SamlSettings, Settings};
 use crate::verifier::{SetupError, Verifier};
 
 /// Seconds that a login may take.
 const LOGIN_SECONDS: u64 = 600;
+
+/// Seconds from what the provider brought to the browser that brings its cookie.
+const ARRIVAL_SECONDS: u64 = 60;
 
 /// Seconds that a code holds.
 const CODE_SECONDS: u64 = 60;
@@ -45,11 +54,29 @@ const STATE_BYTES: usize = 2048;
 #[derive(Debug)]
 pub struct Logins {
     verifier: Arc<Verifier>,
-    settings: LoginSettings,
+    lives: Lives,
     clients: Clients,
     federation: Federation,
     begun: Shelf<Begun>,
     codes: Shelf<Code>,
+}
+
+/// How long what is given holds.
+#[derive(Debug, Clone, Copy)]
+struct Lives {
+    login: Duration,
+    token: Duration,
+}
+
+/// What becomes of a browser that comes from the provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Landing {
+    /// What it is to be shown.
+    pub page: Page,
+    /// What is to be recorded, where the provider's answer was refused.
+    pub refused: Option<Refused>,
+    /// The endpoint that the login was for, as far as that is known.
+    pub resource: Option<String>,
 }
 
 /// What the browser is to be shown. The gateway makes HTML of it, with `frame-ancestors 'none'` and `no-store`.
@@ -81,8 +108,18 @@ pub enum Page {
 #[derive(Debug)]
 struct Begun {
     asked: Arc<Asked>,
-    /// The trip to the provider, once consent was given.
-    trip: Option<Trip>,
+    stage: Stage,
+}
+
+/// How far a login is.
+#[derive(Debug)]
+enum Stage {
+    /// The person is asked.
+    Consent,
+    /// The browser is with the provider.
+    Away(Trip),
+    /// The provider has said who it is; the browser has yet to show that it is the one that began.
+    Known(Person),
 }
 
 /// What a client asked for.
@@ -98,25 +135,40 @@ struct Asked {
     browser: Hash,
 }
 
-/// Why a client's request is sent back to it.
-struct Denied(&'static str, &'static str);
-
 impl Logins {
     /// Logins as the settings have them; `None` if they have none.
     ///
     /// # Errors
-    /// [`SetupError::Issuer`] where the issuer of the logins is none of the settings'.
+    /// [`SetupError::Issuer`] where the issuer of the logins is none of the settings', or the SAML provider is one of them.
     pub fn new(settings: &Settings, verifier: Arc<Verifier>) -> Result<Option<Logins>, SetupError> {
-        let Some(logins) = settings.logins.clone() else { return Ok(None) };
-        let unknown = || SetupError::Issuer {
-            url: logins.issuer.clone(),
-            why: "people are to log in with it, and it is not configured".to_owned(),
+        let (federation, lives) = match (&settings.logins, &settings.saml) {
+            (None, None) => return Ok(None),
+            (Some(logins), None) => {
+                let lives = Lives { login: logins.lifetime, token: logins.token_lifetime };
+                (oidc(settings, logins, &verifier)?, lives)
+            }
+            (None, Some(own)) => {
+                let lives = Lives { login: own.lifetime, token: own.token_lifetime };
+                (saml(settings, own, &verifier)?, lives)
+            }
+            (Some(_), Some(own)) => {
+                return Err(unusable(
+                    &own.entity_id,
+                    "people log in with an issuer already; choose one of both",
+                ));
+            }
         };
-        let provider = Arc::clone(verifier.provider(&logins.issuer).ok_or_else(unknown)?);
-        let clients = Clients::new(&settings.public_url, Arc::clone(provider.fetcher()), verifier.mint());
-        let federation = Federation::new(provider, &logins, &settings.public_url);
+        let clients = Clients::new(&settings.public_url, Arc::clone(verifier.fetcher()), verifier.mint());
         let (begun, codes) = (Shelf::default(), Shelf::default());
-        Ok(Some(Logins { verifier, settings: logins, clients, federation, begun, codes }))
+        Ok(Some(Logins { verifier, lives, clients, federation, begun, codes }))
+    }
+
+    /// The metadata for the SAML provider; `None` if people log in otherwise.
+    pub fn saml_metadata(&self) -> Option<String> {
+        match &self.federation {
+            Federation::Saml(saml) => Some(saml.metadata()),
+            Federation::Oidc(_) => None,
+        }
     }
 
     /// `GET /oauth/authorize`, by its query and the request's `Cookie` header.
@@ -146,17 +198,18 @@ impl Logins {
     /// `POST /oauth/consent`, by its form and the request's `Cookie` header.
     pub async fn consent(&self, body: &[u8], cookie: Option<&str>, now: u64) -> Page {
         let Ok(form) = Form::parse(body) else { return Page::Refused("the form cannot be read") };
-        let begun = self.take(form.optional("ticket"), cookie, now).filter(|begun| begun.trip.is_none());
+        let begun = self
+            .take(form.optional("ticket"), cookie, now)
+            .filter(|begun| matches!(begun.stage, Stage::Consent));
         let Some(Begun { asked, .. }) = begun else { return lost() };
         if form.optional("answer") != Some("allow") {
             let denied = Denied("access_denied", "the person did not agree");
             return self.back(&asked.redirect, asked.state.as_deref(), &denied);
         }
         let sent = async {
-            let trip = self.federation.depart().await?;
-            let state = random::digits(DIGITS).map_err(|_| unavailable())?;
-            let url = self.federation.url(&trip, &state);
-            let entry = Begun { asked: Arc::clone(&asked), trip: Some(trip) };
+            let state = secret()?;
+            let (trip, url) = self.federation.depart(&state, now).await?;
+            let entry = Begun { asked: Arc::clone(&asked), stage: Stage::Away(trip) };
             self.begun.put(&state, entry, now.saturating_add(LOGIN_SECONDS), now).map_err(|_| crowded())?;
             Ok(Page::Redirect(url))
         };
@@ -164,24 +217,70 @@ impl Logins {
         sent.unwrap_or_else(|denied| self.back(&asked.redirect, asked.state.as_deref(), &denied))
     }
 
-    /// `GET /oauth/callback`, where the provider sends the browser: its query and the request's `Cookie` header.
-    pub async fn callback(&self, query: &str, cookie: Option<&str>, now: u64) -> Page {
-        let Ok(form) = Form::parse(query.as_bytes()) else { return lost() };
+    /// `GET /oauth/callback`, where an OpenID provider sends the browser: its query and the request's `Cookie` header.
+    pub async fn callback(&self, query: &str, cookie: Option<&str>, now: u64) -> Landing {
+        let Ok(form) = Form::parse(query.as_bytes()) else { return Landing::lost() };
         let begun = self.take(form.optional("state"), cookie, now);
-        let Some(Begun { asked, trip: Some(trip) }) = begun else { return lost() };
+        let Some(Begun { asked, stage: Stage::Away(trip) }) = begun else { return Landing::lost() };
+        match self.federation.arrive(&trip, &form, now).await {
+            Ok(person) => self.home(&asked, person, now),
+            Err(stopped) => self.stopped(&asked, stopped),
+        }
+    }
+
+    /// `POST /oauth/saml/acs`, where a SAML provider has the browser send its response: the form. The cookie does not come
+    /// with it.
+    pub async fn assertion(&self, body: &[u8], now: u64) -> Landing {
+        let Ok(form) = Form::parse_any(body) else { return Landing::flawed(Flaw::Form) };
+        // Whoever knows a state began the login, or was sent to the provider with it.
+        let begun = form.optional("RelayState").and_then(|state| self.begun.take(state, now));
+        let Some(Begun { asked, stage: Stage::Away(trip) }) = begun else {
+            return Landing::flawed(Flaw::Login);
+        };
         let person = match self.federation.arrive(&trip, &form, now).await {
             Ok(person) => person,
-            Err(denied) => return self.back(&asked.redirect, asked.state.as_deref(), &denied),
+            Err(stopped) => return self.stopped(&asked, stopped),
         };
-        match self.code(&asked, person, now) {
+        let shelved = secret().map_err(Denied::from).and_then(|ticket| {
+            let entry = Begun { asked: Arc::clone(&asked), stage: Stage::Known(person) };
+            let until = now.saturating_add(ARRIVAL_SECONDS);
+            self.begun.put(&ticket, entry, until, now).map_err(|_| crowded()).map(|()| ticket)
+        });
+        match shelved {
+            Ok(ticket) => {
+                let url = format!("{}/oauth/saml/arrived", self.verifier.mint().issuer());
+                Landing::at(Page::Redirect(extended(&url, &[("ticket", &ticket)])), &asked)
+            }
+            Err(denied) => self.stopped(&asked, denied.into()),
+        }
+    }
+
+    /// `GET /oauth/saml/arrived`, where [`Logins::assertion`] sends the browser: its query and the request's `Cookie`
+    /// header.
+    pub fn arrived(&self, query: &str, cookie: Option<&str>, now: u64) -> Landing {
+        let Ok(form) = Form::parse(query.as_bytes()) else { return Landing::flawed(Flaw::Login) };
+        match self.take(form.optional("ticket"), cookie, now) {
+            Some(Begun { asked, stage: Stage::Known(person) }) => self.home(&asked, person, now),
+            _ => Landing::flawed(Flaw::Login),
+        }
+    }
+
+    /// Back to the client with a code.
+    fn home(&self, asked: &Asked, person: Person, now: u64) -> Landing {
+        match self.code(asked, person, now) {
             Ok(code) => {
                 let mut answer = vec![("code", code.as_str())];
                 answer.extend(asked.state.as_deref().map(|state| ("state", state)));
                 answer.push(("iss", self.verifier.mint().issuer()));
-                Page::Redirect(extended(&asked.redirect, &answer))
+                Landing::at(Page::Redirect(extended(&asked.redirect, &answer)), asked)
             }
-            Err(denied) => self.back(&asked.redirect, asked.state.as_deref(), &denied),
+            Err(denied) => self.stopped(asked, denied.into()),
         }
+    }
+
+    fn stopped(&self, asked: &Asked, stopped: Stopped) -> Landing {
+        let page = self.back(&asked.redirect, asked.state.as_deref(), &stopped.denied);
+        Landing { refused: stopped.refused, ..Landing::at(page, asked) }
     }
 
     fn begin(
@@ -227,7 +326,7 @@ impl Logins {
             resource,
             browser: Hash::of(cookie.as_bytes()),
         };
-        let begun = Begun { asked: Arc::new(asked), trip: None };
+        let begun = Begun { asked: Arc::new(asked), stage: Stage::Consent };
         self.begun.put(&ticket, begun, now.saturating_add(LOGIN_SECONDS), now).map_err(|_| crowded())?;
         let cookie = self.cookie(&cookie);
         Ok(Page::Consent {
@@ -297,18 +396,46 @@ impl Logins {
     }
 }
 
-impl From<NoRandomness> for Denied {
-    fn from(_: NoRandomness) -> Denied {
-        unavailable()
+impl Landing {
+    fn at(page: Page, asked: &Asked) -> Landing {
+        Landing { page, refused: None, resource: asked.resource.clone() }
     }
+
+    fn lost() -> Landing {
+        Landing { page: lost(), refused: None, resource: None }
+    }
+
+    /// Who brings what belongs to no login is sent nowhere.
+    fn flawed(flaw: Flaw) -> Landing {
+        Landing { refused: Some(Reason::from(flaw).into()), ..Landing::lost() }
+    }
+}
+
+fn oidc(settings: &Settings, logins: &LoginSettings, verifier: &Verifier) -> Result<Federation, SetupError> {
+    let unknown = || unusable(&logins.issuer, "people are to log in with it, and it is not configured");
+    let provider = Arc::clone(verifier.provider(&logins.issuer).ok_or_else(unknown)?);
+    let callback = format!("{}/oauth/callback", settings.public_url);
+    Ok(Federation::Oidc(Box::new(Oidc::new(provider, logins, callback))))
+}
+
+fn saml(settings: &Settings, own: &SamlSettings, verifier: &Verifier) -> Result<Federation, SetupError> {
+    let entity = &own.entity_id;
+    if entity.is_empty() || *entity == settings.public_url || verifier.provider(entity).is_some() {
+        // Two that are named alike would vouch for each other's people.
+        return Err(unusable(entity, "it is empty, an issuer's, or Tollbook's own"));
+    }
+    let root = format!("{}/oauth", settings.public_url);
+    let (fetcher, state) = (Arc::clone(verifier.fetcher()), Arc::clone(verifier.mint().state()));
+    let saml = Saml::new(own.clone(), &root, fetcher, state);
+    Ok(Federation::Saml(Box::new(saml.map_err(|error| unusable(entity, &error.to_string()))?)))
+}
+
+fn unusable(url: &str, why: &str) -> SetupError {
+    SetupError::Issuer { url: url.to_owned(), why: why.to_owned() }
 }
 
 fn secret() -> Result<String, NoRandomness> {
     random::digits(DIGITS)
-}
-
-fn unavailable() -> Denied {
-    Denied("temporarily_unavailable", "the login cannot go on now")
 }
 
 fn crowded() -> Denied {
@@ -317,11 +444,4 @@ fn crowded() -> Denied {
 
 fn lost() -> Page {
     Page::Refused("the login is not known, has taken too long, or was begun in another browser; begin again")
-}
-
-/// A URL with further parameters.
-fn extended(url: &str, parameters: &[(&str, &str)]) -> String {
-    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
-    let sign = if url.contains('?') { '&' } else { '?' };
-    format!("{url}{sign}{query}")
 }

@@ -12,9 +12,9 @@ use crate::made::{FILES, GATE, MAIL, NOW, Stage, alice, logged};
 use crate::provider::Answer;
 use crate::signing::{Draft, Pair, b64, sha256};
 
-const BACK: &str = "http://127.0.0.1/cb";
-const HERE: &str = "http://127.0.0.1:33418/cb";
-const VERIFIER: &str = "verifier-of-a-client-verifier-of-a-client-0";
+pub(crate) const BACK: &str = "http://127.0.0.1/cb";
+pub(crate) const HERE: &str = "http://127.0.0.1:33418/cb";
+pub(crate) const VERIFIER: &str = "verifier-of-a-client-verifier-of-a-client-0";
 
 struct Door {
     stage: Stage,
@@ -22,7 +22,7 @@ struct Door {
     client: String,
 }
 
-type Query = BTreeMap<String, String>;
+pub(crate) type Query = BTreeMap<String, String>;
 
 impl Door {
     async fn open() -> Door {
@@ -101,7 +101,7 @@ impl Door {
         let answer = json!({ "access_token": "x", "token_type": "Bearer", "id_token": token });
         self.stage.idp.answers("/token", Answer::Json(answer.to_string()));
         let query = form([("code", "idp-code"), ("state", &trip["state"]), ("iss", &self.stage.idp.url)]);
-        self.logins.callback(&query, Some(cookie), NOW).await
+        self.logins.callback(&query, Some(cookie), NOW).await.page
     }
 
     /// All the way to a code.
@@ -158,12 +158,12 @@ fn metadata(stage: &Stage, more: &[(&str, Value)]) {
     stage.idp.answers("/.well-known/openid-configuration", Answer::Json(document.to_string()));
 }
 
-fn form<'a>(parameters: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+pub(crate) fn form<'a>(parameters: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish()
 }
 
 /// Where a page leads, and with which parameters.
-fn redirected(page: Page) -> (String, Query) {
+pub(crate) fn redirected(page: Page) -> (String, Query) {
     let Page::Redirect(url) = page else { panic!("{page:?}") };
     let (url, query) = url.split_once('?').unwrap();
     (url.to_owned(), form_urlencoded::parse(query.as_bytes()).into_owned().collect())
@@ -313,14 +313,14 @@ async fn a_login_is_the_browsers_that_began_it_and_holds_once() {
         let (ticket, own) = door.begin(&door.query(&[])).await;
         let trip = door.agree(&ticket, &own).await;
         let query = form([("code", "x"), ("state", &trip["state"])]);
-        assert!(matches!(door.logins.callback(&query, cookie, NOW).await, Page::Refused(_)), "{name}");
+        assert!(matches!(door.logins.callback(&query, cookie, NOW).await.page, Page::Refused(_)), "{name}");
     }
     let (ticket, cookie) = door.begin(&door.query(&[])).await;
     let late = door.logins.consent(agreed(&ticket).as_bytes(), Some(&cookie), NOW + 600).await;
     assert!(matches!(late, Page::Refused(_)), "too late");
     let (ticket, cookie) = door.begin(&door.query(&[])).await;
     let callback = form([("code", "x"), ("state", &ticket)]);
-    let page = door.logins.callback(&callback, Some(&cookie), NOW).await;
+    let page = door.logins.callback(&callback, Some(&cookie), NOW).await.page;
     assert!(matches!(page, Page::Refused(_)), "without consent");
     let (ticket, cookie) = door.begin(&door.query(&[])).await;
     let trip = door.agree(&ticket, &cookie).await;
@@ -403,7 +403,7 @@ async fn answers_that_are_not_the_providers_log_nobody_in() {
         let (ticket, cookie) = door.begin(&door.query(&[])).await;
         let trip = door.agree(&ticket, &cookie).await;
         let query = form([("state", trip["state"].as_str())].into_iter().chain(answer));
-        let (_, query) = redirected(door.logins.callback(&query, Some(&cookie), NOW).await);
+        let (_, query) = redirected(door.logins.callback(&query, Some(&cookie), NOW).await.page);
         assert_eq!(query["error"], expected, "{name}");
     }
 }
@@ -415,7 +415,7 @@ async fn a_provider_that_says_who_it_is_must_say_so() {
     let (ticket, cookie) = door.begin(&door.query(&[])).await;
     let trip = door.agree(&ticket, &cookie).await;
     let silent = form([("code", "x"), ("state", &trip["state"])]);
-    let (_, query) = redirected(door.logins.callback(&silent, Some(&cookie), NOW).await);
+    let (_, query) = redirected(door.logins.callback(&silent, Some(&cookie), NOW).await.page);
     assert_eq!(
         (query["error"].as_str(), query["error_description"].as_str()),
         ("access_denied", "the answer is another provider's")

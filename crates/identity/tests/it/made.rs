@@ -88,6 +88,7 @@ impl Stage {
             lifetime: None,
             bound: None,
             minted_by: "alice".to_owned(),
+            login: None,
         }
     }
 

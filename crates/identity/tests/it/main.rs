@@ -23,6 +23,14 @@ mod provider;
 #[cfg(test)]
 mod runs;
 #[cfg(test)]
+mod saml;
+#[cfg(test)]
+mod saml_attacks;
+#[cfg(test)]
+mod saml_made;
+#[cfg(test)]
+mod saml_wrapped;
+#[cfg(test)]
 mod signing;
 #[cfg(test)]
 mod upstream;
