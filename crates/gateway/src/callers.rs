@@ -29,6 +29,9 @@ pub(crate) struct Callers {
     refusals: Quota,
 }
 
+/// Where a SAML provider has browsers send its responses.
+pub(crate) const ASSERTIONS: &str = "/oauth/saml/acs";
+
 /// Refused requests that are recorded in a second. Strangers make them: without a bound they could fill the disk.
 const RECORDED: u32 = 20;
 
@@ -144,9 +147,9 @@ impl Callers {
             (&Method::GET, "/.well-known/oauth-authorization-server") => {
                 Served::Answer(document(self.settings.server_metadata()))
             }
-            (method, "/oauth/authorize" | "/oauth/consent" | "/oauth/callback" | "/oauth/register") => {
-                match self.logins.as_ref().filter(|_| *method == wanted(&path)) {
-                    Some(logins) => Served::Answer(login::serve(logins, request, limits).await),
+            (method, _) if login::wanted(&path).is_some() => {
+                match self.logins.as_ref().filter(|_| login::wanted(&path).as_ref() == Some(method)) {
+                    Some(logins) => self.landed(login::serve(logins, request, limits).await),
                     None => Served::Answer(reply::empty(StatusCode::NOT_FOUND)),
                 }
             }
@@ -182,23 +185,25 @@ impl Callers {
         login::told(answer)
     }
 
+    fn landed(&self, served: login::Served) -> Served {
+        let login::Served { response, refused, resource } = served;
+        let Some(refused) = refused else { return Served::Answer(response) };
+        let endpoints = format!("{}/mcp/", self.settings.public_url);
+        let server = resource.as_deref().and_then(|url| url.strip_prefix(&endpoints)).unwrap_or_default();
+        Served::Refused(response, refused, server.split('/').next().unwrap_or_default().to_owned())
+    }
+
     /// The endpoint of a server, as clients use it.
     fn url_of(&self, server: &str) -> String {
         format!("{}/mcp/{server}", self.settings.public_url)
     }
 }
 
-/// The method of a login's path.
-fn wanted(path: &str) -> Method {
-    match path {
-        "/oauth/authorize" | "/oauth/callback" => Method::GET,
-        _ => Method::POST,
-    }
-}
-
 /// Whether a request was for this module.
 pub(crate) enum Served {
     Answer(Response<Body>),
+    /// What a provider brought was refused, for a login at that server, as far as that is known.
+    Refused(Response<Body>, Refused, String),
     Not(Request<Incoming>),
 }
 
@@ -229,6 +234,7 @@ pub(crate) fn described(caller: &Caller) -> String {
         "actors": actors,
         "client": caller.client,
         "key": caller.key,
+        "login": caller.login.as_deref().and_then(|login| serde_json::from_str::<serde_json::Value>(login).ok()),
         "run": run,
         "expires": caller.expires,
     })

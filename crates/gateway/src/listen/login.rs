@@ -8,8 +8,9 @@ use http::header::{
 };
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use identity::{Logins, Page, TokenReply};
+use identity::{Landing, Logins, Page, Refused, TokenReply};
 
+use crate::callers::ASSERTIONS;
 use crate::clock;
 use crate::listen::body;
 use crate::listen::reply::{self, Body};
@@ -24,25 +25,72 @@ const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:34rem;mar
     button{font:inherit;padding:.5rem 1.2rem;margin-right:.6rem;border:1px solid #1c1c1a;border-radius:4px;background:#fff}\
     button.yes{background:#1c1c1a;color:#fff}";
 
-/// Serves `/oauth/authorize`, `/oauth/consent`, `/oauth/callback` and `/oauth/register`.
-pub(crate) async fn serve(logins: &Logins, request: Request<Incoming>, limits: &Limits) -> Response<Body> {
+/// Largest form with a SAML response: base64 of 256 KiB, its signs escaped.
+const RESPONSE_BYTES: usize = 512 << 10;
+
+/// What a path of a login was answered.
+pub(crate) struct Served {
+    pub(crate) response: Response<Body>,
+    /// What is to be recorded.
+    pub(crate) refused: Option<Refused>,
+    /// The endpoint that the login was for.
+    pub(crate) resource: Option<String>,
+}
+
+/// The method of a login's path; `None`: it is none.
+pub(crate) fn wanted(path: &str) -> Option<Method> {
+    match path {
+        "/oauth/authorize" | "/oauth/callback" | "/oauth/saml/arrived" | "/oauth/saml/metadata" => {
+            Some(Method::GET)
+        }
+        "/oauth/consent" | "/oauth/register" | ASSERTIONS => Some(Method::POST),
+        _ => None,
+    }
+}
+
+/// Serves the paths of logins, each with its method.
+pub(crate) async fn serve(logins: &Logins, request: Request<Incoming>, limits: &Limits) -> Served {
     let (parts, incoming) = request.into_parts();
     let now = clock::unix_seconds();
     let cookie = parts.headers.get(COOKIE).and_then(|cookie| cookie.to_str().ok());
     let query = parts.uri.query().unwrap_or_default();
-    if parts.method == Method::GET {
-        return shown(match parts.uri.path() {
-            "/oauth/authorize" => logins.authorize(query, cookie, now).await,
-            _ => logins.callback(query, cookie, now).await,
-        });
+    match parts.uri.path() {
+        "/oauth/authorize" => return shown(logins.authorize(query, cookie, now).await).into(),
+        "/oauth/callback" => return logins.callback(query, cookie, now).await.into(),
+        "/oauth/saml/arrived" => return logins.arrived(query, cookie, now).into(),
+        "/oauth/saml/metadata" => return metadata(logins).into(),
+        _ => {}
     }
-    let form = match body::read_within(incoming, FORM_BYTES, limits.request_wait).await {
+    let most = if parts.uri.path() == ASSERTIONS { RESPONSE_BYTES } else { FORM_BYTES };
+    let form = match body::read_within(incoming, most, limits.request_wait).await {
         Ok(form) => form,
-        Err(error) => return reply::text(StatusCode::BAD_REQUEST, &error.to_string()),
+        Err(error) => return reply::text(StatusCode::BAD_REQUEST, &error.to_string()).into(),
     };
     match parts.uri.path() {
-        "/oauth/consent" => shown(logins.consent(&form, cookie, now).await),
-        _ => told(logins.register(&form, now).await),
+        "/oauth/consent" => shown(logins.consent(&form, cookie, now).await).into(),
+        ASSERTIONS => logins.assertion(&form, now).await.into(),
+        _ => told(logins.register(&form, now).await).into(),
+    }
+}
+
+fn metadata(logins: &Logins) -> Response<Body> {
+    let Some(text) = logins.saml_metadata() else { return reply::empty(StatusCode::NOT_FOUND) };
+    let mut response = Response::new(Body::Whole(Some(Bytes::from(text))));
+    let kind = HeaderValue::from_static("application/samlmetadata+xml");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
+
+impl From<Response<Body>> for Served {
+    fn from(response: Response<Body>) -> Served {
+        Served { response, refused: None, resource: None }
+    }
+}
+
+impl From<Landing> for Served {
+    fn from(landing: Landing) -> Served {
+        let Landing { page, refused, resource } = landing;
+        Served { response: shown(page), refused, resource }
     }
 }
 

@@ -26,7 +26,7 @@ use tokio::sync::OnceCell;
 use tokio_rustls::TlsAcceptor;
 
 use crate::Gateway;
-use crate::callers::{Callers, Served};
+use crate::callers::{self, Callers, Served};
 use crate::listen::reply::Body;
 use crate::peer::{Owners, Peer, Verified};
 use crate::refusal::Reason;
@@ -238,23 +238,56 @@ async fn admit(
     }
 }
 
+/// Records that what a provider brought was refused, under the server that the login was for. Where that is not known
+/// there is no such server, and a log line has to do.
+async fn record_login(
+    gateway: &Arc<Gateway>,
+    callers: &Callers,
+    connection: &Arc<Connection>,
+    (server, refused): (&str, &identity::Refused),
+) {
+    match gateway.servers.get(server) {
+        Some(_) if !callers.may_record() => {
+            gateway.meters.of(server).refuse(&Reason::Caller(refused.clone()));
+        }
+        Some(server) => {
+            let peer = connection.peer(&gateway.owners).await;
+            gateway.refuse_caller(server, &peer, refused).await;
+        }
+        None => tracing::warn!(reason = %refused.reason, "a login was refused that is for no server"),
+    }
+}
+
+/// Whether a request may come from where it says: a SAML provider's page sends its form from another site, and what that
+/// brings proves itself.
+fn may_come(gateway: &Gateway, request: &Request<Incoming>) -> Result<(), guard::Intrusion> {
+    if request.uri().path() == callers::ASSERTIONS {
+        return gateway.hosts.check_hosts(request.uri(), request.headers());
+    }
+    gateway.hosts.check(request.uri(), request.headers())
+}
+
 /// From path and method to the endpoint.
 async fn route(
     gateway: &Arc<Gateway>,
     connection: &Arc<Connection>,
     request: Request<Incoming>,
 ) -> Response<Body> {
+    let path = request.uri().path().to_owned();
     if let Origin::Tcp { .. } = connection.origin
-        && let Err(intrusion) = gateway.hosts.check(request.uri(), request.headers())
+        && let Err(intrusion) = may_come(gateway, &request)
     {
         return reply::text(StatusCode::FORBIDDEN, &intrusion.to_string());
     }
-    let path = request.uri().path().to_owned();
     let mut request = request;
     let mut connection = Arc::clone(connection);
     if let (Some(callers), Origin::Tcp { .. }) = (&gateway.callers, connection.origin) {
         request = match callers.serve(request, &gateway.limits).await {
             Served::Answer(response) => return response,
+            Served::Refused(response, refused, server) => {
+                record_login(gateway, callers, &connection, (&server, &refused)).await;
+                return response;
+            }
             Served::Not(request) => request,
         };
         if let Some(server) = server_of(&path) {
