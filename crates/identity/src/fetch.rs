@@ -21,6 +21,9 @@ use tokio_rustls::TlsConnector;
 
 use crate::settings::Network;
 
+/// Keys and documents are JSON, SAML's metadata is XML.
+const ACCEPTED: &str = "application/json, application/samlmetadata+xml;q=0.9, */*;q=0.5";
+
 /// Largest document.
 const DOCUMENT_BYTES: usize = 256 * 1024;
 
@@ -240,8 +243,7 @@ async fn ask<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     let host = place.uri.authority().map_or("", |authority| authority.as_str());
     *request.uri_mut() = path.parse().map_err(|_| wrong())?;
     request.headers_mut().insert(header::HOST, host.parse().map_err(|_| wrong())?);
-    let accepted = http::HeaderValue::from_static("application/json");
-    request.headers_mut().entry(header::ACCEPT).or_insert(accepted);
+    request.headers_mut().entry(header::ACCEPT).or_insert(http::HeaderValue::from_static(ACCEPTED));
     let mut connection = pin!(connection);
     let mut answer = pin!(async { read(place, sender.send_request(request).await.map_err(broken)?).await });
     let mut is_open = true;

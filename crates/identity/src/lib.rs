@@ -5,7 +5,7 @@
 //! * [`Mint`] makes runs with a credential of their own, narrows and revokes them; [`issue_key`] makes service keys. Both
 //!   keep what must last in [`store::state`].
 //! * [`Verifier::answer`] is the token endpoint: it gives runs for access tokens, run tokens and service keys.
-//! * [`Logins`] logs people in through a provider that does not know their clients.
+//! * [`Logins`] logs people in through a provider, OpenID Connect or SAML, that does not know their clients.
 //! * [`UpstreamCredentials`] is what the gateway shows a server: its own credentials, never a caller's.
 //! * Only this crate knows JOSE, OpenID Connect and SAML. It makes no decisions about calls: that is policy.
 //!

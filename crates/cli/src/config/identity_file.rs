@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use identity::{
-    Binding, Issuer, KeySource, KindRule, LoginSettings, Network, RunLimits, Secret, Settings, TokenType,
+    Binding, Issuer, KeySource, KindRule, LoginSettings, Network, RunLimits, SamlMetadata, SamlSettings,
+    Secret, Settings, TokenType,
 };
 #[cfg(test)]
 use schemars::JsonSchema;
@@ -20,6 +21,8 @@ pub(super) struct IdentityFile {
     issuers: BTreeMap<String, IssuerFile>,
     /// Logging people in through an issuer, for clients that it does not know.
     login: Option<LoginFile>,
+    /// Logging people in through a SAML provider; not beside `login`.
+    saml: Option<SamlFile>,
     /// How old a proof of possession may be, in seconds.
     #[cfg_attr(test, schemars(range(min = 1)))]
     proof_seconds: Option<u64>,
@@ -97,6 +100,41 @@ pub(super) struct LoginFile {
     token_seconds: Option<u64>,
 }
 
+/// How people log in with SAML.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+struct SamlFile {
+    /// The provider's entity id, character for character as in its metadata.
+    #[cfg_attr(test, schemars(with = "String"))]
+    entity_id: Spanned<String>,
+    /// Where its metadata is, whose keys alone count: an https address, or `file:PATH`.
+    #[cfg_attr(test, schemars(with = "String"))]
+    metadata: Spanned<String>,
+    /// The attribute that names the principal; the name ID if not given.
+    principal_attribute: Option<String>,
+    /// The attribute whose values are groups.
+    groups_attribute: Option<String>,
+    /// The attribute with the person's name, for the record.
+    name_attribute: Option<String>,
+    /// The attribute with the person's address, for the record.
+    email_attribute: Option<String>,
+    /// How far clocks may differ, in seconds.
+    #[cfg_attr(test, schemars(range(max = 300)))]
+    skew_seconds: Option<u64>,
+    /// Whether the place of the metadata may have an address of a private network.
+    #[serde(default)]
+    allow_private: bool,
+    /// How long metadata holds while no newer one can be had, in hours.
+    stale_hours: Option<u64>,
+    /// How long a login holds, in seconds.
+    #[cfg_attr(test, schemars(range(min = 1)))]
+    login_seconds: Option<u64>,
+    /// How long its access tokens hold before they are to be renewed, in seconds.
+    #[cfg_attr(test, schemars(range(min = 1)))]
+    token_seconds: Option<u64>,
+}
+
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[cfg_attr(test, derive(JsonSchema))]
 enum TypeFile {
@@ -140,6 +178,14 @@ impl IdentityFile {
             }
             login.read(issuer.unwrap_or_default(), secret)
         });
+        if let (Some(saml), true) = (&self.saml, logins.is_some()) {
+            let at = saml.entity_id.span().start;
+            mistake(
+                at,
+                "`[identity.saml]` stands beside `[identity.login]`: people log in one way; remove one",
+            );
+        }
+        let saml = self.saml.map(|saml| saml.read(mistake));
         let runs = RunLimits {
             lifetime: seconds(self.run_seconds, default.runs.lifetime),
             longest: seconds(self.run_longest_seconds, default.runs.longest),
@@ -152,6 +198,7 @@ impl IdentityFile {
             issuers: self.issuers.into_values().map(|issuer| issuer.read(mistake)).collect(),
             runs,
             logins,
+            saml,
             proof_age: seconds(self.proof_seconds, default.proof_age),
             fetch_wait: seconds(self.fetch_seconds, default.fetch_wait),
             public_url: default.public_url,
@@ -176,6 +223,45 @@ impl LoginFile {
             client_id: default.client_id,
         }
     }
+}
+
+impl SamlFile {
+    fn read(self, mistake: Mistake<'_>) -> SamlSettings {
+        let (written, at) = (self.metadata.get_ref(), self.metadata.span().start);
+        let metadata = match written.strip_prefix("file:") {
+            Some(path) => SamlMetadata::File(path.into()),
+            None => SamlMetadata::At(written.clone()),
+        };
+        if let SamlMetadata::At(url) = &metadata
+            && !(url.starts_with("https://") || url.starts_with("http://"))
+        {
+            mistake(at, "`metadata` is an address like `https://idp.example/metadata`, or `file:PATH`");
+        }
+        if self.entity_id.get_ref().trim().is_empty() {
+            mistake(
+                self.entity_id.span().start,
+                "`entity_id` is empty; it stands in the provider's metadata",
+            );
+        }
+        let default = SamlSettings::new(self.entity_id.into_inner(), metadata);
+        SamlSettings {
+            principal_attribute: self.principal_attribute,
+            groups_attribute: self.groups_attribute,
+            name_attribute: self.name_attribute,
+            email_attribute: self.email_attribute,
+            skew: seconds(self.skew_seconds, default.skew),
+            network: if self.allow_private { Network::Private } else { Network::Public },
+            stale: hours(self.stale_hours, default.stale),
+            lifetime: seconds(self.login_seconds, default.lifetime),
+            token_lifetime: seconds(self.token_seconds, default.token_lifetime),
+            entity_id: default.entity_id,
+            metadata: default.metadata,
+        }
+    }
+}
+
+fn hours(given: Option<u64>, default: Duration) -> Duration {
+    given.map_or(default, |hours| Duration::from_secs(hours.saturating_mul(3600)))
 }
 
 fn seconds(given: Option<u64>, default: Duration) -> Duration {
@@ -212,9 +298,7 @@ impl IssuerFile {
             scope_prefix: self.scope_prefix,
             keys: self.keys.map_or(KeySource::Discovered, KeySource::At),
             network: if self.allow_private { Network::Private } else { Network::Public },
-            stale: self
-                .stale_hours
-                .map_or(default.stale, |hours| Duration::from_secs(hours.saturating_mul(3600))),
+            stale: hours(self.stale_hours, default.stale),
             url: default.url,
         }
     }

@@ -259,9 +259,16 @@ impl Logins {
     /// header.
     pub fn arrived(&self, query: &str, cookie: Option<&str>, now: u64) -> Landing {
         let Ok(form) = Form::parse(query.as_bytes()) else { return Landing::flawed(Flaw::Login) };
-        match self.take(form.optional("ticket"), cookie, now) {
-            Some(Begun { asked, stage: Stage::Known(person) }) => self.home(&asked, person, now),
-            _ => Landing::flawed(Flaw::Login),
+        let begun = form.optional("ticket").and_then(|ticket| self.begun.take(ticket, now));
+        match begun {
+            Some(Begun { asked, stage: Stage::Known(person) }) if self.has_begun(&asked, cookie) => {
+                self.home(&asked, person, now)
+            }
+            // Recorded where it was tried: somebody may be brought into another's login.
+            Some(Begun { asked, .. }) => {
+                Landing { resource: asked.resource.clone(), ..Landing::flawed(Flaw::Login) }
+            }
+            None => Landing::flawed(Flaw::Login),
         }
     }
 
@@ -356,9 +363,15 @@ impl Logins {
 
     /// The login of that ticket, if this browser began it. A ticket holds once.
     fn take(&self, ticket: Option<&str>, cookie: Option<&str>, now: u64) -> Option<Begun> {
-        let begun = self.begun.take(ticket?, now)?;
-        let presented = Hash::of(self.browser(cookie)?.as_bytes());
-        constant_time::verify_slices_are_equal(&presented.0, &begun.asked.browser.0).ok().map(|()| begun)
+        self.begun.take(ticket?, now).filter(|begun| self.has_begun(&begun.asked, cookie))
+    }
+
+    /// Whether a browser with that cookie began a login.
+    fn has_begun(&self, asked: &Asked, cookie: Option<&str>) -> bool {
+        let Some(presented) = self.browser(cookie).map(|cookie| Hash::of(cookie.as_bytes())) else {
+            return false;
+        };
+        constant_time::verify_slices_are_equal(&presented.0, &asked.browser.0).is_ok()
     }
 
     /// What our cookie says in a `Cookie` header.

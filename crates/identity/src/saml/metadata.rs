@@ -15,6 +15,8 @@ pub(super) struct Peer {
     pub(super) login: String,
     /// Its certificates, each as base64 of DER.
     pub(super) certificates: Vec<String>,
+    /// When it ends, if it says so.
+    pub(super) until: Option<u64>,
 }
 
 /// Why a document is no metadata of the provider: for the log.
@@ -46,7 +48,8 @@ impl Peer {
         let role = root.one(METADATA, "IDPSSODescriptor").map_err(|_| MetadataError::Role)?;
         let ends = [&root, &role].into_iter().filter_map(|one| one.attribute("validUntil"));
         // A time that cannot be read is one that has passed.
-        if ends.map(moment).any(|end| end.is_ok_and(|end| end <= now) || end.is_err()) {
+        let until = ends.map(|end| moment(end).unwrap_or_default()).min();
+        if until.is_some_and(|until| until <= now) {
             return Err(MetadataError::Ended);
         }
         let mut places = role.all(METADATA, "SingleSignOnService").into_iter();
@@ -57,7 +60,7 @@ impl Peer {
         if certificates.is_empty() {
             return Err(MetadataError::Keys);
         }
-        Ok(Peer { login: login.to_owned(), certificates })
+        Ok(Peer { login: login.to_owned(), certificates, until })
     }
 }
 

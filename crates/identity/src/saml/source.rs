@@ -81,7 +81,9 @@ impl Source {
             kept = self.renew(now).await;
         }
         let peer = kept.peer.ok_or(Reason::KeysUnavailable)?;
-        if now.abs_diff(kept.fetched) > self.stale { Err(Reason::KeysStale) } else { Ok(peer) }
+        let has_ended = peer.until.is_some_and(|until| until <= now);
+        let is_stale = has_ended || now.abs_diff(kept.fetched) > self.stale;
+        if is_stale { Err(Reason::KeysStale) } else { Ok(peer) }
     }
 
     /// Metadata that is newer than `known`, if there is some: for a signature that does not hold with what is known.

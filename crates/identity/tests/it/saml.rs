@@ -183,6 +183,13 @@ async fn metadata_holds_while_its_place_is_out_of_reach_and_no_longer() {
     door.away_at(NOW + 3600).await;
     let (url, query, _) = door.sent(NOW + 3701).await;
     assert_eq!((url.as_str(), query["error"].as_str()), (HERE, "temporarily_unavailable"));
+
+    let door = Door::open().await;
+    let ends = "validUntil=\"2027-01-15T08:05:00Z\" entityID";
+    let text = metadata(&[&certificate(&KEY)]).replace("entityID", ends);
+    door.stage.idp.answers("/saml", Answer::Json(text));
+    door.away_at(NOW + 299).await;
+    assert_eq!(door.sent(NOW + 300).await.1["error"], "temporarily_unavailable", "it says when it ends");
 }
 
 #[tokio::test]
