@@ -28,7 +28,9 @@ export async function browse(start, stop, person, answer = 'allow') {
 }
 
 async function send({ url, method, body, origin }, jar) {
-  const headers = { accept: 'text/html', cookie: cookies(jar, url) };
+  // A form of another site comes without cookies (`SameSite=Lax`); here each port is a site.
+  const foreign = method === 'POST' && origin !== url.origin;
+  const headers = { accept: 'text/html', cookie: foreign ? '' : cookies(jar, url) };
   if (origin) headers.origin = origin;
   const response = await fetch(url, { method, body, headers, redirect: 'manual' });
   for (const line of response.headers.getSetCookie()) keep(jar, url, line);
@@ -40,10 +42,11 @@ function submitted(url, page, { person, answer, referrers }) {
   const form = /<form([^>]*)>([\s\S]*?)<\/form>/.exec(page);
   if (!form) throw new Error(`a page without a form: ${page}`);
   const body = new URLSearchParams();
-  for (const [tag] of form[2].matchAll(/<input[^>]*>/g)) body.append(attribute(tag, 'name'), attribute(tag, 'value') ?? person);
+  for (const [tag] of form[2].matchAll(/<input[^>]*\bname=[^>]*>/g)) body.append(attribute(tag, 'name'), attribute(tag, 'value') ?? person);
   const buttons = [...form[2].matchAll(/<button[^>]*>/g)].map(([tag]) => tag);
   const pressed = buttons.find((tag) => attribute(tag, 'value') === answer) ?? buttons[0];
-  body.append(attribute(pressed, 'name'), attribute(pressed, 'value'));
+  // A form without buttons is one that a script sends.
+  if (pressed) body.append(attribute(pressed, 'name'), attribute(pressed, 'value'));
   const origin = referrers === 'no-referrer' ? 'null' : url.origin;
   return { url: new URL(attribute(form[1], 'action') ?? '', url), method: 'POST', body, origin };
 }

@@ -70,13 +70,18 @@ impl Provider {
 
     /// What the gateway is told of it.
     fn settings(&self, gateway: &str, policies: &Path) -> String {
-        let listen = gateway.trim_start_matches("http://");
+        let head = head(gateway, policies);
         format!(
-            "listen = \"{listen}\"\npublic_url = \"{gateway}\"\n[policy]\npath = {policies:?}\n\
-             [identity.issuers.corporate]\nurl = \"{}\"\naudiences = [\"portal\"]\ntypes = [\"at+jwt\", \"JWT\", \"none\"]\ngroups_claim = \"groups\"\n",
+            "{head}[identity.issuers.corporate]\nurl = \"{}\"\naudiences = [\"portal\"]\ntypes = [\"at+jwt\", \"JWT\", \"none\"]\ngroups_claim = \"groups\"\n",
             self.url
         )
     }
+}
+
+/// What every gateway is told.
+pub(crate) fn head(gateway: &str, policies: &Path) -> String {
+    let listen = gateway.trim_start_matches("http://");
+    format!("listen = \"{listen}\"\npublic_url = \"{gateway}\"\n[policy]\npath = {policies:?}\n")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -173,40 +178,58 @@ fn people_log_in_with_the_python_sdk() {
 }
 
 /// A gateway that logs people in, with a server of both eras and one of HTTP+SSE.
-struct Office {
-    folder: tempfile::TempDir,
-    url: String,
-    provider: Provider,
-    gateway: Gateway,
+pub(crate) struct Office {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) url: String,
+    /// Who vouches for people.
+    pub(crate) issuer: String,
+    pub(crate) gateway: Gateway,
     /// The id of a client that has a metadata document.
-    document: String,
-    _peers: [Peer; 2],
+    pub(crate) document: String,
+    _peers: [Peer; 3],
+}
+
+/// A provider that is up: its name, what the gateway is told, and its process.
+pub(crate) struct Vouching {
+    pub(crate) issuer: String,
+    pub(crate) settings: String,
+    pub(crate) peer: Peer,
 }
 
 impl Office {
     fn open() -> Office {
+        Office::with(|url, policies| {
+            let provider = Provider::start(url);
+            let settings = format!(
+                "{}[identity.login]\nissuer = \"corporate\"\nclient_id = \"tollbook\"\n\
+                 client_secret = \"{SECRET}\"\nscopes = [\"openid\", \"groups\"]\n",
+                provider.settings(url, policies)
+            );
+            Vouching { issuer: provider.url, settings, peer: provider._peer }
+        })
+    }
+
+    /// With the provider that is started for a gateway of that address, with those policies.
+    pub(crate) fn with(start: impl FnOnce(&str, &Path) -> Vouching) -> Office {
         let folder = tempfile::tempdir().expect("a folder");
         let policies = folder.path().join("tools.cedar");
         std::fs::write(&policies, TOOLS).expect("written");
         let url = format!("http://127.0.0.1:{}", free_port());
-        let provider = Provider::start(&url);
+        let Vouching { issuer, settings, peer } = start(&url, &policies);
         let (tools, fixture) = conformance_fixture();
         let (document, documents) = document(folder.path());
         let old = json!([node(), everything(), "stdio"]);
-        let settings = format!(
-            "{}[identity.login]\nissuer = \"corporate\"\nclient_id = \"tollbook\"\nclient_secret = \"{SECRET}\"\n\
-             scopes = [\"openid\", \"groups\"]\n[servers.tools]\nurl = \"{tools}\"\n[servers.old]\ncommand = {old}\n",
-            provider.settings(&url, &policies)
-        );
+        let settings =
+            format!("{settings}[servers.tools]\nurl = \"{tools}\"\n[servers.old]\ncommand = {old}\n");
         let roots = folder.path().join("cert.pem");
         let roots = [("SSL_CERT_FILE", roots.to_str().expect("a path"))];
         let gateway =
             Gateway::with_environment(&folder.path().join("data"), &settings, &roots).expect("it starts");
-        Office { folder, url, provider, gateway, document, _peers: [fixture, documents] }
+        Office { folder, url, issuer, gateway, document, _peers: [fixture, documents, peer] }
     }
 
     /// A person logs a client in, which lists, calls, has its token renewed, and calls again. Gives what it told of the login.
-    fn log_in(
+    pub(crate) fn log_in(
         &self,
         client: Client,
         (path, version): (&str, &str),
@@ -235,7 +258,7 @@ impl Office {
     }
 
     /// Where a browser comes out that begins at `/oauth/authorize` for a client that has just registered.
-    fn browse(&self, person: &str, answer: &str) -> String {
+    pub(crate) fn browse(&self, person: &str, answer: &str) -> String {
         let document = json!({"redirect_uris": [REDIRECT]}).to_string();
         let (status, _, client) =
             exchange(&self.url, "POST /oauth/register", "content-type: application/json\r\n", &document);
@@ -243,7 +266,7 @@ impl Office {
         let client: Value = serde_json::from_str(&client).expect("a client");
         let start = format!(
             "{}/oauth/authorize?response_type=code&client_id={}&redirect_uri={REDIRECT}&state=abc&code_challenge={}\
-             &code_challenge_method=S256",
+             &code_challenge_method=S256&resource={0}/mcp/tools",
             self.url,
             client["client_id"].as_str().expect("an id"),
             "c".repeat(43)
@@ -302,7 +325,7 @@ fn recorded(office: Office, logins: &[Value]) {
     let calls = printed(&data, &["calls", "--json", "--limit", "1000"]);
     let runs = printed(&data, &["run", "list", "--json"]);
     let of = |person: &str, rule: &str| {
-        let principal = format!("user:{person} ({})", office.provider.url);
+        let principal = format!("user:{person} ({})", office.issuer);
         runs.lines().filter(|run| run.contains(&principal) && run.contains(rule)).count()
     };
     let counted = [of("mira", "one run token"), of("mira", "one MCP session"), of("otto", "one run token")];

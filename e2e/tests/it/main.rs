@@ -29,5 +29,6 @@ mod receipts;
 mod reload;
 mod replayed;
 mod revoked;
+mod saml;
 mod upstreams;
 mod wraps;

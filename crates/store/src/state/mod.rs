@@ -8,11 +8,11 @@
 //! No secret is kept here, only digests of secrets, and what others have sealed. What operators do is noted in the transaction
 //! that does it ([`State::acting`]), for the gateway to record: no other process can write to the ledger.
 
+mod assertions;
 mod budgets;
 mod connections;
 mod holds;
 mod journal;
-mod assertions;
 mod keys;
 mod logins;
 mod open;
@@ -25,12 +25,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 pub use budgets::Budget;
+pub use connections::Connection as ServerConnection;
 pub use holds::{
     Ballot, Bounds, Cast, Choice, Full, History, Hold, HoldKey, HoldStatus, Need, NewHold, Release, Said,
     Sought, Which,
 };
 pub use journal::{Action, Deed, Outcome};
-pub use connections::Connection as ServerConnection;
 pub use keys::AccessKey;
 pub use logins::{Refresh, RegisteredClient};
 pub use pins::{Definition, Newcomer, Pin};
