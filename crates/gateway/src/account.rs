@@ -14,6 +14,7 @@ use recorder::{Account, Body, Note, Outcome};
 use serde_json::value::RawValue;
 
 use policy::Recording;
+use policy::pin::Names;
 use store::state::Pin;
 
 use crate::content::Content;
@@ -147,8 +148,8 @@ fn spans_of(message: &Message<'_>, (params, view): (&RawValue, &Params<'_>), con
     spans.collect()
 }
 
-/// The account of a tool that is new or has changed, as it is pinned now.
-pub(crate) fn of_pin(scope: &Scope, pin: &Pin) -> Account {
+/// The account of a tool that is new or has changed, as it is pinned now, with what is odd about it.
+pub(crate) fn of_pin(scope: &Scope, pin: &Pin, names: &Names) -> Account {
     let mut fields = of_scope(scope, Side::Server);
     fields.insert("method".into(), json_text("tollbook/tool"));
     fields.insert("name".into(), json_text(&pin.tool));
@@ -160,6 +161,12 @@ pub(crate) fn of_pin(scope: &Scope, pin: &Pin) -> Account {
     fields.insert("reason".into(), json_text(what));
     let definition = definition.as_ref();
     fields.extend(definition.map(|side| ("pin".to_owned(), json_text(&side.digest.to_string()))));
+    let odd = definition.map(|side| policy::pin::inspect(&side.json)).unwrap_or_default();
+    let odd = odd.into_iter().chain(names.like(&pin.server, &pin.tool));
+    let findings: Vec<String> = odd.map(|one| format!("{}: {}", one.member, one.text)).collect();
+    if !findings.is_empty() {
+        fields.insert("findings".into(), json_list(&findings));
+    }
     let body = definition.map(|side| Bytes::from(side.json.clone())).unwrap_or_default();
     account(scope, fields, Spans::new(), body.into())
 }

@@ -106,7 +106,8 @@ impl Grants {
         match rules.present().await {
             Ok(present) => Some(present),
             Err(error) => {
-                tracing::warn!(%error, "it cannot be told whether grants have changed");
+                // Each call that comes meanwhile is refused, and says so.
+                tracing::debug!(%error, "it cannot be told whether grants have changed");
                 None
             }
         }

@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use ledger::Hash;
 use mcp::page::Page;
+use policy::pin::Names;
 use policy::{Bundle, Catalog, Diagnostics, Listed, Server, Source, Tool};
 use store::state::{Definition, Mark, Newcomer, Pin, State, StateError};
 
@@ -159,7 +160,7 @@ impl Rules {
         Ok(changed)
     }
 
-    /// Makes the next rules. Where the policies do not fit the tools any more, the rules stay, and the log says why.
+    /// Makes the next rules.
     async fn renew(&self) -> Result<Arc<InForce>, RulesError> {
         let _alone = self.renewing.lock().await;
         let present = self.loaded();
@@ -169,15 +170,9 @@ impl Rules {
             return Ok(self.replace(unchanged));
         }
         let (settings, servers) = (self.settings.clone(), self.servers.clone());
-        let read = move || InForce::read(&settings, &servers);
-        match tokio::task::spawn_blocking(read).await.map_err(|_| RulesError::Thread)? {
-            Ok(next) => Ok(self.replace(next)),
-            Err(RulesError::Policies(mistakes)) => {
-                tracing::error!(%mistakes, "the policies do not fit the tools any more; what was in force stays");
-                Ok(self.replace(unchanged))
-            }
-            Err(error) => Err(error),
-        }
+        let read = move || InForce::after(&present, &settings, &servers);
+        let next = tokio::task::spawn_blocking(read).await.map_err(|_| RulesError::Thread)??;
+        Ok(self.replace(next))
     }
 
     fn loaded(&self) -> Arc<InForce> {
@@ -193,20 +188,37 @@ impl Rules {
 
 impl InForce {
     fn read(settings: &RuleSettings, servers: &BTreeSet<String>) -> Result<InForce, RulesError> {
-        // The mark first: what changes while the rest is read is seen as a change later.
-        let mark = settings.state.changes(Mark::default())?.map(|changes| changes.mark).unwrap_or_default();
-        let pins = settings.state.pins()?;
+        let (mark, pins) = pinned(settings)?;
         let bundle = match &settings.policies {
             Some(policies) => Some(Arc::new(compile(policies, servers, &pins)?)),
             None => None,
         };
-        let mut known: HashMap<String, HashMap<String, Known>> = HashMap::new();
-        for pin in pins {
-            let digest = |side: &Option<Definition>| side.as_ref().map(|side| side.digest);
-            let digests = Known { accepted: digest(&pin.accepted), waiting: digest(&pin.waiting) };
-            known.entry(pin.server).or_default().insert(pin.tool, digests);
+        Ok(InForce { bundle, pinning: settings.pinning, pins: Arc::new(known(pins)), mark })
+    }
+
+    /// The rules after a change. Where the policies do not fit what was accepted, they stay as they were compiled, and with
+    /// them what they were compiled for: a tool that was accepted since waits until they fit.
+    fn after(
+        before: &InForce,
+        settings: &RuleSettings,
+        servers: &BTreeSet<String>,
+    ) -> Result<InForce, RulesError> {
+        let mistakes = match InForce::read(settings, servers) {
+            Err(RulesError::Policies(mistakes)) => mistakes,
+            other => return other,
+        };
+        tracing::error!(%mistakes, "the policies do not fit the tools any more; they stay as they were");
+        let (mark, pins) = pinned(settings)?;
+        let mut pins = known(pins);
+        for (server, tools) in &mut pins {
+            for (tool, now) in tools {
+                let accepted = before.known(server, tool).and_then(|known| known.accepted);
+                if accepted != now.accepted {
+                    *now = Known { accepted, waiting: now.waiting.or(now.accepted) };
+                }
+            }
         }
-        Ok(InForce { bundle, pinning: settings.pinning, pins: Arc::new(known), mark })
+        Ok(InForce { pins: Arc::new(pins), mark, ..InForce::clone(before) })
     }
 
     /// How a tool stands that is to be called.
@@ -222,6 +234,15 @@ impl InForce {
     pub(crate) fn is_accepted(&self, server: &str, tool: &str, digest: Option<Hash>) -> bool {
         let is = |known: Known| known.waiting.is_none() && digest.is_some() && known.accepted == digest;
         self.known(server, tool).is_some_and(is)
+    }
+
+    /// The names of all tools that are known, accepted or not.
+    pub(crate) fn names(&self) -> Names {
+        let tools = |(server, tools): (&'_ String, &'_ HashMap<String, Known>)| -> Vec<(String, String)> {
+            tools.keys().map(|tool| (server.clone(), tool.clone())).collect()
+        };
+        let all: Vec<(String, String)> = self.pins.iter().flat_map(tools).collect();
+        Names::of(all.iter().map(|(server, tool)| (server.as_str(), tool.as_str())))
     }
 
     /// Whether other rules have the same policies and the same pins.
@@ -262,6 +283,23 @@ impl InForce {
     }
 }
 
+/// What is pinned, and up to which change.
+fn pinned(settings: &RuleSettings) -> Result<(Mark, Vec<Pin>), RulesError> {
+    // The mark first: what changes while the rest is read is seen as a change later.
+    let mark = settings.state.changes(Mark::default())?.map(|changes| changes.mark).unwrap_or_default();
+    Ok((mark, settings.state.pins()?))
+}
+
+fn known(pins: Vec<Pin>) -> HashMap<String, HashMap<String, Known>> {
+    let mut known: HashMap<String, HashMap<String, Known>> = HashMap::new();
+    for pin in pins {
+        let digest = |side: &Option<Definition>| side.as_ref().map(|side| side.digest);
+        let digests = Known { accepted: digest(&pin.accepted), waiting: digest(&pin.waiting) };
+        known.entry(pin.server).or_default().insert(pin.tool, digests);
+    }
+    known
+}
+
 /// Compiles policies against what was accepted.
 fn compile(policies: &[Source], servers: &BTreeSet<String>, pins: &[Pin]) -> Result<Bundle, RulesError> {
     let bundle = Bundle::compile(policies, &catalog(servers, pins)?).map_err(RulesError::Policies)?;
@@ -290,3 +328,6 @@ pub fn catalog(servers: &BTreeSet<String>, pins: &[Pin]) -> Result<Catalog, poli
             .collect(),
     )
 }
+
+#[cfg(test)]
+mod tests;

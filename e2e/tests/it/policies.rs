@@ -150,6 +150,8 @@ fn accepted(data: &std::path::Path) {
         policy(data, &["tools", "--waiting"]).0.trim_end().split_once("  ").expect("a row").0,
         "bank/transfer"
     );
+    let (listed, _) = policy(data, &["tools"]);
+    assert!(listed.contains("  look at description: `do not tell the user` speaks to the model"), "{listed}");
     let (shown, _) = policy(data, &["accept", "bank/transfer"]);
     for part in [
         "description",
@@ -335,6 +337,105 @@ async fn every_list_shows_what_may_be_asked_for() {
         assert!(changes.contains("1 would be denied that were not"), "the prompt's completion: {changes}");
         assert!(changes.contains("0 would be allowed that were not"), "{changes}");
         assert!(changes.contains("completion/complete bank/"), "{changes}");
+    };
+    tokio::task::spawn_blocking(act).await.expect("all holds");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_read_opens_nothing() {
+    let upstream = Upstream::start(archive).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let policies = folder.path().join("shown.cedar");
+    std::fs::write(&policies, SHOWN).expect("written");
+    let settings = settings(&policies, &upstream);
+    let data = folder.path().join("data");
+    let act = move || {
+        let gateway = Gateway::start(&data, &settings);
+        let url = gateway.url.clone();
+        let get = |name: &str| post(&url, "prompts/get", &json!({"name": name}))["error"].is_null();
+        assert!(get("summary") && !get("secret"));
+
+        std::fs::write(&policies, "permit (principal, action, resource) when { contxt.hour > 1 };")
+            .expect("written");
+        gateway.reload(&settings);
+        gateway.logged("the configuration was not reloaded", 1);
+        assert!(gateway.log().contains("shown.cedar:1:"), "with its place: {}", gateway.log());
+        assert!(get("summary") && !get("secret"), "a bundle with mistakes is not used");
+        std::fs::write(&policies, SHOWN.replace("summary", "secret")).expect("written");
+        gateway.reload(&settings);
+        gateway.logged("configuration reloaded", 1);
+        assert!(!get("summary") && get("secret"), "the next one is");
+        gateway.stop();
+
+        std::fs::write(data.join("state.sqlite"), b"SQLite format 3\0 and nothing else").expect("written");
+        let _ = std::fs::remove_file(data.join("state.sqlite-wal"));
+        let refused =
+            Gateway::with_fault(&data, &settings, "").expect_err("without pins nothing can be judged");
+        assert!(refused.contains("state.sqlite` is damaged"), "{refused}");
+    };
+    tokio::task::spawn_blocking(act).await.expect("all holds");
+}
+
+const ASKING: &str = r#"
+permit (principal, action == Action::"tools/call", resource in Server::"bank");
+permit (principal, action == Action::"elicitation/create", resource in Server::"bank");
+"#;
+
+/// A bank that asks the client back within its answers.
+fn asking(asked: &[u8]) -> Bytes {
+    let request: Value = serde_json::from_slice(asked).expect("a request");
+    let ask = |method: &str| {
+        let params =
+            json!({"mode": "form", "message": "?", "requestedSchema": {"type": "object", "properties": {}}});
+        json!({"resultType": "input_required", "inputRequests": {"a": {"method": method, "params": params}}})
+    };
+    let tool = |name: &str| json!({"name": name, "inputSchema": {"type": "object"}});
+    let result = match (request["method"].as_str(), request["params"]["name"].as_str()) {
+        (Some("tools/list"), _) => json!({"tools": [tool("form"), tool("model")], "resultType": "complete",
+            "ttlMs": 0, "cacheScope": "private"}),
+        (_, Some("form")) => ask("elicitation/create"),
+        _ => ask("sampling/createMessage"),
+    };
+    json!({"jsonrpc": "2.0", "id": request["id"], "result": result}).to_string().into()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_server_asks_back_is_judged_too() {
+    let upstream = Upstream::start(asking).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let policies = folder.path().join("asking.cedar");
+    std::fs::write(&policies, ASKING).expect("written");
+    let settings = settings(&policies, &upstream);
+    let data = folder.path().join("data");
+    let act = move || {
+        let gateway = Gateway::start(&data, &settings);
+        let ask = |method: &str, name: &str| {
+            let meta = json!({"io.modelcontextprotocol/protocolVersion": "2026-07-28",
+                "io.modelcontextprotocol/clientInfo": {"name": "e2e", "version": "1"},
+                "io.modelcontextprotocol/clientCapabilities": {"elicitation": {}, "sampling": {}}});
+            let named = if name.is_empty() { String::new() } else { format!("mcp-name: {name}\r\n") };
+            let params = match name {
+                "" => json!({"_meta": meta}),
+                _ => json!({"name": name, "arguments": {}, "_meta": meta}),
+            };
+            let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
+            let headers = format!(
+                "content-type: application/json\r\naccept: application/json, text/event-stream\r\n\
+                 mcp-protocol-version: 2026-07-28\r\nmcp-method: {method}\r\n{named}"
+            );
+            let (_, answer) = request(&gateway.url, "POST /mcp/bank", &headers, &body);
+            serde_json::from_str::<Value>(&answer).unwrap_or_else(|_| panic!("no answer: {answer}"))
+        };
+        assert!(ask("tools/list", "")["result"]["tools"].is_array());
+        let allowed = ask("tools/call", "form");
+        assert_eq!(allowed["result"]["resultType"], "input_required", "{allowed}");
+        let denied = ask("tools/call", "model");
+        let said = denied["error"]["message"].as_str().expect("an error");
+        assert!(said.contains("the server asks something of the client that is denied"), "{denied}");
+        gateway.stop();
+        let calls = tollbook(&data, &["calls", "--json", "name:model"]);
+        let calls = String::from_utf8(calls.stdout).expect("text");
+        assert!(calls.contains("\"status\":\"withheld\""), "what was not shown is recorded: {calls}");
     };
     tokio::task::spawn_blocking(act).await.expect("all holds");
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use anyhow::Context as _;
-use policy::pin;
+use policy::pin::{self, Names};
 use serde::Serialize;
 use store::state::{Pin, State};
 
@@ -24,19 +24,24 @@ struct Row<'a> {
     accepted_by: Option<&'a str>,
     first_seen: u64,
     seen: u64,
+    findings: Vec<String>,
 }
 
 /// Lists tools; 1 if there are none.
 pub(super) fn list(state: &State, waiting: bool, json: bool, out: &mut dyn Write) -> anyhow::Result<u8> {
     let pins = state.pins()?;
     let mut none = true;
+    let names = names(&pins);
     for pin in pins.iter().filter(|pin| !waiting || pin.waiting.is_some()) {
         none = false;
         if json {
-            writeln!(out, "{}", text::json_line(&row(pin))?)?;
+            writeln!(out, "{}", text::json_line(&row(pin, &names))?)?;
         } else {
             let name = format!("{}/{}", pin.server, pin.tool);
             writeln!(out, "{}  {}", text::cell(&name, 48), standing(pin))?;
+            for finding in findings(pin, &names) {
+                writeln!(out, "  look at {}", text::visible(&finding))?;
+            }
         }
     }
     Ok(u8::from(none))
@@ -59,8 +64,8 @@ pub(super) fn accept(state: &State, tool: &str, yes: bool, out: &mut dyn Write) 
         writeln!(out, "  - {}", value(change.before))?;
         writeln!(out, "  + {}", value(change.after))?;
     }
-    for finding in pin::inspect(&waiting.json) {
-        writeln!(out, "look at {}: {}", text::visible(&finding.member), text::visible(&finding.text))?;
+    for finding in findings(pin, &names(&pins)) {
+        writeln!(out, "look at {}", text::visible(&finding))?;
     }
     if !yes {
         writeln!(out, "to accept this: tollbook policy accept {} --yes", text::visible(tool))?;
@@ -78,7 +83,19 @@ pub(super) fn accept(state: &State, tool: &str, yes: bool, out: &mut dyn Write) 
     Ok(0)
 }
 
-fn row(pin: &Pin) -> Row<'_> {
+fn names(pins: &[Pin]) -> Names {
+    Names::of(pins.iter().map(|pin| (pin.server.as_str(), pin.tool.as_str())))
+}
+
+/// What is odd about a tool as its server described it last.
+fn findings(pin: &Pin, names: &Names) -> Vec<String> {
+    let said = pin.waiting.as_ref().or(pin.accepted.as_ref());
+    let odd = said.map(|side| pin::inspect(&side.json)).unwrap_or_default();
+    let odd = odd.into_iter().chain(names.like(&pin.server, &pin.tool));
+    odd.map(|one| format!("{}: {}", one.member, one.text)).collect()
+}
+
+fn row<'a>(pin: &'a Pin, names: &Names) -> Row<'a> {
     Row {
         server: &pin.server,
         tool: &pin.tool,
@@ -88,6 +105,7 @@ fn row(pin: &Pin) -> Row<'_> {
         accepted_by: pin.accepted_by.as_deref(),
         first_seen: pin.first_seen,
         seen: pin.seen,
+        findings: findings(pin, names),
     }
 }
 

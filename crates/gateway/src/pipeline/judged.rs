@@ -3,6 +3,7 @@
 use ledger::Hash;
 use mcp::message::{Answer, Message};
 use mcp::page::{List, Page};
+use policy::pin::Names;
 use store::state::{Pin, StateError};
 
 use super::{Pipeline, Sent};
@@ -100,14 +101,17 @@ impl Pipeline {
         let digests: Vec<_> =
             page.named().map(|(_, definition)| policy::pin::digest(definition).ok()).collect();
         let changed = rules.see(&scope.server, page, &digests).await?;
-        self.note_tools(scope, &changed).await?;
+        if !changed.is_empty() {
+            let names = rules.present().await?.names();
+            self.note_tools(scope, &changed, &names).await?;
+        }
         Ok(digests)
     }
 
     /// Records that tools are new or have changed.
-    async fn note_tools(&self, scope: &Scope, pins: &[Pin]) -> Result<(), Reason> {
+    async fn note_tools(&self, scope: &Scope, pins: &[Pin], names: &Names) -> Result<(), Reason> {
         for pin in pins {
-            let cleared = self.clear(account::of_pin(scope, pin), Judged::unasked()).await?;
+            let cleared = self.clear(account::of_pin(scope, pin, names), Judged::unasked()).await?;
             self.recorder.pass(cleared).await?;
         }
         Ok(())

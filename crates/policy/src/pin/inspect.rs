@@ -1,8 +1,10 @@
 //! What is odd about a tool's definition. Findings for a person to look at, not verdicts; few, and each says why.
 
+use std::collections::HashMap;
+
 use unicode_security::{MixedScript as _, skeleton};
 
-use crate::catalog::{Catalog, tool_id};
+use crate::catalog::tool_id;
 use crate::raw::{Raw, read};
 
 /// Something odd.
@@ -10,7 +12,7 @@ use crate::raw::{Raw, read};
 pub struct Finding {
     /// What kind.
     pub oddity: Oddity,
-    /// The member it is in, with dots; for look-alikes the tool.
+    /// The member it is in, with dots.
     pub member: String,
     /// Why it is worth a look.
     pub text: String,
@@ -73,23 +75,33 @@ pub fn inspect(definition: &str) -> Vec<Finding> {
     findings
 }
 
-/// Tools of different servers, or of one, whose names differ and look the same.
-pub fn look_alikes(catalog: &Catalog) -> Vec<Finding> {
-    let mut seen: Vec<(String, &str, String)> = catalog
-        .servers()
-        .flat_map(|server| server.tools().iter().map(move |tool| (server, tool)))
-        .map(|(server, tool)| {
-            (skeleton(&tool.name).collect(), tool.name.as_str(), tool_id(&server.name, &tool.name))
-        })
-        .collect();
-    seen.sort_unstable();
-    let alike = seen.array_windows().filter(|[a, b]| a.0 == b.0 && a.1 != b.1);
-    let finding = |[a, b]: &[(String, &str, String); 2]| Finding {
-        oddity: Oddity::LookAlike,
-        member: b.2.clone(),
-        text: format!("`{}` looks like `{}`", shown(&b.2), shown(&a.2)),
-    };
-    alike.map(finding).collect()
+/// Names of tools, to find those that look like others.
+#[derive(Debug, Default)]
+pub struct Names(HashMap<String, Vec<(String, String)>>);
+
+impl Names {
+    /// Of tools, each a server and a name.
+    pub fn of<'a>(tools: impl Iterator<Item = (&'a str, &'a str)>) -> Names {
+        let mut names = Names::default();
+        for (server, tool) in tools {
+            let place = names.0.entry(skeleton(tool).collect()).or_default();
+            place.push((server.to_owned(), tool.to_owned()));
+        }
+        names
+    }
+
+    /// Those that look like this one and have another name.
+    pub fn like(&self, server: &str, tool: &str) -> Vec<Finding> {
+        let looks: String = skeleton(tool).collect();
+        let others = self.0.get(&looks).into_iter().flatten().filter(|(_, other)| other != tool);
+        let id = shown(&tool_id(server, tool));
+        let finding = |(server, other): &(String, String)| Finding {
+            oddity: Oddity::LookAlike,
+            member: "name".to_owned(),
+            text: format!("`{id}` looks like `{}`", shown(&tool_id(server, other))),
+        };
+        others.map(finding).collect()
+    }
 }
 
 fn walk(path: &str, json: &str, depth: usize, findings: &mut Vec<Finding>) {

@@ -9,7 +9,7 @@ use ledger::json::{Object, push_string};
 
 use crate::raw::{Number, Raw, read};
 
-pub use inspect::{Finding, Oddity, inspect, look_alikes};
+pub use inspect::{Finding, Names, Oddity, inspect};
 
 /// How deep a definition may be nested.
 const DEPTH: usize = 64;

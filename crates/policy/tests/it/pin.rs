@@ -1,10 +1,7 @@
 //! Digests of definitions, their changes, and what is odd about them.
 
 use expect_test::expect;
-use policy::pin::{Oddity, PinError, changes, digest, inspect, look_alikes};
-use policy::{Catalog, Server};
-
-use super::made::tool;
+use policy::pin::{Names, Oddity, PinError, changes, digest, inspect};
 
 const DEFINITION: &str = r#"{"name":"pay","description":"Pays","inputSchema":{"type":"object","properties":{"n":{"maximum":10}}},"x-vendor":[1,{"a":null}]}"#;
 
@@ -92,16 +89,15 @@ fn what_is_ordinary_is_not() {
 
 #[test]
 fn names_that_look_the_same() {
-    let server = |name: &str, tools: &[&str]| Server {
-        name: name.to_owned(),
-        tools: Some(tools.iter().map(|name| tool(name, "")).collect()),
-        prompts: Vec::new(),
+    let good = ["pay", "search", "read_file"].map(|tool| ("good", tool));
+    let other = ["p\u{430}y", "search", "readfile"].map(|tool| ("other", tool));
+    let names = Names::of(good.into_iter().chain(other));
+    let told = |server: &str, tool: &str| -> Vec<String> {
+        names.like(server, tool).into_iter().map(|finding| finding.text).collect()
     };
-    let catalog = Catalog::of(vec![
-        server("good", &["pay", "search", "read_file"]),
-        server("other", &["p\u{430}y", "search", "readfile"]),
-    ]);
-    let found = look_alikes(&catalog.unwrap());
-    let told: Vec<&str> = found.iter().map(|finding| finding.text.as_str()).collect();
-    assert_eq!(told, ["`other/p‹U+0430›y` looks like `good/pay`"]);
+    assert_eq!(told("other", "p\u{430}y"), ["`other/p‹U+0430›y` looks like `good/pay`"]);
+    assert_eq!(told("good", "pay"), ["`good/pay` looks like `other/p‹U+0430›y`"]);
+    for ordinary in ["search", "read_file"] {
+        assert_eq!(told("good", ordinary), [""; 0]);
+    }
 }

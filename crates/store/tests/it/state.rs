@@ -3,7 +3,9 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use ledger::{Hash, RunId};
-use store::state::{AccessKey, Action, Deed, Mark, MintedRun, Refresh, RegisteredClient, State, StateError};
+use store::state::{
+    AccessKey, Action, Budget, Deed, Mark, MintedRun, Refresh, RegisteredClient, State, StateError,
+};
 
 fn key(id: &str) -> AccessKey {
     AccessKey {
@@ -225,4 +227,24 @@ fn what_an_operator_does_is_noted_with_it_and_kept_until_it_is_recorded() {
     gateway.mark_recorded(first.no, ledger::Seq(7)).unwrap();
     assert_eq!(told(&gateway).len(), 3, "in order, without the first");
     assert_eq!(gateway.actions(9).unwrap().last().unwrap().seq, Some(ledger::Seq(7)));
+}
+
+#[test]
+fn what_runs_have_used_is_kept_until_their_time_is_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let budget = |run: &str, until_ms: u64, used: u64| Budget {
+        run: run.to_owned(),
+        until_ms,
+        counters: vec![("policy\n2 calls per run".to_owned(), vec![(0, used)])],
+    };
+    {
+        let state = State::open(folder.path()).unwrap();
+        state.keep_budgets(&[budget("a", 10, 1), budget("b", 20, 1)], 5).unwrap();
+        state.keep_budgets(&[budget("b", 30, 2)], 10).unwrap();
+    }
+    let state = State::open(folder.path()).unwrap();
+    assert_eq!(state.budgets().unwrap(), [budget("b", 30, 2)], "the other one's time is over");
+    let db = rusqlite::Connection::open(folder.path().join("state.sqlite")).unwrap();
+    db.execute_batch("UPDATE budgets SET counters = 'x'").unwrap();
+    assert!(matches!(state.budgets(), Err(StateError::Damaged { .. })), "it is not taken for nothing");
 }
