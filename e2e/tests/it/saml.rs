@@ -49,12 +49,24 @@ fn people_log_in_with_saml_and_their_groups_decide() {
     };
     let counted = [of("mira", "one run token"), of("mira", "one MCP session"), of("otto", "one run token")];
     assert_eq!(counted, [1, 1, 1], "{runs}");
+    how_is_recorded(&data, &runs);
     let minted = printed(&data, &["run", "minted"]);
     assert_eq!(minted.lines().count(), 3, "each login is one run: {minted}");
     let given =
         |what: &str| logins.iter().map(|login| login[what].as_str().expect("a token").to_owned()).collect();
     let given: [Vec<String>; 2] = [given("access"), given("refresh")];
     silent(&given.concat(), &[&log, &calls, &runs, &minted]);
+}
+
+/// The run's first record says how the person was authenticated, in which session, and their name for people.
+fn how_is_recorded(data: &Path, runs: &str) {
+    let run =
+        runs.lines().find(|run| run.contains("user:mira") && run.contains("one run token")).expect("a run");
+    let run: serde_json::Value = serde_json::from_str(run).expect("JSON");
+    let evidence = printed(data, &["evidence", run["run"].as_str().expect("an id")]);
+    for said in ["TimeSyncToken", "session-of-a-test", "mira of the tests", "tellers"] {
+        assert!(evidence.contains(said), "{said}: {}", &evidence[..evidence.len().min(4000)]);
+    }
 }
 
 #[test]

@@ -154,8 +154,8 @@ impl Saml {
 
     fn mapped(&self, said: Said) -> Person {
         let facts = [
-            ("authn_context", said.context),
-            ("session_index", said.session),
+            ("authn_context", said.authentication.context),
+            ("session_index", said.authentication.session),
             ("name", said.name.clone()),
             ("email", said.email),
         ];
@@ -166,7 +166,7 @@ impl Saml {
             principal: Principal { kind: PrincipalKind::User, id: said.principal, issuer },
             groups: said.groups,
             name: said.name,
-            until: said.session_until,
+            until: said.authentication.until,
             facts: (!facts.is_empty()).then(|| Value::from(facts).to_string()),
         }
     }

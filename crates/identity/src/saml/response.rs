@@ -56,10 +56,18 @@ pub(super) struct Said {
     pub(super) groups: Vec<String>,
     pub(super) name: Option<String>,
     pub(super) email: Option<String>,
+    pub(super) authentication: Authentication,
+}
+
+/// How a person was authenticated.
+#[derive(Debug)]
+pub(super) struct Authentication {
+    /// The class of it.
     pub(super) context: Option<String>,
+    /// The provider's session.
     pub(super) session: Option<String>,
-    /// When the provider's session ends.
-    pub(super) session_until: Option<u64>,
+    /// When that ends.
+    pub(super) until: Option<u64>,
 }
 
 /// Reads a response's text; `certificates` are those of the provider.
@@ -83,7 +91,7 @@ pub(super) fn read(
     is_from(&assertion, expected)?;
     let confirmed = confirmed(&assertion, expected)?;
     let conditions = conditions(&assertion, expected)?;
-    let (context, session, session_until) = authenticated(&assertion, expected)?;
+    let authentication = authenticated(&assertion, expected)?;
     Ok(Said {
         id: assertion.attribute("ID").unwrap_or_default().to_owned(),
         until: confirmed.max(conditions).saturating_add(expected.skew),
@@ -91,9 +99,7 @@ pub(super) fn read(
         groups: wanted.groups.map_or(Ok(Vec::new()), |name| values(&assertion, name, Flaw::Groups))?,
         name: first(&assertion, wanted.name)?,
         email: first(&assertion, wanted.email)?,
-        context,
-        session,
-        session_until,
+        authentication,
     })
 }
 
@@ -199,10 +205,7 @@ fn within(element: &Element<'_>, expected: Expected<'_>) -> Result<Option<u64>, 
 }
 
 /// How the person was authenticated, the provider's session, and its end.
-fn authenticated(
-    assertion: &Element<'_>,
-    expected: Expected<'_>,
-) -> Result<(Option<String>, Option<String>, Option<u64>), Flaw> {
+fn authenticated(assertion: &Element<'_>, expected: Expected<'_>) -> Result<Authentication, Flaw> {
     let statements = assertion.all(ASSERTION, "AuthnStatement");
     let [statement] = statements.as_slice() else { return Err(Flaw::Authentication) };
     not_of_the_future(statement.attribute("AuthnInstant"), expected).map_err(|flaw| match flaw {
@@ -216,7 +219,7 @@ fn authenticated(
     let context = statement.one(ASSERTION, "AuthnContext")?.at_most_one(ASSERTION, "AuthnContextClassRef")?;
     let context = context.map(|context| context.text().and_then(|text| shown(&text))).transpose()?;
     let session = statement.attribute("SessionIndex").map(shown).transpose()?;
-    Ok((context, session, until))
+    Ok(Authentication { context, session, until })
 }
 
 fn principal(assertion: &Element<'_>, expected: Expected<'_>, wanted: Wanted<'_>) -> Result<String, Flaw> {

@@ -263,7 +263,6 @@ async fn assertions_for_others_are_refused() {
         "{restriction}<saml:AudienceRestriction><saml:Audience>x</saml:Audience></saml:AudienceRestriction>"
     );
     let (bearer, holder) = ("2.0:cm:bearer", "2.0:cm:holder-of-key");
-    let (start, end) = ("<saml:SubjectConfirmationData ", "</saml:SubjectConfirmationData>");
     let later = "NotOnOrAfter=\"2027-01-15T08:05:00Z\"";
     refuse(
         &door,
@@ -300,8 +299,24 @@ async fn assertions_for_others_are_refused() {
             says("an element in the name", ">alice<", ">alice<x></x><", Flaw::Principal),
             says("a group with a line end", ">eng<", ">eng\nadmins<", Flaw::Groups),
             says("an element for a group", ">eng<", "><x>eng</x><", Flaw::Groups),
-            says("nothing of how", "<saml:AuthnStatement", "<saml:AuthzDecisionStatement", Flaw::Xml),
-            says("no end tag of data", &format!("{start}"), &format!("{start}{end}"), Flaw::Xml),
+            says(
+                "nothing of how",
+                "saml:AuthnStatement",
+                "saml:AuthzDecisionStatement",
+                Flaw::Authentication,
+            ),
+            says(
+                "a confirmation that has expired",
+                &format!("{later} Recipient"),
+                "NotOnOrAfter=\"2027-01-15T07:59:00Z\" Recipient",
+                Flaw::Expired,
+            ),
+            says(
+                "conditions that have expired",
+                &format!("{later}><saml:AudienceRestriction>"),
+                "NotOnOrAfter=\"2027-01-15T07:59:00Z\"><saml:AudienceRestriction>",
+                Flaw::Expired,
+            ),
         ],
     )
     .await;
