@@ -23,7 +23,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::DeTable;
 
-use crate::config::credentials_file::CredentialsFile;
+use crate::config::credentials_file::{CredentialsFile, exchanges, name_client};
 use crate::config::identity_file::IdentityFile;
 use crate::environment::Environment;
 
@@ -580,24 +580,6 @@ impl Reading<'_> {
     fn report(&self) -> String {
         self.mistakes.iter().map(|(line, text)| format!("  {}:{line}: {text}\n", self.name)).collect()
     }
-}
-
-/// Says who the gateway is to who wants a document for it: only one that others can read helps.
-fn name_client(settings: &mut ServerSettings, document: Option<&String>) {
-    let (ServerSettings::Http(server) | ServerSettings::Sse(server)) = settings else { return };
-    let token = server.credentials.as_mut().and_then(|credentials| credentials.token.as_mut());
-    if let Some(identity::TokenSource::Connected(connection)) = token
-        && connection.client_document.is_none()
-    {
-        connection.client_document = document.filter(|url| url.starts_with("https://")).cloned();
-    }
-}
-
-/// Whether a server is shown tokens of its callers.
-fn exchanges(settings: &ServerSettings) -> bool {
-    let (ServerSettings::Http(server) | ServerSettings::Sse(server)) = settings else { return false };
-    let token = server.credentials.as_ref().and_then(|credentials| credentials.token.as_ref());
-    matches!(token, Some(identity::TokenSource::Exchange { .. }))
 }
 
 fn default_listen() -> SocketAddr {

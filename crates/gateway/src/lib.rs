@@ -38,6 +38,7 @@ pub mod settings;
 mod shown;
 mod sock_diag;
 mod taking;
+mod terms;
 pub mod tunnel;
 mod upstream;
 mod wanted;
@@ -63,15 +64,16 @@ use crate::listen::sse::Streams;
 pub use crate::listen::wrap::is_server_name;
 use crate::meter::Meters;
 use crate::peer::Owners;
+use crate::pipeline::Pipeline;
 pub use crate::pipeline::Released;
-use crate::pipeline::{Pipeline, Ways};
 use crate::reload::Present;
 pub use crate::reload::{Control, Next};
 use crate::rules::Rules;
 pub use crate::rules::{RulesError, catalog};
 use crate::runs::Runs;
-use crate::settings::{Limits, ServerSettings, Settings};
+use crate::settings::{Limits, Settings};
 use crate::taking::Places;
+use crate::terms::Terms;
 pub use crate::upstream::http::{ClientError, HttpUpstream, Unreachable};
 use crate::upstream::{Ground, Server};
 pub use crate::wanted::{Request, Wanted};
@@ -168,7 +170,7 @@ impl Gateway {
             .map_err(|source| StartError::Folder { path: settings.stderr_dir.clone(), source })?;
         let state = settings.rules.as_ref().map(|rules| Arc::clone(&rules.state));
         let rules = Rules::of(settings.rules, &settings.servers)?;
-        let shown = shown(&settings.servers);
+        let terms = Terms::new(settings.receipts, rules, &settings.servers);
         let meters = Arc::new(Meters::new(settings.servers.keys().map(String::as_str)));
         let places = Places::new(recorder.clone());
         let verifier = settings.callers.as_ref().map(|callers| Arc::clone(&callers.verifier));
@@ -195,8 +197,7 @@ impl Gateway {
         let socket = settings.socket.as_deref().map(bind_socket).transpose()?;
         let address = tcp.as_ref().and_then(|listener| listener.local_addr().ok());
         let callers = settings.callers.map(|callers| Arc::new(Callers::new(callers)));
-        let ways = Ways { receipts: settings.receipts, rules, credentials: shown };
-        let pipeline = Pipeline::new(recorder.clone(), clerk, ways, callers.clone());
+        let pipeline = Pipeline::new(recorder.clone(), clerk, terms, callers.clone());
         pipeline.restore_allowance().map_err(RulesError::State)?;
         let journal = state.map(|state| Journal::new(state, recorder.clone(), pipeline.decider()));
         let gateway = Gateway {
@@ -260,12 +261,6 @@ impl Bound {
             task.abort();
         }
     }
-}
-
-/// What servers are shown, by their names.
-fn shown(servers: &BTreeMap<String, ServerSettings>) -> Arc<BTreeMap<String, &'static str>> {
-    let shown = servers.iter().filter_map(|(name, server)| Some((name.clone(), server.credential()?)));
-    Arc::new(shown.collect())
 }
 
 async fn bind_tcp(address: SocketAddr) -> Result<TcpListener, StartError> {

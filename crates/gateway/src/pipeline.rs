@@ -9,7 +9,6 @@ mod ends;
 mod judged;
 mod told;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -33,9 +32,9 @@ use crate::peer::Peer;
 use crate::refusal::{Reason, Refused};
 use crate::rounds::Rounds;
 use crate::route::{Route, answers};
-use crate::rules::Rules;
 use crate::scope::{Pending, Scope, Waiting};
 use crate::settings::Receipts;
+use crate::terms::Terms;
 
 /// Decides and records; knows no transport.
 #[derive(Debug)]
@@ -43,19 +42,9 @@ pub(crate) struct Pipeline {
     recorder: Recorder,
     decider: Arc<Decider>,
     rounds: Arc<Rounds>,
-    ways: Ways,
+    terms: Terms,
     allowance: Allowance,
     grants: Arc<Grants>,
-}
-
-/// What a configuration says of how messages cross.
-#[derive(Debug, Clone)]
-pub(crate) struct Ways {
-    pub(crate) receipts: Receipts,
-    /// `None`: nothing is judged.
-    pub(crate) rules: Option<Arc<Rules>>,
-    /// What servers are shown, as the record calls it, by their names.
-    pub(crate) credentials: Arc<BTreeMap<String, &'static str>>,
 }
 
 /// A frame as it came.
@@ -128,12 +117,12 @@ impl Pipeline {
     pub(crate) fn new(
         recorder: Recorder,
         clerk: Clerk,
-        ways: Ways,
+        terms: Terms,
         callers: Option<Arc<Callers>>,
     ) -> Pipeline {
-        let grants = Grants::new(ways.rules.clone(), callers);
+        let grants = Grants::new(terms.rules.clone(), callers);
         let (decider, rounds, allowance) = (Arc::new(Decider::new(clerk)), Arc::default(), Allowance::new());
-        Pipeline { recorder, decider, rounds, ways, allowance, grants }
+        Pipeline { recorder, decider, rounds, terms, allowance, grants }
     }
 
     /// What decides on what is no message.
@@ -141,11 +130,11 @@ impl Pipeline {
         Arc::clone(&self.decider)
     }
 
-    /// The same in other ways.
-    pub(crate) fn with(&self, ways: Ways) -> Pipeline {
+    /// The same, on other terms.
+    pub(crate) fn with(&self, terms: Terms) -> Pipeline {
         let (decider, rounds) = (Arc::clone(&self.decider), Arc::clone(&self.rounds));
         let (allowance, grants) = (self.allowance.clone(), Arc::clone(&self.grants));
-        Pipeline { recorder: self.recorder.clone(), decider, rounds, ways, allowance, grants }
+        Pipeline { recorder: self.recorder.clone(), decider, rounds, terms, allowance, grants }
     }
 
     /// Carries a client's frame through the phases, message by message: it crosses whole or not at all. `bytes` are the
@@ -352,7 +341,7 @@ impl Pipeline {
         match sent.side {
             Side::Server => account.parent = route.only_call(),
             Side::Client => {
-                if let Some(credential) = self.ways.credentials.get(&*route.scope.server) {
+                if let Some(credential) = self.terms.credential(&route.scope.server) {
                     account.fields.insert("upstream_credential".into(), account::json_text(credential));
                 }
             }
@@ -417,7 +406,7 @@ impl Pipeline {
         if entered.iter().any(|entered| entered.instead.is_some()) {
             return shown(frame, entered);
         }
-        let (Receipts::InMeta, Frame::Single(message), [entered]) = (self.ways.receipts, frame, entered)
+        let (Receipts::InMeta, Frame::Single(message), [entered]) = (self.terms.receipts, frame, entered)
         else {
             return bytes.clone();
         };

@@ -9,9 +9,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::listen::guard::Hosts;
 use crate::meter::Meters;
-use crate::pipeline::Ways;
 use crate::rules::{Rules, RulesError};
 use crate::settings::Settings;
+use crate::terms::Terms;
 use crate::upstream::Server;
 use crate::{Gateway, StartError, listen};
 
@@ -68,7 +68,7 @@ impl Control {
     pub fn prepare(&self, settings: Settings) -> Result<Next, StartError> {
         let now = self.present.gateway();
         let rules = Rules::of(settings.rules, &settings.servers)?;
-        let shown = crate::shown(&settings.servers);
+        let terms = Terms::new(settings.receipts, rules, &settings.servers);
         now.meters.know(settings.servers.keys().map(String::as_str));
         let mut servers = BTreeMap::new();
         for (name, wanted) in settings.servers {
@@ -89,7 +89,7 @@ impl Control {
             servers.get(*name).is_none_or(|next: &Arc<Server>| !next.shares_end_with(server))
         };
         let retired = now.servers.iter().filter(is_retired).map(|(_, server)| Arc::clone(server)).collect();
-        let pipeline = now.pipeline.with(Ways { receipts: settings.receipts, rules, credentials: shown });
+        let pipeline = now.pipeline.with(terms);
         if now.pipeline.has_no_rules() {
             pipeline.restore_allowance().map_err(RulesError::State)?;
         }

@@ -58,7 +58,6 @@ pub use settings::{
 };
 pub use upstream::{
     ClientProof, ConnectError, ConnectionSettings, Connector, Journey, OAuthSettings, OnBehalf, Presented,
-    SecretCommand, SecretSource, TokenSource, UpstreamCredentials, UpstreamError, UpstreamGround,
-    UpstreamSettings, Vault, VaultError,
+    SecretSource, TokenSource, UpstreamCredentials, UpstreamError, UpstreamGround, UpstreamSettings, Vault,
 };
 pub use verifier::{SetupError, Verifier};

@@ -11,6 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
+import { inspect } from 'node:util';
 
 const installed = createRequire(new URL('../node/package.json', import.meta.url));
 const { Client, ClientCredentialsProvider, PrivateKeyJwtProvider, StreamableHTTPClientTransport, UnauthorizedError } =
@@ -98,7 +99,7 @@ async function through(binary, url) {
       try {
         return await use(`${address}/mcp/suite`);
       } catch (error) {
-        if (!error.message.includes('tollbook servers connect') || logins === LOGINS) throw error;
+        if (!inspect(error).includes('tollbook servers connect') || logins === LOGINS) throw error;
         await connect(binary, config, data);
       }
     }

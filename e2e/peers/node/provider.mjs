@@ -1,12 +1,14 @@
-// An OpenID provider for the tests, on panva's. Usage: node provider.mjs PORT GATEWAY; prints `listening on URL`.
-// People type who they are; each has a group. `POST /rotate` withdraws all keys and makes new ones.
+// An OpenID provider for the tests, on panva's. Usage: node provider.mjs PORT GATEWAY [KEY]; prints `listening on URL`.
+// People type who they are; each has a group. `POST /rotate` withdraws all keys and makes new ones. The gateway is a client for
+// itself too: by a secret or, where KEY (a public JWK) is given, by that key; and it may exchange its callers' tokens (RFC 8693).
 
-import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import { createPublicKey, generateKeyPairSync, randomUUID, verify } from 'node:crypto';
 import { createServer } from 'node:http';
 
 import { Provider } from 'oidc-provider';
 
-const [port, gateway] = process.argv.slice(2);
+const [port, gateway, key] = process.argv.slice(2);
+const EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
 const issuer = `http://127.0.0.1:${port}`;
 
 const PEOPLE = { mira: ['tellers', 'staff'], otto: ['guests'] };
@@ -30,6 +32,16 @@ const tollbook = {
   redirect_uris: [`${gateway}/oauth/callback`],
 };
 
+const upstream = {
+  client_id: 'gateway',
+  grant_types: ['client_credentials', EXCHANGE],
+  redirect_uris: [],
+  response_types: [],
+  ...(key
+    ? { token_endpoint_auth_method: 'private_key_jwt', jwks: { keys: [JSON.parse(key)] } }
+    : { client_secret: 'canary-of-the-upstream-secret' }),
+};
+
 /** Keys as a JWK set: one for each algorithm. */
 function fresh() {
   const pairs = [
@@ -40,9 +52,9 @@ function fresh() {
 }
 
 function provider(jwks) {
-  return new Provider(issuer, {
+  const made = new Provider(issuer, {
     jwks,
-    clients: [...robots, portal, tollbook],
+    clients: [...robots, portal, tollbook, upstream],
     cookies: { keys: ['a key for a test'] },
     scopes: ['openid', 'groups'],
     claims: { openid: ['sub'], groups: ['groups'] },
@@ -58,6 +70,30 @@ function provider(jwks) {
       resourceIndicators: { enabled: true, getResourceServerInfo: (_, audience, client) => resource(audience, client) },
     },
   });
+  made.registerGrantType(EXCHANGE, (context) => exchange(context, jwks), ['subject_token', 'subject_token_type', 'resource', 'scope']);
+  return made;
+}
+
+/** A token for a resource in exchange for one of ours, or for the gateway's word. */
+async function exchange(context, jwks) {
+  const { client, params, provider: made } = context.oidc;
+  const [header, payload, signature] = params.subject_token.split('.');
+  const { kid, alg } = JSON.parse(Buffer.from(header, 'base64url'));
+  const { iss, sub } = JSON.parse(Buffer.from(payload, 'base64url'));
+  const { keys } = iss === issuer ? jwks : await fetch(`${gateway}/oauth/keys`).then((answer) => answer.json());
+  const signer = createPublicKey({ key: keys.find((one) => one.kid === kid), format: 'jwk' });
+  const by = alg === 'EdDSA' ? null : 'sha256';
+  if (!verify(by, Buffer.from(`${header}.${payload}`), signer, Buffer.from(signature, 'base64url'))) {
+    context.throw(400, 'invalid_grant');
+  }
+  const token = new made.AccessToken({ accountId: sub, client, gty: 'token_exchange', scope: '' });
+  token.resourceServer = new made.ResourceServer(params.resource, resource(params.resource, client));
+  context.body = {
+    access_token: await token.save(),
+    expires_in: token.expiration,
+    token_type: 'Bearer',
+    issued_token_type: 'urn:ietf:params:oauth:token-type:access_token',
+  };
 }
 
 function resource(audience, client) {

@@ -30,5 +30,6 @@ mod reload;
 mod replayed;
 mod revoked;
 mod saml;
+mod upstream_credentials;
 mod upstreams;
 mod wraps;

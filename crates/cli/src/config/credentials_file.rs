@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use gateway::settings::ServerSettings;
 use http::Uri;
 use identity::{
-    Algorithm, ClientProof, ConnectionSettings, Network, OAuthSettings, SecretCommand, SecretSource,
-    TokenSource,
+    Algorithm, ClientProof, ConnectionSettings, Network, OAuthSettings, SecretSource, TokenSource,
 };
 #[cfg(test)]
 use schemars::JsonSchema;
@@ -119,12 +119,12 @@ impl Reading<'_> {
         match (&file.token, &file.command) {
             (Some(token), None) => self.source(token),
             (None, Some(line)) if line.first().is_some_and(|program| !program.is_empty()) => {
-                Some(SecretSource::Command(SecretCommand {
+                Some(SecretSource::Command {
                     line: line.clone(),
                     env: self.environment.for_children.clone(),
                     wait: file.command_seconds.map_or(COMMAND_WAIT, Duration::from_secs),
                     holds: file.holds_seconds.map_or(COMMAND_HOLDS, Duration::from_secs),
-                }))
+                })
             }
             _ => {
                 self.mistake(at, "`bearer` needs `token`, or `command` with a program; one of them");
@@ -236,4 +236,22 @@ fn is_private(url: &Uri) -> bool {
     let is_loopback = host.eq_ignore_ascii_case("localhost")
         || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
     url.scheme_str() == Some("https") || is_loopback
+}
+
+/// Says who the gateway is to who wants a document for it: only one that others can read helps.
+pub(super) fn name_client(settings: &mut ServerSettings, document: Option<&String>) {
+    let (ServerSettings::Http(server) | ServerSettings::Sse(server)) = settings else { return };
+    let token = server.credentials.as_mut().and_then(|credentials| credentials.token.as_mut());
+    if let Some(identity::TokenSource::Connected(connection)) = token
+        && connection.client_document.is_none()
+    {
+        connection.client_document = document.filter(|url| url.starts_with("https://")).cloned();
+    }
+}
+
+/// Whether a server is shown tokens of its callers.
+pub(super) fn exchanges(settings: &ServerSettings) -> bool {
+    let (ServerSettings::Http(server) | ServerSettings::Sse(server)) = settings else { return false };
+    let token = server.credentials.as_ref().and_then(|credentials| credentials.token.as_ref());
+    matches!(token, Some(identity::TokenSource::Exchange { .. }))
 }

@@ -24,7 +24,7 @@ impl Pipeline {
         if let Some(judged) = judge::by_scope(asked) {
             return Ok((judged, None));
         }
-        let Some(rules) = &self.ways.rules else { return Ok((Judged::unasked(), None)) };
+        let Some(rules) = &self.terms.rules else { return Ok((Judged::unasked(), None)) };
         let rules = rules.present().await?;
         let judged = rules.judge(asked);
         if judged.denial.is_some() {
@@ -43,17 +43,17 @@ impl Pipeline {
 
     /// Whether nothing is judged, and so nothing was counted.
     pub(crate) fn has_no_rules(&self) -> bool {
-        self.ways.rules.is_none()
+        self.terms.rules.is_none()
     }
 
     /// Brings back what runs have used, as it was kept. Blocks on the disk.
     pub(crate) fn restore_allowance(&self) -> Result<(), StateError> {
-        self.ways.rules.as_ref().map_or(Ok(()), |rules| self.allowance.restore(rules.state()))
+        self.terms.rules.as_ref().map_or(Ok(()), |rules| self.allowance.restore(rules.state()))
     }
 
     /// Keeps what runs have used. Nobody waits for it.
     pub(crate) async fn keep_allowance(&self) {
-        let Some(rules) = self.ways.rules.clone() else { return };
+        let Some(rules) = self.terms.rules.clone() else { return };
         let allowance = self.allowance.clone();
         let kept = tokio::task::spawn_blocking(move || allowance.keep(rules.state())).await;
         if let Ok(Err(error)) = kept {
@@ -69,7 +69,7 @@ impl Pipeline {
         (message, answer): (&Message<'_>, &Answer<'_>),
         sent: Sent<'_>,
     ) -> Result<Shown, Reason> {
-        let Some(rules) = &self.ways.rules else { return Ok(Shown::default()) };
+        let Some(rules) = &self.terms.rules else { return Ok(Shown::default()) };
         if let Answer::Result(result) = answer
             && call.may_ask_back()
         {

@@ -23,7 +23,7 @@ impl Pipeline {
 
     /// Gives the rules of this pipeline to all streams that can be told of a change.
     pub(crate) fn renew_grants(&self) {
-        self.grants.renew(self.ways.rules.clone());
+        self.grants.renew(self.terms.rules.clone());
     }
 
     /// An ear for a stream.

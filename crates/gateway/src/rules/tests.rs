@@ -76,6 +76,7 @@ fn peer(verified: Option<&str>) -> Arc<Peer> {
             run: RunName::Unnamed,
             scope: identity::Scope::parse(words).unwrap(),
             purpose: None,
+            login: None,
             actors: Vec::new(),
             client: None,
             key: None,
@@ -119,6 +120,7 @@ fn rules(state: &Arc<State>, policies: &str) -> Option<Arc<Rules>> {
     let upstream = HttpServer {
         url: "http://127.0.0.1:1/".parse().unwrap(),
         headers: Vec::new(),
+        credentials: None,
         version: HttpVersion::Negotiated,
     };
     let servers = BTreeMap::from([("s".to_owned(), ServerSettings::Http(upstream))]);

@@ -10,6 +10,7 @@ use http::{Request, StatusCode};
 use http_body_util::Full;
 use ledger::Hash;
 use serde_json::{Value, json};
+use store::state::StateError;
 
 use super::UpstreamError;
 use super::challenge::Challenge;
@@ -18,12 +19,13 @@ use super::connected::ConnectionSettings;
 use super::discovery::{Discovery, ResourceMetadata, ServerMetadata, parted, unavailable};
 use super::source::SecretSource;
 use super::token::{self, Token};
-use super::vault::{Connection, Vault, VaultError};
+use super::vault::{Connection, Vault};
 use crate::fetch::{Fetcher, Place};
 use crate::form::Form;
 use crate::jose;
 use crate::json;
 use crate::random::{self, NoRandomness};
+use crate::run_key::RunKeyError;
 use crate::secret::Secret;
 
 /// Digits of what nobody may guess.
@@ -98,9 +100,18 @@ pub enum ConnectError {
     /// Who was asked did not agree.
     #[error("the authorization server did not agree: {0}")]
     Denied(&'static str),
-    /// The connection cannot be kept.
+    /// There is no key for connections.
     #[error(transparent)]
-    Vault(#[from] VaultError),
+    NoKey(#[from] RunKeyError),
+    /// It is not 32 bytes.
+    #[error("`upstream.key` is no key; restore it, or remove it and connect the servers anew")]
+    Key,
+    /// The state cannot be used.
+    #[error(transparent)]
+    Stored(#[from] StateError),
+    /// The connection cannot be sealed.
+    #[error("a connection cannot be sealed")]
+    Seal,
     /// The system failed.
     #[error(transparent)]
     Random(#[from] NoRandomness),

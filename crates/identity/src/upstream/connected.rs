@@ -2,17 +2,18 @@
 //!
 //! What was renewed is kept before it is used: refresh tokens may count once only.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::UpstreamError;
 use super::challenge::Challenge;
 use super::client::{Client, ClientProof};
+use super::connect::ConnectError;
 use super::discovery::{Discovery, ServerMetadata};
 use super::slot::Slot;
 use super::source::SecretSource;
 use super::token::{self, Token};
-use super::vault::{Connection, Vault, VaultError};
+use super::vault::{Connection, Vault};
 use crate::fetch::Fetcher;
 use crate::secret::Secret;
 use crate::settings::Network;
@@ -47,13 +48,15 @@ pub(super) struct Connected {
     discovery: Result<Discovery, UpstreamError>,
     vault: Option<Arc<Vault>>,
     slot: Slot,
+    /// A refresh token that counts no more: it is not shown again. Locked for single reads and writes.
+    spent: Mutex<Option<Secret>>,
 }
 
 impl Connected {
     pub(super) fn new(settings: ConnectionSettings, vault: Option<Arc<Vault>>) -> Connected {
         let fetcher = Arc::new(Fetcher::new(settings.wait));
         let discovery = Discovery::new(fetcher, &settings.url, settings.network);
-        Connected { settings, discovery, vault, slot: Slot::default() }
+        Connected { settings, discovery, vault, slot: Slot::default(), spent: Mutex::default() }
     }
 
     /// The token that may be used now.
@@ -113,24 +116,32 @@ impl Connected {
         if is_good && (!token.is_due(now) || token.refresh.is_none()) {
             return Ok(token);
         }
-        let Some(refresh) = &stored.refresh else { return Err(UpstreamError::Unconnected) };
+        let refresh = stored.refresh.as_deref().map(Secret::new).filter(|refresh| !self.is_spent(refresh));
+        let Some(refresh) = refresh else { return Err(UpstreamError::Unconnected) };
         let (server, client) = self.parties(&stored);
         let introduced = client.introduce(&server, now).await?;
         let introduced = introduced
             .with("grant_type", "refresh_token")
-            .with("refresh_token", refresh)
+            .with("refresh_token", refresh.reveal())
             .with("resource", &stored.resource);
         let discovery = self.discovery.as_ref().map_err(Clone::clone)?;
         let asked = (stored.scopes.as_slice(), now);
         let renewed = token::request(discovery, &stored.token_endpoint, introduced, asked).await;
         let renewed = renewed.map_err(|error| match error {
-            UpstreamError::Refused("invalid_grant") => UpstreamError::Unconnected,
+            UpstreamError::Refused("invalid_grant") => {
+                *self.spent.lock().unwrap_or_else(PoisonError::into_inner) = Some(refresh);
+                UpstreamError::Unconnected
+            }
             other => other,
         })?;
         let next = stored.renewed(&renewed);
         let place = (self.settings.server.clone(), self.settings.url.clone());
         self.in_vault(move |vault| vault.keep((&place.0, &place.1), &next, now)).await?;
         Ok(renewed)
+    }
+
+    fn is_spent(&self, refresh: &Secret) -> bool {
+        self.spent.lock().unwrap_or_else(PoisonError::into_inner).as_ref() == Some(refresh)
     }
 
     fn parties(&self, stored: &Connection) -> (ServerMetadata, Client) {
@@ -155,7 +166,7 @@ impl Connected {
     /// Does what blocks on the disk.
     async fn in_vault<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Vault) -> Result<T, VaultError> + Send + 'static,
+        work: impl FnOnce(&Vault) -> Result<T, ConnectError> + Send + 'static,
     ) -> Result<T, UpstreamError> {
         let vault = self.vault.clone().ok_or(UpstreamError::Unconnected)?;
         let done = tokio::task::spawn_blocking(move || work(&vault)).await;

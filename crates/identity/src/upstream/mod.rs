@@ -32,10 +32,10 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 pub use oauth::OAuthSettings;
 use oauth::{Grant, OAuth};
 use slot::Slot;
+pub use source::SecretSource;
 use source::Value;
-pub use source::{SecretCommand, SecretSource};
 use token::Token;
-pub use vault::{Vault, VaultError};
+pub use vault::Vault;
 
 use crate::secret::Secret;
 use crate::verifier::Verifier;

@@ -69,7 +69,9 @@ impl Slot {
                 // A token that still holds stays.
                 let mut held = self.lock();
                 held.token = held.token.take().filter(|token| Some(&token.access) != refused);
-                held.failed = Some((now, error.clone()));
+                // Nobody was asked where there is nothing to ask with, and that may change at once.
+                let was_asked = !matches!(error, UpstreamError::Unconnected | UpstreamError::NoCaller);
+                held.failed = was_asked.then(|| (now, error.clone()));
                 Err(error)
             }
         }

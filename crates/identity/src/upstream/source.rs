@@ -27,20 +27,16 @@ pub enum SecretSource {
     /// The text of a file, looked at again each second.
     File(PathBuf),
     /// What a program prints.
-    Command(SecretCommand),
-}
-
-/// A program that prints a secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SecretCommand {
-    /// Program and arguments.
-    pub line: Vec<String>,
-    /// Its whole environment.
-    pub env: BTreeMap<String, String>,
-    /// Longest it may take.
-    pub wait: Duration,
-    /// How long what it printed is used before it is asked again.
-    pub holds: Duration,
+    Command {
+        /// Program and arguments.
+        line: Vec<String>,
+        /// Its whole environment.
+        env: BTreeMap<String, String>,
+        /// Longest it may take.
+        wait: Duration,
+        /// How long what it printed is used before it is asked again.
+        holds: Duration,
+    },
 }
 
 /// A secret that is read when it is needed.
@@ -99,7 +95,7 @@ impl Value {
         let holds = match &self.source {
             SecretSource::Fixed(_) => return Some(kept.secret),
             SecretSource::File(_) => 1,
-            SecretSource::Command(command) => command.holds.as_secs(),
+            SecretSource::Command { holds, .. } => holds.as_secs(),
         };
         (now.abs_diff(kept.looked) < holds).then_some(kept.secret)
     }
@@ -114,7 +110,9 @@ impl Value {
         let read = match &self.source {
             SecretSource::Fixed(secret) => return Ok(secret.clone()),
             SecretSource::File(path) => of_file(path, before.as_ref()).await,
-            SecretSource::Command(command) => of_command(command).await.map(|secret| (secret, None)),
+            SecretSource::Command { line, env, wait, .. } => {
+                of_command((line, env), *wait).await.map(|secret| (secret, None))
+            }
         };
         let (secret, mark) = match (read, before) {
             (Ok(read), _) => read,
@@ -154,14 +152,16 @@ async fn of_file(path: &Path, before: Option<&Kept>) -> Result<(Secret, Option<M
 
 /// What a program prints. It gets no input, a bounded time, and what it says on standard error is nobody's: it may name the
 /// secret.
-async fn of_command(command: &SecretCommand) -> Result<Secret, UpstreamError> {
+async fn of_command(
+    (line, env): (&[String], &BTreeMap<String, String>),
+    wait: Duration,
+) -> Result<Secret, UpstreamError> {
     let failed = |_| UpstreamError::Secret("its program cannot be started");
-    let (program, arguments) =
-        command.line.split_first().ok_or(UpstreamError::Secret("its program is not named"))?;
+    let (program, arguments) = line.split_first().ok_or(UpstreamError::Secret("its program is not named"))?;
     let mut child = tokio::process::Command::new(program)
         .args(arguments)
         .env_clear()
-        .envs(&command.env)
+        .envs(env)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -182,7 +182,7 @@ async fn of_command(command: &SecretCommand) -> Result<Secret, UpstreamError> {
         }
         sound(bytes)
     };
-    let printed = tokio::time::timeout(command.wait, printing).await;
+    let printed = tokio::time::timeout(wait, printing).await;
     printed.map_err(|_| UpstreamError::Secret("its program took too long"))?
 }
 
@@ -201,17 +201,12 @@ mod tests {
     use std::collections::BTreeMap;
     use std::time::Duration;
 
-    use super::{SecretCommand, SecretSource, Value};
+    use super::{SecretSource, Value};
     use crate::secret::Secret;
 
     fn command(script: &str, wait: Duration) -> SecretSource {
         let line = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
-        SecretSource::Command(SecretCommand {
-            line,
-            env: BTreeMap::new(),
-            wait,
-            holds: Duration::from_secs(60),
-        })
+        SecretSource::Command { line, env: BTreeMap::new(), wait, holds: Duration::from_secs(60) }
     }
 
     #[tokio::test]

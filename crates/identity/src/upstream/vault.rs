@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use serde::{Deserialize, Serialize};
-use store::state::{State, StateError};
+use store::state::State;
 
+use super::ConnectError;
 use crate::random;
-use crate::run_key::{self, RunKeyError};
+use crate::run_key;
 
 const FILE: &str = "upstream.key";
 
@@ -41,31 +42,14 @@ pub(super) struct Connection {
     pub(super) expires: u64,
 }
 
-/// Why a connection cannot be kept or read.
-#[derive(Debug, thiserror::Error)]
-pub enum VaultError {
-    /// There is no key.
-    #[error(transparent)]
-    Key(#[from] RunKeyError),
-    /// The key is not 32 bytes.
-    #[error("`upstream.key` is no key; restore it, or remove it and connect the servers anew")]
-    Form,
-    /// The state cannot be used.
-    #[error(transparent)]
-    State(#[from] StateError),
-    /// It cannot be sealed.
-    #[error("a connection cannot be sealed")]
-    Seal,
-}
-
 impl Vault {
     /// The vault of a data folder; its key is made (0600) if it is not there.
     ///
     /// # Errors
-    /// See [`VaultError`].
-    pub fn open(data: &Path, state: Arc<State>) -> Result<Vault, VaultError> {
+    /// See [`ConnectError`].
+    pub fn open(data: &Path, state: Arc<State>) -> Result<Vault, ConnectError> {
         let bytes = run_key::secret(data, FILE)?;
-        let key = UnboundKey::new(&AES_256_GCM, &bytes).map_err(|_| VaultError::Form)?;
+        let key = UnboundKey::new(&AES_256_GCM, &bytes).map_err(|_| ConnectError::Key)?;
         Ok(Vault { state, key: LessSafeKey::new(key) })
     }
 
@@ -74,7 +58,7 @@ impl Vault {
         &self,
         server: &str,
         url: &str,
-    ) -> Result<(Option<Connection>, Vec<String>), VaultError> {
+    ) -> Result<(Option<Connection>, Vec<String>), ConnectError> {
         let Some(row) = self.state.connection(server)? else { return Ok((None, Vec::new())) };
         let connection = row.sealed.and_then(|sealed| {
             let (nonce, rest) = sealed.split_first_chunk::<NONCE_LEN>()?;
@@ -92,18 +76,18 @@ impl Vault {
         (server, url): (&str, &str),
         connection: &Connection,
         now: u64,
-    ) -> Result<(), VaultError> {
-        let nonce: [u8; NONCE_LEN] = random::bytes().map_err(|_| VaultError::Seal)?;
-        let mut bytes = serde_json::to_vec(connection).map_err(|_| VaultError::Seal)?;
+    ) -> Result<(), ConnectError> {
+        let nonce: [u8; NONCE_LEN] = random::bytes().map_err(|_| ConnectError::Seal)?;
+        let mut bytes = serde_json::to_vec(connection).map_err(|_| ConnectError::Seal)?;
         let unique = Nonce::assume_unique_for_key(nonce);
         self.key
             .seal_in_place_append_tag(unique, context(server, url), &mut bytes)
-            .map_err(|_| VaultError::Seal)?;
+            .map_err(|_| ConnectError::Seal)?;
         Ok(self.state.connect(server, &[&nonce[..], &bytes].concat(), now)?)
     }
 
     /// Keeps which scopes a server asks for.
-    pub(super) fn want(&self, server: &str, scopes: &[String], now: u64) -> Result<(), VaultError> {
+    pub(super) fn want(&self, server: &str, scopes: &[String], now: u64) -> Result<(), ConnectError> {
         Ok(self.state.want_scopes(server, &scopes.join(" "), now)?)
     }
 }

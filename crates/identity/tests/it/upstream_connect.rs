@@ -173,7 +173,16 @@ async fn a_connection_that_was_withdrawn_is_told_and_one_made_anew_counts_at_onc
     assert_eq!(wider.headers[0].1, "Bearer canary-access-2");
 
     stage.idp.answers("/token", Answer::Refusal(400, "{\"error\":\"invalid_grant\"}".to_owned()));
-    assert_eq!(stage.shown(NOW + 700).await.unwrap_err(), UpstreamError::Unconnected);
+    let asked = stage.idp.asked("/token");
+    for now in [NOW + 700, NOW + 701, NOW + 800] {
+        assert_eq!(credentials.present(None, now).await.unwrap_err(), UpstreamError::Unconnected);
+    }
+    assert_eq!(stage.idp.asked("/token"), asked + 1, "what is spent is not shown again");
+    stage.token("canary-access-3", "canary-refresh-3");
+    let journey = connector.begin(BACK).await.unwrap();
+    connector.finish(&journey, &stage.answer(&journey), NOW + 800).await.unwrap();
+    let presented = credentials.present(None, NOW + 800).await.unwrap();
+    assert_eq!(presented.headers[0].1, "Bearer canary-access-3");
 }
 
 #[tokio::test]
