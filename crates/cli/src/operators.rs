@@ -1,15 +1,19 @@
-//! `tollbook operators`: what operators did.
+//! `tollbook operators`: who may use the console, and what operators did.
 
 use std::io::Write;
 
 use clap::{Args, Subcommand};
-use store::state::{Action, State};
+use identity::operators::{self, Invitation, Role};
+use store::state::{Action, OperatorRow, State};
 
-use crate::credentials::day;
+use crate::clock;
+use crate::credentials::{day, open_acting};
 use crate::environment::Environment;
 use crate::read::text;
 
-/// See what operators did.
+/// Say who may use the console, and see what operators did.
+///
+/// It acts on the data folder, so a console that runs goes by it from the next request on.
 #[derive(Debug, Args)]
 pub(crate) struct OperatorsArgs {
     #[command(subcommand)]
@@ -18,6 +22,38 @@ pub(crate) struct OperatorsArgs {
 
 #[derive(Debug, Subcommand)]
 enum OperatorsCommand {
+    /// Add an operator; they choose a password by the link that is printed.
+    Add {
+        /// What they will type to log in.
+        name: String,
+        /// `viewer`, `approver`, `auditor`, `admin`; with commas.
+        #[arg(long, value_delimiter = ',', default_value = "viewer")]
+        roles: Vec<Role>,
+    },
+    /// List operators who have a password here, and those who are disabled.
+    List {
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give an operator other roles; their sessions end.
+    Roles {
+        /// The operator.
+        name: String,
+        /// `viewer`, `approver`, `auditor`, `admin`; with commas.
+        #[arg(value_delimiter = ',', required = true)]
+        roles: Vec<Role>,
+    },
+    /// Disable an operator; their sessions end. `add` takes them in again.
+    Disable {
+        /// The operator; one who logs in with a provider as `user:ISSUER:SUBJECT`.
+        name: String,
+    },
+    /// Print another link, by which an operator chooses another password; those before hold no more.
+    Link {
+        /// The operator.
+        name: String,
+    },
     /// List what operators did, the newest last; with each its place in the ledger.
     Actions {
         /// At most so many.
@@ -35,8 +71,25 @@ pub(crate) fn run(
     environment: &Environment,
     out: &mut dyn Write,
 ) -> anyhow::Result<u8> {
-    match args.command {
+    let now = clock::unix_seconds();
+    match &args.command {
+        OperatorsCommand::Add { name, roles } => {
+            tell(&operators::add(&open_acting(environment)?, name, roles, now)?, out)
+        }
+        OperatorsCommand::List { json } => list(&State::open(&environment.data)?.operators()?, *json, out),
+        OperatorsCommand::Roles { name, roles } => {
+            operators::set_roles(&open_acting(environment)?, name, roles)?;
+            Ok(0)
+        }
+        OperatorsCommand::Disable { name } => {
+            operators::disable(&open_acting(environment)?, name, now)?;
+            Ok(0)
+        }
+        OperatorsCommand::Link { name } => {
+            tell(&operators::link(&open_acting(environment)?, name, now)?, out)
+        }
         OperatorsCommand::Actions { limit, json } => {
+            let (limit, json) = (*limit, *json);
             let mut actions = State::open(&environment.data)?.actions(limit)?;
             actions.reverse();
             for action in &actions {
@@ -45,6 +98,34 @@ pub(crate) fn run(
             Ok(u8::from(actions.is_empty()))
         }
     }
+}
+
+/// Prints where a password is chosen. The console's address is not known here.
+fn tell(invitation: &Invitation, out: &mut dyn Write) -> anyhow::Result<u8> {
+    writeln!(out, "/setup/{}", invitation.secret.reveal())?;
+    let until = day(invitation.expires);
+    writeln!(std::io::stderr().lock(), "to be opened on the console, once, until {until}")?;
+    Ok(0)
+}
+
+fn list(rows: &[OperatorRow], json: bool, out: &mut dyn Write) -> anyhow::Result<u8> {
+    for OperatorRow { identity, name, roles, password, created, disabled } in rows {
+        let standing = match (disabled, password) {
+            (Some(at), _) => format!("disabled {}", day(*at)),
+            (None, None) => "has not chosen a password".to_owned(),
+            (None, Some(_)) => format!("since {}", day(*created)),
+        };
+        if json {
+            let row = serde_json::json!({
+                "identity": identity, "name": name, "roles": roles, "created": created, "disabled": disabled,
+                "password": password.is_some(),
+            });
+            writeln!(out, "{}", text::json_line(&row)?)?;
+        } else {
+            writeln!(out, "{}  {}  {standing}", text::cell(name, 24), text::cell(&roles.join(","), 20))?;
+        }
+    }
+    Ok(u8::from(rows.is_empty()))
 }
 
 fn line(action: &Action) -> String {

@@ -7,6 +7,7 @@
 //! * [`Verifier::answer`] is the token endpoint: it gives runs for access tokens, run tokens and service keys.
 //! * [`Logins`] logs people in through a provider, OpenID Connect or SAML, that does not know their clients.
 //! * [`UpstreamCredentials`] is what the gateway shows a server: its own credentials, never a caller's.
+//! * [`operators`] knows who may look and decide, apart from those who call.
 //! * Only this crate knows JOSE, OpenID Connect and SAML. It makes no decisions about calls: that is policy.
 //!
 //! Invariant: nothing that was presented and not verified is in a refusal, a log line or a caller.
@@ -26,6 +27,7 @@ mod keys;
 mod login;
 mod metadata;
 mod mint;
+pub mod operators;
 mod provider;
 mod random;
 mod refused;

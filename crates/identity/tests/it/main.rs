@@ -19,6 +19,8 @@ mod made;
 #[cfg(test)]
 mod metadata;
 #[cfg(test)]
+mod operators;
+#[cfg(test)]
 mod provider;
 #[cfg(test)]
 mod runs;

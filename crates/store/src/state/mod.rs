@@ -1,5 +1,5 @@
 //! What cannot be made anew from the ledger: service keys, minted runs, logins, revocations, pinned tools, what runs have
-//! used of limits, calls that wait for people, spent assertions. One SQLite file, `state.sqlite`, beside the index.
+//! used of limits, calls that wait for people, spent assertions, operators. One SQLite file, `state.sqlite`, beside the index.
 //!
 //! Every write is durable when it returns (WAL, `synchronous = FULL`). Writes block on the disk and belong off the async
 //! threads; [`State::changes`] costs microseconds and may be asked before every call. Other processes may write while
@@ -16,6 +16,7 @@ mod journal;
 mod keys;
 mod logins;
 mod open;
+mod operators;
 mod pins;
 mod runs;
 
@@ -33,6 +34,7 @@ pub use holds::{
 pub use journal::{Action, Deed, Outcome};
 pub use keys::AccessKey;
 pub use logins::{Refresh, RegisteredClient};
+pub use operators::{OperatorLink, OperatorRow, OperatorSession};
 pub use pins::{Definition, Newcomer, Pin};
 pub use runs::MintedRun;
 

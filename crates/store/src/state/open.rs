@@ -19,6 +19,7 @@ const STEPS: &[&str] = &[
     include_str!("holds.sql"),
     include_str!("connections.sql"),
     include_str!("assertions.sql"),
+    include_str!("operators.sql"),
 ];
 
 /// How long a write waits for another process.
