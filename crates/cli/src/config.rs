@@ -2,6 +2,7 @@
 //! together, each with its line.
 
 mod check;
+mod console_file;
 mod credentials_file;
 mod identity_file;
 #[cfg(test)]
@@ -23,6 +24,8 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::DeTable;
 
+use crate::config::console_file::ConsoleFile;
+pub(crate) use crate::config::console_file::DeskSettings;
 use crate::config::credentials_file::{CredentialsFile, exchanges, name_client};
 use crate::config::identity_file::IdentityFile;
 use crate::environment::Environment;
@@ -51,7 +54,7 @@ struct ConfigFile {
     identity: Option<Spanned<IdentityFile>>,
     /// What calls are judged by, and what becomes of tools that change.
     policy: Option<PolicyFile>,
-    /// Where health and metrics are told.
+    /// Where health and metrics are told, and operators log in.
     console: Option<ConsoleFile>,
     /// Sizes and waits, all of them upper bounds.
     limits: Option<LimitsFile>,
@@ -94,15 +97,6 @@ struct PolicyFile {
 enum PinsFile {
     Quarantine,
     Flag,
-}
-
-#[derive(Debug, Deserialize)]
-#[cfg_attr(test, derive(JsonSchema))]
-#[serde(deny_unknown_fields)]
-struct ConsoleFile {
-    /// Address and port; loopback only. Without this section `127.0.0.1:7801`.
-    #[cfg_attr(test, schemars(with = "Option<String>"))]
-    listen: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -213,6 +207,7 @@ pub(crate) struct Config {
     pub(crate) policy: Option<PathBuf>,
     pub(crate) pinning: Pinning,
     pub(crate) console: ConsoleAt,
+    pub(crate) desk: DeskSettings,
     pub(crate) limits: Limits,
     pub(crate) ledger: recorder::Limits,
     /// Digest of the file's text.
@@ -250,12 +245,14 @@ impl Config {
             ("listen", self.listen != next.listen),
             ("data", self.data != next.data),
             ("[console] listen", self.console != next.console),
+            ("[console]", self.desk.public_url != next.desk.public_url || self.desk.roles != next.desk.roles),
             ("[ledger]", ledger(self) != ledger(next)),
             ("[tls]", self.tls.is_some() != next.tls.is_some()),
         ];
         next.listen = self.listen;
         next.data.clone_from(&self.data);
         next.console = self.console;
+        next.desk.clone_from(&self.desk);
         next.ledger = self.ledger.clone();
         if self.tls.is_some() != next.tls.is_some() {
             next.tls.clone_from(&self.tls);
@@ -329,8 +326,9 @@ impl Reading<'_> {
             (Some(PinsFile::Quarantine), _) | (None, Some(_)) => Pinning::Quarantine,
             (Some(PinsFile::Flag), _) | (None, None) => Pinning::Flag,
         };
-        let console = file.console.and_then(|console| console.listen);
-        let console = console.map_or(ConsoleAt::Default, |listen| self.console(&listen));
+        let written = file.console.unwrap_or_default();
+        let console = written.listen.as_ref().map_or(ConsoleAt::Default, |listen| self.console(listen));
+        let desk = written.desk(&mut |at, text| self.mistake(at, text));
         let allowed_hosts = file.public_url.iter().filter_map(|url| self.host_of(url)).collect();
         // The schema has their bounds.
         let limits = file.limits.map(|limits| Self::limits(&limits)).unwrap_or_default();
@@ -364,6 +362,7 @@ impl Reading<'_> {
             policy,
             pinning,
             console,
+            desk,
             limits,
             ledger,
             digest: Hash::of(self.text.as_bytes()),
@@ -393,8 +392,8 @@ impl Reading<'_> {
         match address {
             None => self.mistake(at, "`[console] listen` is an address and a port, like `127.0.0.1:7801`"),
             Some(address) if !address.ip().is_loopback() => {
-                let text = "`[console] listen` beyond loopback needs authentication, which this version does not have; \
-                            use 127.0.0.1";
+                let text = "`[console] listen` is on loopback, since passwords cross it; use 127.0.0.1, and \
+                            `[console] public_url` for a proxy with TLS before it";
                 self.mistake(at, text);
             }
             Some(_) => {}
@@ -720,7 +719,7 @@ mod tests {
                   t.toml:14: `command` is a program and its arguments, like `["npx", "-y", "server"]`
                   t.toml:15: there is no user `nobody-of-that-name`
                   t.toml:17: `message_bytes` is a whole number of at least 1
-                  t.toml:19: `[console] listen` beyond loopback needs authentication, which this version does not have; use 127.0.0.1
+                  t.toml:19: `[console] listen` is on loopback, since passwords cross it; use 127.0.0.1, and `[console] public_url` for a proxy with TLS before it
             "#]],
         );
     }

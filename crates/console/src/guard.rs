@@ -13,7 +13,13 @@ pub(crate) enum Intrusion {
 }
 
 /// Checks every `Host`, the authority of the address and every `Origin`: which one a reader would take does not matter then.
-pub(crate) fn check(uri: &Uri, headers: &HeaderMap) -> Result<(), Intrusion> {
+/// `public`: the https address by which browsers come too.
+pub(crate) fn check(uri: &Uri, headers: &HeaderMap, public: Option<&str>) -> Result<(), Intrusion> {
+    let public = public.map(|url| url.trim_end_matches('/'));
+    let public_host = public.and_then(|url| url.split_once("://")).map(|(_, host)| host);
+    let is_own = |authority: &Authority| {
+        is_own(authority) || public_host.is_some_and(|host| host.eq_ignore_ascii_case(authority.as_str()))
+    };
     let text = |value: &http::HeaderValue| value.to_str().ok().map(str::to_owned);
     let mut hosts = headers.get_all(header::HOST).iter().map(text).map(|host| host?.parse().ok());
     let is_named = headers.contains_key(header::HOST) || uri.authority().is_some();
@@ -22,7 +28,11 @@ pub(crate) fn check(uri: &Uri, headers: &HeaderMap) -> Result<(), Intrusion> {
         return Err(Intrusion::Host);
     }
     let is_own_origin = |origin: &http::HeaderValue| {
-        let origin = origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://"));
+        let text = origin.to_str().ok();
+        if text.is_some() && text == public {
+            return true;
+        }
+        let origin = text.and_then(|origin| origin.strip_prefix("http://"));
         origin.and_then(|origin| origin.parse().ok()).as_ref().is_some_and(is_own)
     };
     match headers.get_all(header::ORIGIN).iter().all(is_own_origin) {
@@ -58,7 +68,20 @@ mod tests {
             for (name, value) in &lines {
                 headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
             }
-            assert_eq!(check(&Uri::from_static(uri), &headers), expected, "{uri} {lines:?}");
+            assert_eq!(check(&Uri::from_static(uri), &headers, None), expected, "{uri} {lines:?}");
+        }
+        let public = Some("https://ops.example");
+        for (host, origin, expected) in [
+            ("ops.example", "https://ops.example", Ok(())),
+            ("localhost:7801", "http://localhost:7801", Ok(())),
+            ("ops.example", "https://ops.example.evil", Err(Intrusion::Origin)),
+            ("ops.example", "https://evil.example", Err(Intrusion::Origin)),
+            ("ops.example.evil", "https://ops.example", Err(Intrusion::Host)),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.append("host", HeaderValue::from_static(host));
+            headers.append("origin", HeaderValue::from_static(origin));
+            assert_eq!(check(&Uri::from_static("/"), &headers, public), expected, "{host} {origin}");
         }
     }
 }

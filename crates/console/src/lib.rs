@@ -1,23 +1,28 @@
-//! The operators' port: is the gateway alive, does it accept calls, what has it counted.
+//! The operators' port: is the gateway alive, does it accept calls, what has it counted; and operators' login.
 //!
 //! * [`Console::bind`] takes a loopback address; [`Console::serve`] answers until told to stop.
-//! * What it shows comes from a [`Source`], so it knows neither the data path nor the recorder, and nothing on the data path
-//!   waits for it.
-//! * Read-only, without authentication: loopback alone, and no web page may read it (`guard.rs`).
+//! * What it shows of the gateway comes from a [`Source`], so it knows neither the data path nor the recorder, and nothing on
+//!   the data path waits for it. Health and metrics are read without authentication.
+//! * [`Desk`] is where operators log in; what they may do is said in `api.rs`, route by route.
+//! * Loopback alone, since passwords cross it, and no web page may reach it (`guard.rs`).
 
+mod api;
+mod desk;
 mod exposition;
+mod form;
 mod guard;
+mod html;
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -26,16 +31,27 @@ use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use crate::desk::Asked;
+pub use crate::desk::Desk;
 pub use crate::exposition::{Exposition, Family, Kind, Unit};
 
 /// Connections at once; further ones wait to be accepted.
 const CONNECTIONS: usize = 64;
 
-/// Time for a client to send a request's headers.
+/// Time for a client to send a request's headers, and for its body.
 const REQUEST: Duration = Duration::from_secs(10);
+
+/// Largest body of a request.
+const BODY_BYTES: usize = 16 << 10;
+
+/// Longest path and query.
+const TARGET_BYTES: usize = 2 << 10;
 
 /// Pause after a connection could not be accepted, e.g. for want of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// A text for people.
+const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Where the answers come from. Asked on a thread that may block.
 pub trait Source: Send + Sync + 'static {
@@ -85,7 +101,9 @@ pub struct Console {
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Others could reach it.
-    #[error("the console has no authentication in this version and listens on loopback only; use 127.0.0.1")]
+    #[error(
+        "the console listens on loopback only, since passwords cross it; use 127.0.0.1, and `public_url` for TLS before it"
+    )]
     NotLoopback,
     /// The address cannot be bound.
     #[error("the console cannot listen on `{address}`; is the port taken? choose another `[console] listen`")]
@@ -114,7 +132,8 @@ impl Console {
     }
 
     /// Answers until `stop` resolves.
-    pub async fn serve(self, source: Arc<dyn Source>, stop: impl Future<Output = ()>) {
+    pub async fn serve(self, source: Arc<dyn Source>, desk: Desk, stop: impl Future<Output = ()>) {
+        let ground = Arc::new(Ground { source, desk });
         let room = Arc::new(Semaphore::new(CONNECTIONS));
         tokio::pin!(stop);
         loop {
@@ -123,10 +142,10 @@ impl Console {
             tokio::select! {
                 () = &mut stop => return,
                 accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => {
-                        let source = Arc::clone(&source);
+                    Ok((stream, peer)) => {
+                        let ground = Arc::clone(&ground);
                         tokio::spawn(async move {
-                            speak_http(source, stream).await;
+                            speak_http(ground, stream, peer.ip()).await;
                             drop(permit);
                         });
                     }
@@ -140,10 +159,16 @@ impl Console {
     }
 }
 
-async fn speak_http(source: Arc<dyn Source>, stream: TcpStream) {
+/// What answers are made of.
+struct Ground {
+    source: Arc<dyn Source>,
+    desk: Desk,
+}
+
+async fn speak_http(ground: Arc<Ground>, stream: TcpStream, address: IpAddr) {
     let service = service_fn(move |request| {
-        let source = Arc::clone(&source);
-        async move { Ok::<_, Infallible>(answer(source, &request).await) }
+        let ground = Arc::clone(&ground);
+        async move { Ok::<_, Infallible>(answer(&ground, request, address).await) }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -154,27 +179,68 @@ async fn speak_http(source: Arc<dyn Source>, stream: TcpStream) {
     }
 }
 
-async fn answer(source: Arc<dyn Source>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-    const TEXT: &str = "text/plain; charset=utf-8";
-    if let Err(intrusion) = guard::check(request.uri(), request.headers()) {
-        return reply(StatusCode::FORBIDDEN, TEXT, intrusion.to_string());
+async fn answer(ground: &Ground, request: Request<Incoming>, address: IpAddr) -> Response<Full<Bytes>> {
+    let is_health = matches!(request.uri().path(), "/healthz" | "/readyz" | "/metrics");
+    if let Err(intrusion) = guard::check(request.uri(), request.headers(), ground.desk.public_url()) {
+        let why = intrusion.to_string();
+        if !is_health {
+            ground.desk.tell_turned_away((request.method(), request.uri().path()), &why).await;
+        }
+        return reply(StatusCode::FORBIDDEN, TEXT, why);
     }
+    if is_health { health(ground, &request).await } else { at_desk(ground, request, address).await }
+}
+
+async fn health(ground: &Ground, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut response = reply(StatusCode::METHOD_NOT_ALLOWED, TEXT, "this port is read-only".to_owned());
+        let mut response = reply(StatusCode::METHOD_NOT_ALLOWED, TEXT, "this is read-only".to_owned());
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
+    let source = Arc::clone(&ground.source);
     match request.uri().path() {
         "/healthz" => reply(StatusCode::OK, TEXT, "ok".to_owned()),
         "/readyz" => match ask(source, |source| source.checks()).await {
             Some(checks) => readiness(&checks),
             None => unmeasured(),
         },
-        "/metrics" => match ask(source, expose).await {
+        _ => match ask(source, expose).await {
             Some(text) => reply(StatusCode::OK, exposition::MEDIA_TYPE, text),
             None => unmeasured(),
         },
-        _ => reply(StatusCode::NOT_FOUND, TEXT, "there are /healthz, /readyz and /metrics".to_owned()),
+    }
+}
+
+async fn at_desk(ground: &Ground, request: Request<Incoming>, address: IpAddr) -> Response<Full<Bytes>> {
+    let (parts, body) = request.into_parts();
+    let body = match body_of(&parts, body).await {
+        Ok(body) => body,
+        Err((status, why)) => {
+            ground.desk.tell_turned_away((&parts.method, parts.uri.path()), why).await;
+            return reply(status, TEXT, why.to_owned());
+        }
+    };
+    let asked = Asked {
+        method: parts.method,
+        path: parts.uri.path().to_owned(),
+        query: parts.uri.query().unwrap_or_default().to_owned(),
+        headers: parts.headers,
+        body,
+        address,
+    };
+    ground.desk.answer(asked).await
+}
+
+/// Reads a body within bounds; what is wrong, where it is not.
+async fn body_of(parts: &http::request::Parts, body: Incoming) -> Result<Bytes, (StatusCode, &'static str)> {
+    let target = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    if target.len() > TARGET_BYTES {
+        return Err((StatusCode::URI_TOO_LONG, "the address is too long"));
+    }
+    match tokio::time::timeout(REQUEST, Limited::new(body, BODY_BYTES).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(_)) => Err((StatusCode::PAYLOAD_TOO_LARGE, "the body is too large, or broke off")),
+        Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the body did not come in time")),
     }
 }
 
@@ -208,7 +274,7 @@ fn readiness(checks: &[Check]) -> Response<Full<Bytes>> {
 
 fn unmeasured() -> Response<Full<Bytes>> {
     let text = "it could not be measured; see the log".to_owned();
-    reply(StatusCode::INTERNAL_SERVER_ERROR, "text/plain; charset=utf-8", text)
+    reply(StatusCode::INTERNAL_SERVER_ERROR, TEXT, text)
 }
 
 fn reply(status: StatusCode, media_type: &'static str, text: String) -> Response<Full<Bytes>> {

@@ -90,3 +90,100 @@ async fn what_commands_change_is_recorded_once_with_and_without_a_gateway() {
     };
     tokio::task::spawn_blocking(act).await.expect("all holds");
 }
+
+/// The header that begins so, of an answer's head.
+fn header<'a>(head: &'a str, name: &str) -> &'a str {
+    head.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("no `{name}` in {head}"))
+}
+
+/// Sends a form of the console's own, with these further headers; gives the whole answer.
+fn form(console: &str, path: &str, headers: &str, body: &str) -> String {
+    use std::io::{Read as _, Write as _};
+    let host = console.strip_prefix("http://").expect("an address");
+    let mut stream = std::net::TcpStream::connect(host).expect("the console is there");
+    let length = body.len();
+    let kind = "content-type: application/x-www-form-urlencoded";
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nhost: {host}\r\norigin: {console}\r\n{kind}\r\n{headers}content-length: {length}\r\n\
+         connection: close\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("answered");
+    answer
+}
+
+#[test]
+fn the_printed_link_makes_the_first_admin_and_what_they_do_is_recorded() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path();
+    let settings = "[console]\nlisten = \"127.0.0.1:0\"\n";
+    let link = |gateway: &Gateway| {
+        let log = gateway.log();
+        let line = log
+            .lines()
+            .find(|line| line.starts_with("no operator yet"))
+            .expect("a link is printed")
+            .to_owned();
+        let url = line.split_whitespace().find(|word| word.starts_with("http://")).expect("an address");
+        url.split_once("/setup/").expect("a link").1.to_owned()
+    };
+    let before = Gateway::start(data, settings);
+    let old = link(&before);
+    before.stop();
+    let gateway = Gateway::start(data, settings);
+    let console = gateway.console.clone().expect("a console");
+    let new = link(&gateway);
+    assert_eq!(request(&console, &format!("GET /setup/{old}"), "", "").0, 404, "a restart voids it");
+    let body = "name=mira&password=correct+horse+battery&again=correct+horse+battery";
+    let first = form(&console, &format!("/setup/{new}"), "", body);
+    assert!(first.starts_with("HTTP/1.1 303"), "{first}");
+    assert!(form(&console, &format!("/setup/{new}"), "", body).starts_with("HTTP/1.1 404"), "once");
+
+    let wrong = form(&console, "/login", "", "name=mira&password=incorrect+horse");
+    assert!(wrong.starts_with("HTTP/1.1 401"), "{wrong}");
+    let login = form(&console, "/login", "", "name=mira&password=correct+horse+battery");
+    let cookie = header(&login, "set-cookie: ").split(';').next().expect("a cookie").to_owned();
+    let own = format!("cookie: {cookie}\r\n");
+    let (status, me) = request(&console, "GET /api/v1/me", &own, "");
+    let me: Value = serde_json::from_str(&me).expect("JSON");
+    assert_eq!((status, &me["roles"]), (200, &json!(["admin"])), "{me}");
+    let csrf = me["csrf"].as_str().expect("a token");
+    assert!(form(&console, "/logout", &own, &format!("csrf={csrf}")).starts_with("HTTP/1.1 303"));
+    assert_eq!(request(&console, "GET /api/v1/me", &own, "").0, 401, "the session is over");
+
+    let actions = all_recorded(data);
+    let what: Vec<String> = actions
+        .iter()
+        .map(|action| {
+            format!(
+                "{} {}",
+                action["what"].as_str().expect("text"),
+                action["outcome"].as_str().expect("text")
+            )
+        })
+        .collect();
+    assert_eq!(
+        what,
+        [
+            "operators.setup done",
+            "operators.setup refused",
+            "operators.login refused",
+            "operators.login done",
+            "operators.logout done"
+        ]
+    );
+    let log = gateway.log();
+    gateway.stop();
+    let refused = run(data, &["calls", "verdict:deny method:operator/*", "--json"]);
+    assert_eq!(refused.lines().count(), 2, "{refused}");
+    let all =
+        run(data, &["calls", "kind:note method:operator/*", "--json"]) + &refused + &log.replace(&new, "");
+    for secret in ["horse", cookie.split_once('=').expect("a cookie").1, csrf, &new] {
+        assert!(!all.contains(secret), "`{secret}` in {all}");
+    }
+    run(data, &["verify"]);
+    let again = Gateway::start(data, settings);
+    assert!(!again.log().contains("no operator yet"), "there is one");
+    again.stop();
+}

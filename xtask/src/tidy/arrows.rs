@@ -27,7 +27,7 @@ const ALONE: [(&str, &[&str]); 10] = [
     ("anyhow", &["bench", "cli", "xtask"]),
     ("cedar-policy", &["policy"]),
     ("clap", &["cli"]),
-    ("form_urlencoded", &["identity"]),
+    ("form_urlencoded", &["console", "identity"]),
     ("jsonwebtoken", &["identity"]),
     ("openidconnect", &["identity"]),
     ("rmcp", &["e2e"]),

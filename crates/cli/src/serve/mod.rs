@@ -11,15 +11,17 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args;
-use console::Console;
+use console::{Console, Desk};
 use gateway::Gateway;
 use gateway::settings::{CallerSettings, RuleSettings, Settings};
+use identity::operators::{self, Operators};
 use identity::{Logins, Mint, RunKey, Vault, Verifier};
 use recorder::Predecessor;
 use store::state::State;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::{self, Config, ConsoleAt};
+use crate::clock;
+use crate::config::{self, Config, ConsoleAt, DeskSettings};
 use crate::environment::Environment;
 use crate::follow::Follower;
 use crate::serve::measure::Measures;
@@ -70,18 +72,19 @@ pub(crate) async fn run(args: ServeArgs, environment: &Environment) -> anyhow::R
     let bound = Gateway::start(settings, started.recorder.clone(), started.clerk).await?;
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     let data = config.data.clone();
+    let console = console.map(|console| with_desk(console, &state, &config.desk)).transpose()?;
     let reload =
         Reload::new((args, environment.clone(), state), bound.control(), started.recorder.clone(), config);
     let meters = bound.control().meters();
-    let measures = Measures::new(data, started.recorder, meters, follower.indexed(), reload.counts());
-    let measures = Arc::new(measures);
+    let measures =
+        Arc::new(Measures::new(data, started.recorder, meters, follower.indexed(), reload.counts()));
     announce(
-        console.as_ref().map(|console| console.address),
+        console.as_ref().map(|(console, _)| console.address),
         bound.address.map(|address| format!("{scheme}://{address}")),
         socket.as_deref(),
     )?;
-    let console =
-        console.map(|console| tokio::spawn(console.serve(measures.clone(), std::future::pending())));
+    let console = console
+        .map(|(console, desk)| tokio::spawn(console.serve(measures.clone(), desk, std::future::pending())));
     let reloading = tokio::spawn(reload.at_each(hangup));
     bound
         .serve(async {
@@ -212,6 +215,21 @@ fn tell_recovery(recovered: &recorder::Recovered) {
     if let Some(Predecessor { origin, found, reason, .. }) = predecessor {
         tracing::warn!(origin, records = found, reason, "a new log stands in for this one, which is history");
     }
+}
+
+/// Where operators log in. Prints the link for the first of them, where there is none and no provider makes one.
+fn with_desk(console: Console, state: &Arc<State>, desk: &DeskSettings) -> anyhow::Result<(Console, Desk)> {
+    let operators = Operators::new(Arc::clone(state), desk.roles.clone());
+    let opened = Desk::new(Arc::new(operators), desk.public_url.clone(), clock::unix_seconds);
+    let first = match desk.roles.makes_admins() {
+        true => None,
+        false => operators::first_link(state, clock::unix_seconds())?,
+    };
+    let Some(first) = first else { return Ok((console, opened)) };
+    let url = desk.public_url.clone().unwrap_or_else(|| format!("http://{}", console.address));
+    let mut out = std::io::stderr().lock();
+    writeln!(out, "no operator yet; the first opens {url}/setup/{} within the hour", first.secret.reveal())?;
+    Ok((console, opened))
 }
 
 /// The lines that a script waits for; the socket's comes last.

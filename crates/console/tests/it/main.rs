@@ -1,0 +1,8 @@
+//! Tests of the crate's boundary: a console on a port, and whoever comes to it.
+
+#[cfg(test)]
+mod attacks;
+#[cfg(test)]
+mod made;
+#[cfg(test)]
+mod pages;
