@@ -165,7 +165,41 @@ impl View {
     /// What was learned of a server at first sight is no change.
     fn differs(&self, before: &View) -> Lists {
         let others = self.others != before.others;
-        let tools = before.tools.is_some() && self.tools != before.tools;
-        Lists { tools: tools || (others && self.tools.is_none()), prompts: others, resources: others }
+        let tools = match before.tools {
+            Some(_) => self.tools != before.tools,
+            None => others,
+        };
+        Lists { tools, prompts: others, resources: others }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ledger::Hash;
+    use mcp::page::Lists;
+
+    use super::View;
+
+    fn view(tools: Option<&str>, others: &str) -> View {
+        let hash = |text: &str| Hash::of(text.as_bytes());
+        View { tools: tools.map(hash), others: hash(others) }
+    }
+
+    #[test]
+    fn what_differs_is_told_and_nothing_else() {
+        let all = Lists { tools: true, prompts: true, resources: true };
+        let but_tools = Lists { tools: false, ..all };
+        let before = view(Some("a"), "x");
+        for (now, expected) in [
+            (view(Some("a"), "x"), Lists::default()),
+            (view(Some("b"), "x"), Lists { tools: true, ..Lists::default() }),
+            (view(Some("a"), "y"), but_tools),
+            (view(Some("b"), "y"), all),
+        ] {
+            assert_eq!(now.differs(&before), expected, "{now:?}");
+        }
+        let unknown = view(None, "x");
+        assert_eq!(before.differs(&unknown), Lists::default(), "first sight is no change");
+        assert_eq!(view(None, "y").differs(&unknown), all, "it cannot be told of the tools");
     }
 }

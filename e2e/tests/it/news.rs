@@ -137,3 +137,30 @@ fn of_an_accepted_tool_by_a_subscription() {
 fn of_an_accepted_tool_by_a_subscription_behind_wrap() {
     told_of_an_accepted_tool("2026-07-28", |_, data, server| json!({"stdio": wrapped(data, server)}));
 }
+
+/// Policies that are read again at SIGHUP show the tool that those before hid.
+#[test]
+fn of_other_policies_by_a_subscription() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (policies, tool) = (folder.path().join("all.cedar"), folder.path().join("tool"));
+    std::fs::write(&policies, POLICIES.replace("principal", "principal == User::\"nobody\""))
+        .expect("written");
+    std::fs::write(&tool, "First.").expect("written");
+    let data = folder.path().join("data");
+    let server = json!(["sh", "-c", SERVER, "server", tool]);
+    let path = policies.to_str().expect("a path");
+    let settings = format!("[policy]\npath = {path:?}\n[servers.news]\ncommand = {server}\n");
+    let gateway = Gateway::start(&data, &settings);
+    let transport = json!({"http": format!("{}/mcp/news", gateway.url)});
+    assert_eq!(names(&Follower::start(&transport, "2026-07-28").next()), [""; 0], "it is pinned, and hidden");
+    let mut client = Follower::start(&transport, "2026-07-28");
+    assert_eq!(names(&client.next()), [""; 0]);
+    std::fs::write(&policies, POLICIES).expect("written");
+    gateway.reload(&settings);
+    let told = client.next();
+    assert_eq!(told["result"]["method"], "notifications/tools/list_changed", "{told}");
+    assert_eq!(names(&client.next()), ["t"]);
+    drop(client);
+    gateway.stop();
+    verifies(&data);
+}

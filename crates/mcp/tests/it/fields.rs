@@ -3,6 +3,7 @@
 use expect_test::expect;
 use mcp::fields::{Params, ResultView, span_of};
 use mcp::message::IdBuf;
+use mcp::page::Lists;
 use serde_json::value::RawValue;
 
 fn raw(text: &str) -> Box<RawValue> {
@@ -174,4 +175,32 @@ fn a_span_is_where_the_part_stands() {
     let params: &RawValue = serde_json::from_str(arguments).unwrap();
     let found = Params::of(params).arguments().unwrap();
     assert_eq!(arguments.get(span_of(arguments, found.get())), Some(r#"{"x":1}"#));
+}
+
+#[test]
+fn lists_of_whose_changes_somebody_is_told() {
+    let tools = Lists { tools: true, ..Lists::default() };
+    for (params, expected) in [
+        (
+            r#"{"notifications":{"toolsListChanged":true,"promptsListChanged":false,"resourcesListChanged":1}}"#,
+            tools,
+        ),
+        (r#"{"notifications":[true]}"#, Lists::default()),
+        (r#"{}"#, Lists::default()),
+    ] {
+        assert_eq!(Params::of(&raw(params)).list_changes(), expected, "{params}");
+    }
+    for (result, expected) in [
+        (
+            r#"{"capabilities":{"tools":{"listChanged":true},"prompts":{"listChanged":true},"resources":{}}}"#,
+            Lists { prompts: true, ..tools },
+        ),
+        (r#"{"capabilities":{"tools":true,"prompts":{"listChanged":"true"}}}"#, Lists::default()),
+        (r#"{"capabilities":7}"#, Lists::default()),
+    ] {
+        assert_eq!(ResultView::of(&raw(result)).list_changes(), expected, "{result}");
+    }
+    let told: Vec<&str> = Lists { resources: true, ..tools }.methods().collect();
+    assert_eq!(told, ["notifications/tools/list_changed", "notifications/resources/list_changed"]);
+    assert_eq!(tools.and(Lists { resources: true, ..Lists::default() }), Lists::default());
 }
