@@ -451,7 +451,12 @@ impl Exchange {
             // A server without sessions: what the client's process sends from now on belongs here.
             (true, _) if status.is_success() => self.gateway.adopt(session).await,
             (true, _) => {}
-            (false, _) if status == StatusCode::NOT_FOUND && place.intake.era == Era::Session => {
+            // Without an id it is no session that is unknown: some servers say 404 to a GET, and other calls go on meanwhile.
+            (false, _)
+                if status == StatusCode::NOT_FOUND
+                    && place.intake.era == Era::Session
+                    && session.scope.facts().session.is_some() =>
+            {
                 self.gateway.drop_session(session, "unknown to the server").await;
             }
             (false, _) => {}

@@ -180,7 +180,8 @@ impl HttpUpstream {
         loop {
             let response = self.attempt(&message, &shown.headers).await?;
             let answer = (response.status(), response.headers());
-            let refused = credentials.refused(shown, answer, (who, clock::unix_seconds())).await;
+            // Rare, and large.
+            let refused = Box::pin(credentials.refused(shown, answer, (who, clock::unix_seconds()))).await;
             let Some(other) = self.usable(refused)? else { return Ok(response) };
             shown = other;
         }

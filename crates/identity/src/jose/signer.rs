@@ -43,10 +43,11 @@ impl Signer {
 
     /// A signed token with these claims; `None` if the system's random source failed.
     pub(crate) fn sign(&self, claims: &Value) -> Option<String> {
-        let mut header = json!({ "alg": self.algorithm.as_str(), "typ": "JWT" });
-        if let Some(id) = &self.id {
-            header["kid"] = json!(id);
-        }
+        let algorithm = self.algorithm.as_str();
+        let header = match &self.id {
+            Some(id) => json!({ "alg": algorithm, "typ": "JWT", "kid": id }),
+            None => json!({ "alg": algorithm, "typ": "JWT" }),
+        };
         let signed = format!("{}.{}", encode(header.to_string()), encode(claims.to_string()));
         let random = SystemRandom::new();
         let signature = match &self.pair {

@@ -269,8 +269,8 @@ impl Connector {
             "token_endpoint_auth_method": proof,
             "application_type": "native",
         });
-        if !scopes.is_empty() {
-            asked["scope"] = json!(scopes.join(" "));
+        if let Some(asked) = asked.as_object_mut().filter(|_| !scopes.is_empty()) {
+            asked.insert("scope".to_owned(), json!(scopes.join(" ")));
         }
         self.register(endpoint, &asked).await
     }
@@ -285,7 +285,7 @@ impl Connector {
         let given = given.ok_or(ConnectError::NotRegistered)?;
         let text = |name: &str| given.get(name).and_then(Value::as_str).map(str::to_owned);
         let way = text("token_endpoint_auth_method");
-        let way = way.or_else(|| asked["token_endpoint_auth_method"].as_str().map(str::to_owned));
+        let way = way.or_else(|| Some(asked.get("token_endpoint_auth_method")?.as_str()?.to_owned()));
         Ok(Registered {
             id: text("client_id").ok_or(ConnectError::NotRegistered)?,
             secret: text("client_secret").filter(|_| way.as_deref() != Some("none")).map(Secret::new),

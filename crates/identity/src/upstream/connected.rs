@@ -62,12 +62,14 @@ impl Connected {
     /// The token that may be used now.
     pub(super) async fn token(self: &Arc<Self>, now: u64) -> Result<Arc<Token>, UpstreamError> {
         let Some(token) = self.slot.usable(now) else {
-            return self.slot.fill((None, now), self.fetch(None, now)).await;
+            return self.slot.fill((None, now), Box::pin(self.fetch(None, now))).await;
         };
         if token.is_due(now) && token.refresh.is_some() && self.slot.is_idle() {
             let this = Arc::clone(self);
             // As with the gateway's own tokens: what goes wrong is logged, and told when the one that is there has ended.
-            tokio::spawn(async move { drop(this.slot.fill((None, now), this.fetch(None, now)).await) });
+            tokio::spawn(
+                async move { drop(this.slot.fill((None, now), Box::pin(this.fetch(None, now))).await) },
+            );
         }
         Ok(token)
     }
@@ -89,7 +91,7 @@ impl Connected {
         if !is_other && !self.slot.may_replace(now) {
             return Err(UpstreamError::NotAccepted);
         }
-        self.slot.fill((Some(&refused.access), now), self.fetch(Some(&refused.access), now)).await
+        self.slot.fill((Some(&refused.access), now), Box::pin(self.fetch(Some(&refused.access), now))).await
     }
 
     /// Remembers what the server asks for, so that who connects it anew asks for that.

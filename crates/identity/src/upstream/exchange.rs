@@ -82,7 +82,7 @@ impl Exchange {
             return Ok(token);
         }
         let grant = Grant::For(self.subject(who, now)?);
-        slot.fill((None, now), self.oauth.fetch(&slot, grant, now)).await
+        slot.fill((None, now), Box::pin(self.oauth.fetch(&slot, grant, now))).await
     }
 
     /// A token for the caller instead of one that was refused.

@@ -107,13 +107,13 @@ impl OAuth {
         now: u64,
     ) -> Result<Arc<Token>, UpstreamError> {
         let Some(token) = slot.usable(now) else {
-            return slot.fill((None, now), self.fetch(slot, Grant::Own, now)).await;
+            return slot.fill((None, now), Box::pin(self.fetch(slot, Grant::Own, now))).await;
         };
         if token.is_due(now) && slot.is_idle() {
             let (this, slot) = (Arc::clone(self), Arc::clone(slot));
             // The calls go on with the one that is there; what goes wrong is logged and told when that one has ended.
             tokio::spawn(async move {
-                drop(slot.fill((None, now), this.fetch(&slot, Grant::Own, now)).await);
+                drop(slot.fill((None, now), Box::pin(this.fetch(&slot, Grant::Own, now))).await);
             });
         }
         Ok(token)
@@ -137,7 +137,7 @@ impl OAuth {
         if !challenge.wants_scope && !slot.may_replace(now) {
             return Err(UpstreamError::NotAccepted);
         }
-        let token = slot.fill((Some(&refused.access), now), self.fetch(slot, grant, now)).await?;
+        let token = slot.fill((Some(&refused.access), now), Box::pin(self.fetch(slot, grant, now))).await?;
         if token.access == refused.access { Err(UpstreamError::NotAccepted) } else { Ok(token) }
     }
 

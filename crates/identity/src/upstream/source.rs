@@ -77,7 +77,7 @@ impl Value {
     pub(super) async fn current(&self, now: u64) -> Result<Secret, UpstreamError> {
         match self.fresh(now) {
             Some(secret) => Ok(secret),
-            None => self.read(now, None).await,
+            None => Box::pin(self.read(now, None)).await,
         }
     }
 

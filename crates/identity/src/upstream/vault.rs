@@ -78,7 +78,8 @@ impl Vault {
         now: u64,
     ) -> Result<(), ConnectError> {
         let nonce: [u8; NONCE_LEN] = random::bytes().map_err(|_| ConnectError::Seal)?;
-        let mut bytes = serde_json::to_vec(connection).map_err(|_| ConnectError::Seal)?;
+        let text = serde_json::to_string(connection).map_err(|_| ConnectError::Seal)?;
+        let mut bytes = text.into_bytes();
         let unique = Nonce::assume_unique_for_key(nonce);
         self.key
             .seal_in_place_append_tag(unique, context(server, url), &mut bytes)
