@@ -198,7 +198,9 @@ impl Gateway {
         let address = tcp.as_ref().and_then(|listener| listener.local_addr().ok());
         let callers = settings.callers.map(|callers| Arc::new(Callers::new(callers)));
         let pipeline = Pipeline::new(recorder.clone(), clerk, terms, callers.clone());
-        pipeline.restore_allowance().map_err(RulesError::State)?;
+        if let Some(state) = &state {
+            pipeline.allowance().restore(state).map_err(RulesError::State)?;
+        }
         let journal = state.map(|state| Journal::new(state, recorder.clone(), pipeline.decider()));
         let gateway = Gateway {
             pipeline: Arc::new(pipeline),

@@ -9,7 +9,7 @@ mod ends;
 mod judged;
 mod told;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -42,7 +42,9 @@ pub(crate) struct Pipeline {
     recorder: Recorder,
     decider: Arc<Decider>,
     rounds: Arc<Rounds>,
-    terms: Terms,
+    /// Another configuration puts others here: what is open goes by them from the next message on. Locked for a copy or a swap of
+    /// the pointer.
+    terms: RwLock<Arc<Terms>>,
     allowance: Allowance,
     grants: Arc<Grants>,
 }
@@ -122,6 +124,7 @@ impl Pipeline {
     ) -> Pipeline {
         let grants = Grants::new(terms.rules.clone(), callers);
         let (decider, rounds, allowance) = (Arc::new(Decider::new(clerk)), Arc::default(), Allowance::new());
+        let terms = RwLock::new(Arc::new(terms));
         Pipeline { recorder, decider, rounds, terms, allowance, grants }
     }
 
@@ -130,11 +133,16 @@ impl Pipeline {
         Arc::clone(&self.decider)
     }
 
-    /// The same, on other terms.
-    pub(crate) fn with(&self, terms: Terms) -> Pipeline {
-        let (decider, rounds) = (Arc::clone(&self.decider), Arc::clone(&self.rounds));
-        let (allowance, grants) = (self.allowance.clone(), Arc::clone(&self.grants));
-        Pipeline { recorder: self.recorder.clone(), decider, rounds, terms, allowance, grants }
+    /// The terms of the next message.
+    fn terms(&self) -> Arc<Terms> {
+        Arc::clone(&self.terms.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Lets every message from now on cross on other terms, and all streams hear of it.
+    pub(crate) fn replace_terms(&self, next: Terms) {
+        let rules = next.rules.clone();
+        *self.terms.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+        self.grants.renew(rules);
     }
 
     /// Carries a client's frame through the phases, message by message: it crosses whole or not at all. `bytes` are the
@@ -341,7 +349,7 @@ impl Pipeline {
         match sent.side {
             Side::Server => account.parent = route.only_call(),
             Side::Client => {
-                if let Some(credential) = self.terms.credential(&route.scope.server) {
+                if let Some(credential) = self.terms().credential(&route.scope.server) {
                     account.fields.insert("upstream_credential".into(), account::json_text(credential));
                 }
             }
@@ -406,7 +414,7 @@ impl Pipeline {
         if entered.iter().any(|entered| entered.instead.is_some()) {
             return shown(frame, entered);
         }
-        let (Receipts::InMeta, Frame::Single(message), [entered]) = (self.terms.receipts, frame, entered)
+        let (Receipts::InMeta, Frame::Single(message), [entered]) = (self.terms().receipts, frame, entered)
         else {
             return bytes.clone();
         };

@@ -51,6 +51,7 @@ pub struct Control {
 #[derive(Debug)]
 pub struct Next {
     gateway: Gateway,
+    terms: Terms,
     retired: Vec<Arc<Server>>,
 }
 
@@ -89,12 +90,13 @@ impl Control {
             servers.get(*name).is_none_or(|next: &Arc<Server>| !next.shares_end_with(server))
         };
         let retired = now.servers.iter().filter(is_retired).map(|(_, server)| Arc::clone(server)).collect();
-        let pipeline = now.pipeline.with(terms);
-        if now.pipeline.has_no_rules() {
-            pipeline.restore_allowance().map_err(RulesError::State)?;
+        if now.pipeline.has_no_rules()
+            && let Some(rules) = &terms.rules
+        {
+            now.pipeline.allowance().restore(rules.state()).map_err(RulesError::State)?;
         }
         let gateway = Gateway {
-            pipeline: Arc::new(pipeline),
+            pipeline: Arc::clone(&now.pipeline),
             servers,
             runs: Arc::clone(&now.runs),
             streams: Arc::clone(&now.streams),
@@ -109,13 +111,13 @@ impl Control {
             limits: settings.limits,
             tls: settings.tls,
         };
-        Ok(Next { gateway, retired })
+        Ok(Next { gateway, retired, terms })
     }
 
     /// Gives it to every request, and every TLS connection, from now on.
     pub fn apply(&self, next: Next) {
         let gateway = self.present.replace(next.gateway);
-        gateway.pipeline.renew_grants();
+        gateway.pipeline.replace_terms(next.terms);
         for server in next.retired {
             tracing::info!(server = &*server.name, "the server drains");
             tokio::spawn(retire(Arc::clone(&gateway), server));

@@ -4,7 +4,7 @@ use ledger::Hash;
 use mcp::message::{Answer, Message};
 use mcp::page::{List, Page};
 use policy::pin::Names;
-use store::state::{Pin, StateError};
+use store::state::Pin;
 
 use super::{Pipeline, Sent};
 use crate::account::{self, Side};
@@ -24,7 +24,7 @@ impl Pipeline {
         if let Some(judged) = judge::by_scope(asked) {
             return Ok((judged, None));
         }
-        let Some(rules) = &self.terms.rules else { return Ok((Judged::unasked(), None)) };
+        let Some(rules) = self.terms().rules.clone() else { return Ok((Judged::unasked(), None)) };
         let rules = rules.present().await?;
         let judged = rules.judge(asked);
         if judged.denial.is_some() {
@@ -43,17 +43,12 @@ impl Pipeline {
 
     /// Whether nothing is judged, and so nothing was counted.
     pub(crate) fn has_no_rules(&self) -> bool {
-        self.terms.rules.is_none()
-    }
-
-    /// Brings back what runs have used, as it was kept. Blocks on the disk.
-    pub(crate) fn restore_allowance(&self) -> Result<(), StateError> {
-        self.terms.rules.as_ref().map_or(Ok(()), |rules| self.allowance.restore(rules.state()))
+        self.terms().rules.is_none()
     }
 
     /// Keeps what runs have used. Nobody waits for it.
     pub(crate) async fn keep_allowance(&self) {
-        let Some(rules) = self.terms.rules.clone() else { return };
+        let Some(rules) = self.terms().rules.clone() else { return };
         let allowance = self.allowance.clone();
         let kept = tokio::task::spawn_blocking(move || allowance.keep(rules.state())).await;
         if let Ok(Err(error)) = kept {
@@ -69,7 +64,7 @@ impl Pipeline {
         (message, answer): (&Message<'_>, &Answer<'_>),
         sent: Sent<'_>,
     ) -> Result<Shown, Reason> {
-        let Some(rules) = &self.terms.rules else { return Ok(Shown::default()) };
+        let Some(rules) = self.terms().rules.clone() else { return Ok(Shown::default()) };
         if let Answer::Result(result) = answer
             && call.may_ask_back()
         {
@@ -83,7 +78,7 @@ impl Pipeline {
             Ok(None) => Ok(Shown::default()),
             Ok(Some(page)) if sent.content.in_memory().is_some() => {
                 let digests = match list {
-                    List::Tools => self.see(rules, scope, &page).await?,
+                    List::Tools => self.see(&rules, scope, &page).await?,
                     List::Prompts | List::Resources | List::Templates => Vec::new(),
                 };
                 Ok(rules.present().await?.show((scope, &call.peer), (list, &page), &digests))

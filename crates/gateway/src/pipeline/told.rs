@@ -21,11 +21,6 @@ impl Pipeline {
         &self.grants
     }
 
-    /// Gives the rules of this pipeline to all streams that can be told of a change.
-    pub(crate) fn renew_grants(&self) {
-        self.grants.renew(self.terms.rules.clone());
-    }
-
     /// An ear for a stream.
     pub(crate) async fn hearing(&self, scope: &Arc<Scope>, peer: &Arc<Peer>) -> Hearing {
         self.grants.hearing(scope, peer).await
