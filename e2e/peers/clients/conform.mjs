@@ -111,7 +111,7 @@ async function through(binary, url) {
 }
 
 async function settings(data, url) {
-  const text = [`listen = "127.0.0.1:0"`, '[console]', 'listen = "127.0.0.1:0"', '[servers.suite]', `url = "${url}"`, '[servers.suite.credentials]'];
+  const text = [`listen = "127.0.0.1:0"`, '[console]', 'listen = "127.0.0.1:0"', '[ledger]', 'reserve_percent = 0', '[servers.suite]', `url = "${url}"`, '[servers.suite.credentials]'];
   const { client_id: id, client_secret: secret, private_key_pem: key } = context;
   if (scenario.startsWith('auth/client-credentials')) {
     // An operator knows it.

@@ -83,7 +83,8 @@ async function exchange(context, jwks) {
   const { keys } = iss === issuer ? jwks : await fetch(`${gateway}/oauth/keys`).then((answer) => answer.json());
   const signer = createPublicKey({ key: keys.find((one) => one.kid === kid), format: 'jwk' });
   const by = alg === 'EdDSA' ? null : 'sha256';
-  if (!verify(by, Buffer.from(`${header}.${payload}`), signer, Buffer.from(signature, 'base64url'))) {
+  const how = { key: signer, dsaEncoding: 'ieee-p1363' };
+  if (!verify(by, Buffer.from(`${header}.${payload}`), how, Buffer.from(signature, 'base64url'))) {
     context.throw(400, 'invalid_grant');
   }
   const token = new made.AccessToken({ accountId: sub, client, gty: 'token_exchange', scope: '' });

@@ -10,7 +10,7 @@ use e2e::gateway::{Gateway, binary, tollbook};
 use e2e::peers::{Peer, free_port, node, package, repository};
 use serde_json::{Value, json};
 
-use crate::callers::{call, printed, silent};
+use crate::callers::{printed, silent};
 use crate::console::exchange;
 
 const SECRET: &str = "canary-of-the-upstream-secret";
@@ -73,6 +73,19 @@ impl Stage {
     }
 }
 
+/// Status and text of the answer to a call of `whoami`, which comes as JSON or as an event.
+fn call(gateway: &str, caller: &str) -> (u16, String) {
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"whoami","arguments":{}}}"#;
+    let headers = format!(
+        "content-type: application/json\r\naccept: application/json, text/event-stream\r\nauthorization: Bearer {caller}\r\n"
+    );
+    let (status, _, answer) = exchange(gateway, "POST /mcp/bank", &headers, body);
+    let read = |line: &str| serde_json::from_str::<Value>(line.strip_prefix("data: ").unwrap_or(line)).ok();
+    let answer = answer.lines().filter_map(read).find(Value::is_object).expect("an answer");
+    let text = answer["result"]["content"][0]["text"].as_str().or(answer["error"]["message"].as_str());
+    (status, text.unwrap_or_default().to_owned())
+}
+
 /// Ends a gateway; its calls, as the record has them. No secret is anywhere.
 fn ended(gateway: Gateway, secrets: &[String]) -> Vec<Value> {
     let (data, log) = (gateway.data.clone(), gateway.log());
@@ -98,13 +111,9 @@ fn the_gateway_gets_its_own_token_by_secret_or_key() {
         let stage = Stage::set(key);
         let gateway = stage.asked(&format!("kind = \"client_credentials\"\n{proof}"));
         let caller = stage.token("robot");
-        assert_eq!(call(&stage.gateway, &caller, "whoami"), (200, "gateway by gateway".to_owned()));
+        assert_eq!(call(&stage.gateway, &caller), (200, "gateway by gateway".to_owned()));
         stage.refuse();
-        assert_eq!(
-            call(&stage.gateway, &caller, "whoami"),
-            (200, "gateway by gateway".to_owned()),
-            "renewed"
-        );
+        assert_eq!(call(&stage.gateway, &caller), (200, "gateway by gateway".to_owned()), "renewed");
         let rows = ended(gateway, &[caller]);
         let made: Vec<_> = rows.iter().filter(|row| row["method"] == "tools/call").collect();
         assert_eq!(made.len(), 2, "one record each, however often it was sent: {rows:#?}");
@@ -127,13 +136,13 @@ fn each_caller_has_a_token_of_their_own_and_without_one_nothing_is_sent() {
     let gateway = stage.asked(&format!("kind = \"token_exchange\"\nclient_secret = \"{SECRET}\"\n"));
     let callers = ["robot", "robot-ec"].map(|client| stage.token(client));
     for (caller, name) in callers.iter().zip(["robot", "robot-ec"]) {
-        assert_eq!(call(&stage.gateway, caller, "whoami"), (200, format!("{name} by gateway")));
+        assert_eq!(call(&stage.gateway, caller), (200, format!("{name} by gateway")));
     }
     // A run token is none of the issuer's: the gateway gives its word.
     let config = gateway.data.join("tollbook.toml");
     let config = config.to_str().expect("a path");
     let run = printed(&gateway.data, &["run", "mint", "--config", config, "--user", "mira"]);
-    assert_eq!(call(&stage.gateway, &run, "whoami"), (200, "mira by gateway".to_owned()));
+    assert_eq!(call(&stage.gateway, &run), (200, "mira by gateway".to_owned()));
     let rows = ended(gateway, &[&callers[..], &[run]].concat());
     assert!(rows.iter().filter(|row| row["method"] == "tools/call").count() == 3, "{rows:#?}");
 }
@@ -143,7 +152,7 @@ fn a_call_is_not_made_without_a_token() {
     let stage = Stage::set(None);
     let gateway = stage.asked("kind = \"token_exchange\"\nclient_secret = \"canary-of-a-wrong-secret\"\n");
     let caller = stage.token("robot");
-    let (status, told) = call(&stage.gateway, &caller, "whoami");
+    let (status, told) = call(&stage.gateway, &caller);
     let expected = "the gateway's credential for this server cannot be used: the authorization server refuses a token: invalid_client";
     assert_eq!((status, told.as_str()), (502, expected));
     let rows = ended(gateway, &[caller, "canary-of-a-wrong-secret".to_owned()]);
