@@ -26,7 +26,7 @@ use toml::de::DeTable;
 
 use crate::config::console_file::ConsoleFile;
 pub(crate) use crate::config::console_file::DeskSettings;
-use crate::config::credentials_file::{CredentialsFile, exchanges, name_client};
+use crate::config::credentials_file::{CredentialsFile, exchanges, name_clients};
 use crate::config::identity_file::IdentityFile;
 use crate::environment::Environment;
 
@@ -343,10 +343,7 @@ impl Reading<'_> {
                 servers.insert(server, settings);
             }
         }
-        let document = identity.as_ref().map(identity::Settings::client_document_url);
-        for server in servers.values_mut() {
-            name_client(server, document.as_ref());
-        }
+        name_clients(&mut servers, identity.as_ref());
         Config {
             listen,
             data: file

@@ -7,7 +7,9 @@ use std::path::Path;
 use e2e::gateway::{Gateway, tollbook};
 use e2e::scripted::{Act, ask, begin_events, event, hold, respond, start};
 use expect_test::expect;
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use crate::console::exchange;
 
 const LIMITS: &str = "[limits]\nanswer_seconds = 3\nsilence_seconds = 3\nmessage_bytes = 65536\n";
 const RESULT: &str = r#"{"jsonrpc":"2.0","id":7,"result":{"content":[]}}"#;
@@ -134,6 +136,38 @@ fn over_http() {
           client: {"jsonrpc":"2.0","id":7,"error":{"code":-32603,"message":"the server closed the connection before it answered"}} [502]
           record: call upstream_failed: the server closed the connection before it answered
     "#]].assert_eq(&table(cases));
+}
+
+#[test]
+fn a_client_keeps_its_run_when_a_server_without_sessions_knows_no_get() {
+    let url = start(|stream, body| {
+        let Ok(request) = serde_json::from_str::<Value>(body) else {
+            return respond(stream, "404 Not Found", "text/html", b"Cannot GET /mcp");
+        };
+        let result = match request["method"].as_str() {
+            Some("initialize") => json!({
+                "protocolVersion": "2025-06-18", "capabilities": {}, "serverInfo": {"name": "s", "version": "1"},
+            }),
+            _ => json!({"tools": []}),
+        };
+        let answer = json!({"jsonrpc": "2.0", "id": request["id"], "result": result});
+        respond(stream, "200 OK", "application/json", answer.to_string().as_bytes());
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let gateway = Gateway::start(folder.path(), &format!("[servers.plain]\nurl = \"{url}\"\n"));
+    let accepts = "content-type: application/json\r\naccept: application/json, text/event-stream\r\n";
+    let post = |body: &Value| exchange(&gateway.url, "POST /mcp/plain", accepts, &body.to_string()).0;
+    let client = json!({"name": "c", "version": "1"});
+    let params = json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client});
+    let initialize = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params});
+    assert_eq!(post(&initialize), 200);
+    assert_eq!(exchange(&gateway.url, "GET /mcp/plain", "accept: text/event-stream\r\n", "").0, 404);
+    assert_eq!(post(&json!({"jsonrpc": "2.0", "id": 2, "method": "tools/list"})), 200);
+    let data = gateway.data.clone();
+    gateway.stop();
+    let runs = tollbook(&data, &["run", "list", "--json"]);
+    let runs = String::from_utf8_lossy(&runs.stdout).into_owned();
+    assert_eq!(runs.lines().count(), 1, "{runs}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `[servers.NAME.credentials]`: what the gateway shows a server.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use gateway::settings::ServerSettings;
@@ -239,13 +240,20 @@ fn is_private(url: &Uri) -> bool {
 }
 
 /// Says who the gateway is to who wants a document for it: only one that others can read helps.
-pub(super) fn name_client(settings: &mut ServerSettings, document: Option<&String>) {
-    let (ServerSettings::Http(server) | ServerSettings::Sse(server)) = settings else { return };
-    let token = server.credentials.as_mut().and_then(|credentials| credentials.token.as_mut());
-    if let Some(identity::TokenSource::Connected(connection)) = token
-        && connection.client_document.is_none()
-    {
-        connection.client_document = document.filter(|url| url.starts_with("https://")).cloned();
+pub(super) fn name_clients(
+    servers: &mut BTreeMap<String, ServerSettings>,
+    identity: Option<&identity::Settings>,
+) {
+    let document = identity.map(identity::Settings::client_document_url);
+    let document = document.filter(|url| url.starts_with("https://"));
+    for settings in servers.values_mut() {
+        let (ServerSettings::Http(server) | ServerSettings::Sse(server)) = settings else { continue };
+        let token = server.credentials.as_mut().and_then(|credentials| credentials.token.as_mut());
+        if let Some(identity::TokenSource::Connected(connection)) = token
+            && connection.client_document.is_none()
+        {
+            connection.client_document.clone_from(&document);
+        }
     }
 }
 
