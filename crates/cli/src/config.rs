@@ -245,7 +245,9 @@ impl Config {
             ("listen", self.listen != next.listen),
             ("data", self.data != next.data),
             ("[console] listen", self.console != next.console),
-            ("[console]", self.desk.public_url != next.desk.public_url || self.desk.roles != next.desk.roles),
+            ("[console] public_url", self.desk.public_url != next.desk.public_url),
+            ("[console.roles]", self.desk.roles != next.desk.roles),
+            ("[console.login]", self.desk.is_login_other(&next.desk)),
             ("[ledger]", ledger(self) != ledger(next)),
             ("[tls]", self.tls.is_some() != next.tls.is_some()),
         ];
@@ -319,6 +321,9 @@ impl Reading<'_> {
             let at = file.listen.as_ref().map_or(0, |listen| listen.span().start);
             self.mistake(at, "`listen` beyond loopback needs `[identity]` and `[tls]`: without them everybody may call, and tokens are readable on the way");
         }
+        let written = file.console.unwrap_or_default();
+        let console = written.listen.as_ref().map_or(ConsoleAt::Default, |listen| self.console(listen));
+        let desk = self.desk(written, file.identity.as_ref().map(Spanned::get_ref));
         let identity = self.identity(file.identity, file.public_url.as_ref());
         let policy = file.policy.as_ref().and_then(|policy| policy.path.as_ref());
         let policy = policy.map(|path| self.environment.resolve(path));
@@ -326,9 +331,6 @@ impl Reading<'_> {
             (Some(PinsFile::Quarantine), _) | (None, Some(_)) => Pinning::Quarantine,
             (Some(PinsFile::Flag), _) | (None, None) => Pinning::Flag,
         };
-        let written = file.console.unwrap_or_default();
-        let console = written.listen.as_ref().map_or(ConsoleAt::Default, |listen| self.console(listen));
-        let desk = written.desk(&mut |at, text| self.mistake(at, text));
         let allowed_hosts = file.public_url.iter().filter_map(|url| self.host_of(url)).collect();
         // The schema has their bounds.
         let limits = file.limits.map(|limits| Self::limits(&limits)).unwrap_or_default();

@@ -91,7 +91,9 @@ impl Desk {
             "/style.css" if reading => {
                 reply(StatusCode::OK, "text/css; charset=utf-8", html::STYLE.to_owned())
             }
-            "/login" if reading => page(StatusCode::OK, "Log in", html::LOGIN),
+            "/login" if reading => page(StatusCode::OK, "Log in", &self.login_form()),
+            "/login/provider" if asked.method == Method::GET => self.depart().await,
+            "/login/callback" if asked.method == Method::GET => self.arrive(&asked).await,
             "/login" if asked.method == Method::POST => self.log_in(&asked).await,
             "/logout" if asked.method == Method::POST => self.log_out(who, &asked).await,
             path => match path.strip_prefix("/setup/") {
@@ -104,7 +106,7 @@ impl Desk {
 
     /// Who is logged in, by the session's cookie.
     async fn present(&self, headers: &HeaderMap) -> Result<Option<Present>, Box<Response<Full<Bytes>>>> {
-        let Some(secret) = cookie_of(headers, self.cookie_name()) else { return Ok(None) };
+        let Some(secret) = cookie_of(headers, self.names().0) else { return Ok(None) };
         let (operators, now) = (Arc::clone(&self.operators), self.now());
         let of = secret.clone();
         let found = tokio::task::spawn_blocking(move || operators.operator(&of, now)).await;
@@ -128,6 +130,37 @@ impl Desk {
         let try_in = LogIn { name, password: Secret::new(password), address: asked.address };
         match self.operators.log_in(try_in, self.now()).await {
             Ok(secret) => with_cookie(see("/"), &self.cookie(secret.reveal())),
+            Err(refused) => self.refused(&refused),
+        }
+    }
+
+    /// The form of a login, and the way to the provider if there is one.
+    fn login_form(&self) -> String {
+        let provider = if self.operators.has_login() { html::PROVIDER } else { "" };
+        format!("{}{provider}", html::LOGIN)
+    }
+
+    async fn depart(&self) -> Response<Full<Bytes>> {
+        match self.operators.depart(self.now()).await {
+            Ok((url, browser)) => {
+                let mut response = with_cookie(see("/login"), &self.trip_cookie(browser.reveal()));
+                // It was parsed as an address where the provider named it.
+                let Ok(place) = HeaderValue::from_str(&url) else { return unavailable() };
+                response.headers_mut().insert(LOCATION, place);
+                response
+            }
+            Err(refused) => self.refused(&refused),
+        }
+    }
+
+    async fn arrive(&self, asked: &Asked) -> Response<Full<Bytes>> {
+        let browser = cookie_of(&asked.headers, self.names().1);
+        match self.operators.arrive(&asked.query, browser.as_deref(), self.now()).await {
+            Ok(secret) => {
+                // A redirect that another site began would not bring a strict cookie along; a page of ours does.
+                let entered = page(StatusCode::OK, "Logged in", html::ENTERED);
+                with_cookie(with_cookie(entered, &self.cookie(secret.reveal())), &self.trip_cookie(""))
+            }
             Err(refused) => self.refused(&refused),
         }
     }
@@ -194,7 +227,8 @@ impl Desk {
             LoginRefused::Random(_) => (StatusCode::SERVICE_UNAVAILABLE, None),
             _ => (StatusCode::UNAUTHORIZED, None),
         };
-        let text = format!("<p role=\"alert\">{}</p>{}", html::escaped(&refused.to_string()), html::LOGIN);
+        let text =
+            format!("<p role=\"alert\">{}</p>{}", html::escaped(&refused.to_string()), self.login_form());
         let mut response = page(status, "Log in", &text);
         let wait = wait.and_then(|seconds| HeaderValue::from_str(&seconds.to_string()).ok());
         response.headers_mut().extend(wait.map(|wait| (RETRY_AFTER, wait)));
@@ -231,18 +265,34 @@ impl Desk {
         is_public || origin.strip_prefix("http://").is_some_and(|from| from.eq_ignore_ascii_case(host))
     }
 
-    fn cookie_name(&self) -> &'static str {
+    /// Names of the session's cookie, and of that of a trip to the provider.
+    fn names(&self) -> (&'static str, &'static str) {
         // The prefix demands TLS, which a console on the loopback does not have.
-        let is_secure = self.public_url.as_deref().is_some_and(|url| url.starts_with("https:"));
-        if is_secure { "__Host-tollbook-console" } else { "tollbook-console" }
+        match self.is_secure() {
+            true => ("__Host-tollbook-console", "__Host-tollbook-trip"),
+            false => ("tollbook-console", "tollbook-trip"),
+        }
+    }
+
+    fn is_secure(&self) -> bool {
+        self.public_url.as_deref().is_some_and(|url| url.starts_with("https:"))
     }
 
     /// The session's cookie; without a secret, the end of it.
     fn cookie(&self, secret: &str) -> String {
-        let name = self.cookie_name();
-        let secure = if name.starts_with("__Host-") { "; Secure" } else { "" };
         let end = if secret.is_empty() { "; Max-Age=0" } else { "" };
-        format!("{name}={secret}; Path=/; HttpOnly; SameSite=Strict{secure}{end}")
+        self.baked(self.names().0, secret, "Strict") + end
+    }
+
+    /// The cookie of a trip: lax, since the provider's redirect comes from another site.
+    fn trip_cookie(&self, secret: &str) -> String {
+        let end = if secret.is_empty() { "; Max-Age=0" } else { "; Max-Age=600" };
+        self.baked(self.names().1, secret, "Lax") + end
+    }
+
+    fn baked(&self, name: &str, secret: &str, same_site: &str) -> String {
+        let secure = if self.is_secure() { "; Secure" } else { "" };
+        format!("{name}={secret}; Path=/; HttpOnly; SameSite={same_site}{secure}")
     }
 }
 
@@ -268,7 +318,9 @@ fn see(place: &'static str) -> Response<Full<Bytes>> {
 
 fn with_cookie(mut response: Response<Full<Bytes>>, cookie: &str) -> Response<Full<Bytes>> {
     // Letters and digits of ours.
-    response.headers_mut().extend(HeaderValue::from_str(cookie).ok().map(|cookie| (SET_COOKIE, cookie)));
+    if let Ok(cookie) = HeaderValue::from_str(cookie) {
+        response.headers_mut().append(SET_COOKIE, cookie);
+    }
     response
 }
 
@@ -297,6 +349,7 @@ fn unavailable() -> Response<Full<Bytes>> {
 fn not_here(path: &str) -> Response<Full<Bytes>> {
     let allowed = match path {
         "/" | "/style.css" => "GET, HEAD",
+        "/login/provider" | "/login/callback" => "GET",
         "/login" => "GET, HEAD, POST",
         "/logout" => "POST",
         _ => return page(StatusCode::NOT_FOUND, "Not found", "<p>There is nothing here.</p>"),

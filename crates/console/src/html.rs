@@ -18,6 +18,13 @@ pub(crate) const LOGIN: &str = "<form method=\"post\" action=\"/login\">\
     <label>Password <input name=\"password\" type=\"password\" autocomplete=\"current-password\" required></label>\
     <button>Log in</button></form>";
 
+/// The way to the provider.
+pub(crate) const PROVIDER: &str = "<p><a href=\"/login/provider\">Log in with your provider</a></p>";
+
+/// Who has come back from the provider goes on by themselves.
+pub(crate) const ENTERED: &str =
+    "<meta http-equiv=\"refresh\" content=\"0;url=/\"><p><a href=\"/\">Go on</a></p>";
+
 /// A whole page.
 pub(crate) fn page(title: &str, content: &str) -> String {
     format!(

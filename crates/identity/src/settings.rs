@@ -111,7 +111,8 @@ pub enum Network {
 pub struct LoginSettings {
     /// The issuer that they log in with: one of [`Settings::issuers`].
     pub issuer: String,
-    /// Tollbook's client id there. Its redirect URI is `{public_url}/oauth/callback`.
+    /// Tollbook's client id there. Its redirect URI is `{public_url}/oauth/callback`, for operators `/login/callback` on the
+    /// console.
     pub client_id: String,
     /// Tollbook's secret there, if it has one.
     pub client_secret: Option<Secret>,

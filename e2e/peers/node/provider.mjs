@@ -1,4 +1,4 @@
-// An OpenID provider for the tests, on panva's. Usage: node provider.mjs PORT GATEWAY [KEY]; prints `listening on URL`.
+// An OpenID provider for the tests, on panva's. Usage: node provider.mjs PORT GATEWAY [KEY [CONSOLE]]; prints `listening on URL`.
 // People type who they are; each has a group. `POST /rotate` withdraws all keys and makes new ones. The gateway is a client for
 // itself too: by a secret or, where KEY (a public JWK) is given, by that key; and it may exchange its callers' tokens (RFC 8693).
 
@@ -7,7 +7,7 @@ import { createServer } from 'node:http';
 
 import { Provider } from 'oidc-provider';
 
-const [port, gateway, key] = process.argv.slice(2);
+const [port, gateway, key, desk = gateway] = process.argv.slice(2);
 const EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
 const issuer = `http://127.0.0.1:${port}`;
 
@@ -32,6 +32,12 @@ const tollbook = {
   redirect_uris: [`${gateway}/oauth/callback`],
 };
 
+const operators = {
+  client_id: 'console',
+  client_secret: 'canary-of-the-console-secret',
+  redirect_uris: [`${desk}/login/callback`],
+};
+
 const upstream = {
   client_id: 'gateway',
   grant_types: ['client_credentials', EXCHANGE],
@@ -54,7 +60,7 @@ function fresh() {
 function provider(jwks) {
   const made = new Provider(issuer, {
     jwks,
-    clients: [...robots, portal, tollbook, upstream],
+    clients: [...robots, portal, tollbook, upstream, operators],
     cookies: { keys: ['a key for a test'] },
     scopes: ['openid', 'groups'],
     claims: { openid: ['sub'], groups: ['groups'] },

@@ -1,14 +1,16 @@
 //! What operators do is in the ledger, whoever does it where.
 
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use e2e::gateway::{Gateway, tollbook};
+use e2e::peers::{Peer, free_port, node, repository};
 use e2e::upstream::Upstream;
 use serde_json::{Value, json};
 
-use crate::console::request;
+use crate::console::{exchange, request};
 
 /// Whether the server has changed its tool.
 static CHANGED: AtomicBool = AtomicBool::new(false);
@@ -186,4 +188,87 @@ fn the_printed_link_makes_the_first_admin_and_what_they_do_is_recorded() {
     let again = Gateway::start(data, settings);
     assert!(!again.log().contains("no operator yet"), "there is one");
     again.stop();
+}
+
+/// Logs a person in with the provider, from the console on; gives what the console answers to who comes back.
+fn log_in(console: &str, person: &str) -> (u16, String, String) {
+    let (status, head, _) = exchange(console, "GET /login/provider", "", "");
+    assert_eq!(status, 303, "{head}");
+    let lines: Vec<&str> = head.lines().collect();
+    let of = |name: &str| {
+        let found = lines.iter().find(|line| line.to_lowercase().starts_with(name));
+        found.and_then(|line| line.split_once(": ")).map_or("", |(_, value)| value)
+    };
+    let trip = of("set-cookie").split(';').next().expect("a cookie").to_owned();
+    let stop = format!("{console}/login/callback");
+    let browser = repository().join("e2e/peers/clients/browser.mjs");
+    let output =
+        Command::new(node()).arg(browser).args([of("location"), &stop, person]).output().expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let seen: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let path =
+        seen["url"].as_str().expect("an address").strip_prefix(console).expect("the console's").to_owned();
+    exchange(console, &format!("GET {path}"), &format!("cookie: {trip}\r\n"), "")
+}
+
+#[test]
+fn a_real_provider_logs_operators_in_and_its_groups_make_them_what_they_are() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path();
+    let (port, gate) = (free_port(), format!("http://127.0.0.1:{}", free_port()));
+    let console = format!("http://127.0.0.1:{}", free_port());
+    let mut command = Command::new(node());
+    command.arg(repository().join("e2e/peers/node/provider.mjs")).args([
+        &*port.to_string(),
+        &gate,
+        "",
+        &console,
+    ]);
+    let _provider = Peer::start(command, "listening on");
+    let secret = "canary-of-the-console-secret";
+    let settings = format!(
+        "listen = \"{}\"\npublic_url = \"{gate}\"\n[identity.issuers.corporate]\nurl = \"http://127.0.0.1:{port}\"\n\
+         groups_claim = \"groups\"\n[console]\nlisten = \"{}\"\n[console.login]\nissuer = \"corporate\"\n\
+         client_id = \"console\"\nclient_secret = \"{secret}\"\nscopes = [\"openid\", \"groups\"]\n\
+         [console.roles]\nadmin = [\"staff\"]\n",
+        gate.trim_start_matches("http://"),
+        console.trim_start_matches("http://")
+    );
+    let gateway = Gateway::with_environment(data, &settings, &[]).expect("it starts");
+    assert!(!gateway.log().contains("no operator yet"), "the provider makes admins");
+
+    let (status, head, body) = log_in(&console, "mira");
+    assert_eq!(status, 200, "{body}");
+    let cookie = head.lines().filter_map(|line| line.split_once(": ")).map(|(_, value)| value);
+    let cookie =
+        cookie.filter_map(|value| value.split(';').next()).find(|pair| pair.starts_with("tollbook-console="));
+    let own = format!("cookie: {}\r\n", cookie.expect("a session"));
+    let (status, me) = request(&console, "GET /api/v1/me", &own, "");
+    let me: Value = serde_json::from_str(&me).expect("JSON");
+    assert_eq!((status, &me["roles"]), (200, &json!(["admin"])), "{me}");
+    let identity = format!("user:http://127.0.0.1:{port}:mira");
+    assert_eq!(me["identity"], identity);
+    assert_eq!(request(&console, "GET /api/v1/operators", &own, "").0, 200);
+
+    let (status, head, body) = log_in(&console, "otto");
+    assert!(status == 401 && body.contains("none of your groups has a role"), "{status} {body}");
+    assert!(!head.contains("tollbook-console="), "{head}");
+    run(data, &["operators", "disable", &identity]);
+    assert_eq!(request(&console, "GET /api/v1/me", &own, "").0, 401, "disabled: the session is over");
+    assert_eq!(log_in(&console, "mira").0, 401, "and there is no other");
+
+    let actions = all_recorded(data);
+    let told = |action: &Value| {
+        format!("{} {}", action["what"].as_str().unwrap_or(""), action["outcome"].as_str().unwrap_or(""))
+    };
+    let told: Vec<String> = actions.iter().map(told).collect();
+    let refused = "operators.login refused";
+    assert_eq!(told, ["operators.login done", refused, "operators.disable done", refused]);
+    let log = gateway.log();
+    gateway.stop();
+    let all = format!("{actions:?}{log}{}", run(data, &["calls", "method:operator/*", "--json"]));
+    for canary in [secret, own.trim().split_once('=').expect("a cookie").1] {
+        assert!(!all.contains(canary), "{canary} in {all}");
+    }
+    run(data, &["verify"]);
 }

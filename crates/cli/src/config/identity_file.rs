@@ -205,6 +205,11 @@ impl IdentityFile {
         }
     }
 
+    /// The identifier of an issuer.
+    pub(super) fn issuer(&self, name: &str) -> Option<&str> {
+        self.issuers.get(name).map(|issuer| issuer.url.get_ref().as_str())
+    }
+
     /// The login, for its secret.
     pub(super) fn login(&self) -> Option<&LoginFile> {
         self.login.as_ref()

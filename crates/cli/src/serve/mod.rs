@@ -69,10 +69,11 @@ pub(crate) async fn run(args: ServeArgs, environment: &Environment) -> anyhow::R
     let state = Arc::new(State::open(&config.data)?);
     let settings = settings(&config, &args, &state)?;
     let socket = settings.socket.clone();
+    let verifier = settings.callers.as_ref().map(|callers| Arc::clone(&callers.verifier));
     let bound = Gateway::start(settings, started.recorder.clone(), started.clerk).await?;
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     let data = config.data.clone();
-    let console = console.map(|console| with_desk(console, &state, &config.desk)).transpose()?;
+    let console = console.map(|console| with_desk(console, (&state, verifier), &config.desk)).transpose()?;
     let reload =
         Reload::new((args, environment.clone(), state), bound.control(), started.recorder.clone(), config);
     let meters = bound.control().meters();
@@ -86,12 +87,11 @@ pub(crate) async fn run(args: ServeArgs, environment: &Environment) -> anyhow::R
     let console = console
         .map(|(console, desk)| tokio::spawn(console.serve(measures.clone(), desk, std::future::pending())));
     let reloading = tokio::spawn(reload.at_each(hangup));
-    bound
-        .serve(async {
-            stop.await;
-            measures.drain();
-        })
-        .await;
+    let stopped = async {
+        stop.await;
+        measures.drain();
+    };
+    bound.serve(stopped).await;
     reloading.abort();
     tracing::info!("draining is over; closing the ledger");
     if let Some(socket) = socket {
@@ -218,15 +218,22 @@ fn tell_recovery(recovered: &recorder::Recovered) {
 }
 
 /// Where operators log in. Prints the link for the first of them, where there is none and no provider makes one.
-fn with_desk(console: Console, state: &Arc<State>, desk: &DeskSettings) -> anyhow::Result<(Console, Desk)> {
-    let operators = Operators::new(Arc::clone(state), desk.roles.clone());
+fn with_desk(
+    console: Console,
+    (state, verifier): (&Arc<State>, Option<Arc<Verifier>>),
+    desk: &DeskSettings,
+) -> anyhow::Result<(Console, Desk)> {
+    let mut operators = Operators::new(Arc::clone(state), desk.roles.clone());
+    let url = desk.public_url.clone().unwrap_or_else(|| format!("http://{}", console.address));
+    if let (Some(login), Some(verifier)) = (&desk.login, verifier) {
+        operators = operators.with_login(&verifier, login, &format!("{url}/login/callback"))?;
+    }
     let opened = Desk::new(Arc::new(operators), desk.public_url.clone(), clock::unix_seconds);
     let first = match desk.roles.makes_admins() {
         true => None,
         false => operators::first_link(state, clock::unix_seconds())?,
     };
     let Some(first) = first else { return Ok((console, opened)) };
-    let url = desk.public_url.clone().unwrap_or_else(|| format!("http://{}", console.address));
     let mut out = std::io::stderr().lock();
     writeln!(out, "no operator yet; the first opens {url}/setup/{} within the hour", first.secret.reveal())?;
     Ok((console, opened))

@@ -37,7 +37,6 @@ pub(crate) struct Person {
     pub(crate) principal: Principal,
     pub(crate) groups: Vec<String>,
     /// The name for people, if the provider says one.
-    #[expect(dead_code, reason = "operators are shown it")]
     pub(crate) name: Option<String>,
     /// When the provider's session ends, if it says so.
     pub(crate) until: Option<u64>,

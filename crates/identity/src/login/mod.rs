@@ -15,7 +15,7 @@
 
 mod client;
 mod grant;
-mod shelf;
+pub(crate) mod shelf;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,14 +10,14 @@ use ledger::Hash;
 const MOST: usize = 10_000;
 
 #[derive(Debug)]
-pub(super) struct Shelf<T> {
+pub(crate) struct Shelf<T> {
     /// Locked for one look-up.
     things: Mutex<HashMap<Hash, (u64, T)>>,
 }
 
 /// No place left.
 #[derive(Debug)]
-pub(super) struct Full;
+pub(crate) struct Full;
 
 impl<T> Default for Shelf<T> {
     fn default() -> Self {
@@ -26,7 +26,7 @@ impl<T> Default for Shelf<T> {
 }
 
 impl<T> Shelf<T> {
-    pub(super) fn put(&self, secret: &str, thing: T, until: u64, now: u64) -> Result<(), Full> {
+    pub(crate) fn put(&self, secret: &str, thing: T, until: u64, now: u64) -> Result<(), Full> {
         let mut things = self.things.lock().unwrap_or_else(PoisonError::into_inner);
         if things.len() >= MOST {
             things.retain(|_, (until, _)| now < *until);
@@ -39,7 +39,7 @@ impl<T> Shelf<T> {
     }
 
     /// Takes a thing out: it is given once.
-    pub(super) fn take(&self, secret: &str, now: u64) -> Option<T> {
+    pub(crate) fn take(&self, secret: &str, now: u64) -> Option<T> {
         let mut things = self.things.lock().unwrap_or_else(PoisonError::into_inner);
         let (until, thing) = things.remove(&Hash::of(secret.as_bytes()))?;
         (now < until).then_some(thing)

@@ -9,6 +9,7 @@
 //! time and answer do not tell whether a name is known.
 
 mod enrol;
+mod federated;
 mod password;
 mod role;
 mod throttle;
@@ -24,6 +25,7 @@ use store::state::{Deed, OperatorRow, OperatorSession, State, StateError};
 use tokio::sync::Semaphore;
 
 pub use self::enrol::{EnrolError, Invitation, Invited, add, disable, first_link, link, set_roles};
+use self::federated::Abroad;
 pub use self::role::{Permission, Role, RoleMap};
 use self::throttle::Throttle;
 use crate::jose;
@@ -65,6 +67,8 @@ pub struct Operators {
     throttle: Throttle,
     turns: Arc<Semaphore>,
     refusals: Refusals,
+    /// `None`: passwords alone.
+    abroad: Option<Abroad>,
 }
 
 /// Somebody who is logged in.
@@ -98,6 +102,8 @@ pub struct Vouched {
     pub issuer: String,
     /// Whom the provider means.
     pub subject: String,
+    /// What they are called, if the provider says it.
+    pub name: Option<String>,
     /// Their groups.
     pub groups: Vec<String>,
 }
@@ -159,6 +165,7 @@ impl Operators {
             throttle: Throttle::default(),
             turns: Arc::new(Semaphore::new(DIGESTS)),
             refusals: Refusals::default(),
+            abroad: None,
         }
     }
 
@@ -210,7 +217,10 @@ impl Operators {
         let identity = format!("user:{}:{}", person.issuer, person.subject);
         let begun = match self.roles.of(&person.groups).as_slice() {
             [] => Err(LoginRefused::NoRole),
-            _ => self.begin((&identity, &person.subject), person.groups.clone(), now).await,
+            _ => {
+                let name = person.name.as_deref().unwrap_or(&person.subject);
+                self.begin((&identity, name), person.groups.clone(), now).await
+            }
         };
         if let Err(refused) = &begun {
             let reason = refused.to_string();

@@ -148,7 +148,7 @@ impl Door {
     }
 }
 
-fn metadata(stage: &Stage, more: &[(&str, Value)]) {
+pub(crate) fn metadata(stage: &Stage, more: &[(&str, Value)]) {
     let url = &stage.idp.url;
     let document = json!({
         "issuer": url, "jwks_uri": format!("{url}/keys"),

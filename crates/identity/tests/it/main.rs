@@ -21,6 +21,8 @@ mod metadata;
 #[cfg(test)]
 mod operators;
 #[cfg(test)]
+mod operators_abroad;
+#[cfg(test)]
 mod provider;
 #[cfg(test)]
 mod runs;

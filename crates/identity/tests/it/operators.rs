@@ -228,6 +228,7 @@ async fn a_person_of_a_provider_is_what_their_groups_make_them() {
     let person = |groups: &[&str]| Vouched {
         issuer: "https://idp.example".to_owned(),
         subject: "alice".to_owned(),
+        name: Some("Alice".to_owned()),
         groups: groups.iter().map(|group| (*group).to_owned()).collect(),
     };
     for none in [person(&[]), person(&["sales"])] {
@@ -235,7 +236,7 @@ async fn a_person_of_a_provider_is_what_their_groups_make_them() {
     }
     let session = desk.operators.admit(&person(&["eng"]), NOW).await.unwrap();
     let alice = desk.operators.operator(session.reveal(), NOW).unwrap().unwrap();
-    assert_eq!(alice.identity, "user:https://idp.example:alice");
+    assert_eq!((&*alice.identity, &*alice.name), ("user:https://idp.example:alice", "Alice"));
     assert_eq!(alice.roles, [Role::Viewer]);
     let others = Operators::new(Arc::clone(&desk.state), RoleMap::default());
     assert!(others.operator(session.reveal(), NOW).unwrap().is_none(), "the map of now counts");
