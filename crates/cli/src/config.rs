@@ -321,9 +321,7 @@ impl Reading<'_> {
             let at = file.listen.as_ref().map_or(0, |listen| listen.span().start);
             self.mistake(at, "`listen` beyond loopback needs `[identity]` and `[tls]`: without them everybody may call, and tokens are readable on the way");
         }
-        let written = file.console.unwrap_or_default();
-        let console = written.listen.as_ref().map_or(ConsoleAt::Default, |listen| self.console(listen));
-        let desk = self.desk(written, file.identity.as_ref().map(Spanned::get_ref));
+        let (console, desk) = self.desk(file.console, file.identity.as_ref().map(Spanned::get_ref));
         let identity = self.identity(file.identity, file.public_url.as_ref());
         let policy = file.policy.as_ref().and_then(|policy| policy.path.as_ref());
         let policy = policy.map(|path| self.environment.resolve(path));

@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::Reading;
 use super::identity_file::IdentityFile;
+use super::{ConsoleAt, Reading};
 
 #[derive(Debug, Default, Deserialize)]
 #[cfg_attr(test, derive(JsonSchema))]
@@ -83,8 +83,14 @@ impl DeskSettings {
 }
 
 impl Reading<'_> {
-    /// Who may use the console.
-    pub(super) fn desk(&mut self, file: ConsoleFile, identity: Option<&IdentityFile>) -> DeskSettings {
+    /// Where the console is, and who may use it.
+    pub(super) fn desk(
+        &mut self,
+        file: Option<ConsoleFile>,
+        identity: Option<&IdentityFile>,
+    ) -> (ConsoleAt, DeskSettings) {
+        let file = file.unwrap_or_default();
+        let console = file.listen.as_ref().map_or(ConsoleAt::Default, |listen| self.console(listen));
         let public_url = file.public_url.map(|url| {
             let text = url.get_ref().trim_end_matches('/').to_owned();
             let host = text.strip_prefix("https://");
@@ -109,7 +115,8 @@ impl Reading<'_> {
                 "`[console.roles]` needs `[console.login]`: the groups are those of its issuer",
             );
         }
-        DeskSettings { public_url, roles: roles.map(|(_, roles)| roles).unwrap_or_default(), login }
+        let roles = roles.map(|(_, roles)| roles).unwrap_or_default();
+        (console, DeskSettings { public_url, roles, login })
     }
 
     fn operator_login(&mut self, file: OperatorLoginFile, identity: Option<&IdentityFile>) -> LoginSettings {

@@ -7,6 +7,8 @@ mod index;
 #[cfg(test)]
 mod made;
 #[cfg(test)]
+mod operators;
+#[cfg(test)]
 mod pins;
 #[cfg(test)]
 mod query;
