@@ -1,6 +1,7 @@
 //! Configuration: what was written (`ConfigFile`) becomes what it means (`Config`), once, with all mistakes reported
 //! together, each with its line.
 
+mod approvals_file;
 mod check;
 mod console_file;
 mod credentials_file;
@@ -13,6 +14,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use gateway::HoldSettings;
 use gateway::settings::{
     HttpServer, HttpVersion, Limits, Pinning, Receipts, ServerSettings, StdioServer, UserIds,
 };
@@ -24,6 +26,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::DeTable;
 
+use crate::config::approvals_file::ApprovalsFile;
 use crate::config::console_file::ConsoleFile;
 pub(crate) use crate::config::console_file::DeskSettings;
 use crate::config::credentials_file::{CredentialsFile, exchanges, name_clients};
@@ -58,6 +61,9 @@ struct ConfigFile {
     console: Option<ConsoleFile>,
     /// Sizes and waits, all of them upper bounds.
     limits: Option<LimitsFile>,
+    /// How calls wait for people.
+    #[serde(default)]
+    approvals: ApprovalsFile,
     /// How the ledger keeps its files, and how much of the disk it leaves free.
     ledger: Option<LedgerFile>,
     /// Servers by the name that stands in `/mcp/NAME`: 1 to 64 of a-z A-Z 0-9 - _ .
@@ -209,6 +215,8 @@ pub(crate) struct Config {
     pub(crate) console: ConsoleAt,
     pub(crate) desk: DeskSettings,
     pub(crate) limits: Limits,
+    /// How calls wait for people.
+    pub(crate) holds: HoldSettings,
     pub(crate) ledger: recorder::Limits,
     /// Digest of the file's text.
     pub(crate) digest: Hash,
@@ -350,6 +358,7 @@ impl Reading<'_> {
                 .data
                 .map_or_else(|| self.environment.data.clone(), |data| self.environment.resolve(&data)),
             allowed_hosts,
+            holds: file.approvals.settings(),
             receipts: if file.receipts { Receipts::InMeta } else { Receipts::Off },
             tls: file.tls.map(|tls| TlsFiles {
                 certificate: self.environment.resolve(tls.certificate.get_ref()),

@@ -1,5 +1,6 @@
 //! The binary `tollbook`: configuration, wiring, commands.
 
+mod approvals;
 mod backup;
 mod clock;
 mod config;
@@ -65,6 +66,7 @@ enum Command {
     Evidence(verify::EvidenceArgs),
     Keys(verify::KeysArgs),
     Policy(policies::PolicyArgs),
+    Approvals(approvals::ApprovalsArgs),
     Operators(operators::OperatorsArgs),
     Servers(servers::ServersArgs),
     Completions(packaging::CompletionsArgs),
@@ -134,6 +136,7 @@ fn reading(command: Command, environment: &Environment) -> u8 {
         Command::Evidence(args) => verify::evidence(&args, data, &mut out),
         Command::Keys(args) => verify::keys(&args, environment, &mut out),
         Command::Policy(args) => policies::run(&args, environment, &mut out),
+        Command::Approvals(args) => approvals::run(&args, environment, &mut out),
         Command::Operators(args) => operators::run(&args, environment, &mut out),
         Command::Completions(args) => packaging::completions(&args, Cli::command(), &mut out),
         Command::Man(args) => packaging::man(&args, Cli::command()),

@@ -44,6 +44,14 @@ enum OperatorsCommand {
         #[arg(value_delimiter = ',', required = true)]
         roles: Vec<Role>,
     },
+    /// Put an operator into the groups for which they approve, and into no others; their sessions end.
+    Groups {
+        /// The operator.
+        name: String,
+        /// As policies name them; with commas.
+        #[arg(value_delimiter = ',')]
+        groups: Vec<String>,
+    },
     /// Disable an operator; their sessions end. `add` takes them in again.
     Disable {
         /// The operator; one who logs in with a provider as `user:ISSUER:SUBJECT`.
@@ -81,6 +89,10 @@ pub(crate) fn run(
             operators::set_roles(&open_acting(environment)?, name, roles)?;
             Ok(0)
         }
+        OperatorsCommand::Groups { name, groups } => {
+            operators::set_groups(&open_acting(environment)?, name, groups)?;
+            Ok(0)
+        }
         OperatorsCommand::Disable { name } => {
             operators::disable(&open_acting(environment)?, name, now)?;
             Ok(0)
@@ -109,7 +121,7 @@ fn tell(invitation: &Invitation, out: &mut dyn Write) -> anyhow::Result<u8> {
 }
 
 fn list(rows: &[OperatorRow], json: bool, out: &mut dyn Write) -> anyhow::Result<u8> {
-    for OperatorRow { identity, name, roles, password, created, disabled } in rows {
+    for OperatorRow { identity, name, roles, groups, password, created, disabled } in rows {
         let standing = match (disabled, password) {
             (Some(at), _) => format!("disabled {}", day(*at)),
             (None, None) => "has not chosen a password".to_owned(),
@@ -117,12 +129,13 @@ fn list(rows: &[OperatorRow], json: bool, out: &mut dyn Write) -> anyhow::Result
         };
         if json {
             let row = serde_json::json!({
-                "identity": identity, "name": name, "roles": roles, "created": created, "disabled": disabled,
+                "identity": identity, "name": name, "roles": roles, "groups": groups, "created": created, "disabled": disabled,
                 "password": password.is_some(),
             });
             writeln!(out, "{}", text::json_line(&row)?)?;
         } else {
-            writeln!(out, "{}  {}  {standing}", text::cell(name, 24), text::cell(&roles.join(","), 20))?;
+            let (name, roles) = (text::cell(name, 24), text::cell(&roles.join(","), 20));
+            writeln!(out, "{name}  {roles}  {standing}  {}", text::visible(&groups.join(",")))?;
         }
     }
     Ok(u8::from(rows.is_empty()))

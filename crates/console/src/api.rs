@@ -197,9 +197,9 @@ fn me(who: &Present) -> Value {
 }
 
 fn operator(row: &OperatorRow) -> Value {
-    let OperatorRow { identity, name, roles, password, created, disabled } = row;
+    let OperatorRow { identity, name, roles, groups, password, created, disabled } = row;
     json!({
-        "identity": identity, "name": name, "roles": roles, "created": created, "disabled": disabled,
+        "identity": identity, "name": name, "roles": roles, "groups": groups, "created": created, "disabled": disabled,
         "password": password.is_some(),
     })
 }

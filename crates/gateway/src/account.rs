@@ -18,6 +18,7 @@ use policy::pin::Names;
 use store::state::Pin;
 
 use crate::content::Content;
+use crate::holds::Under;
 use crate::listen::guard;
 use crate::pipeline::Sent;
 use crate::scope::Scope;
@@ -248,4 +249,10 @@ pub(crate) fn of_end(status: Status, reason: &str, http_status: Option<StatusCod
         fields.insert("http_status".into(), status.as_u16().to_string());
     }
     Outcome { status, fields, spans: Spans::new(), body }
+}
+
+/// What a call was held under or released by, as JSON.
+pub(crate) fn of_hold(under: &Under) -> String {
+    let Under { hold, asked, by } = under;
+    serde_json::json!({"id": hold, "asked": asked.map(|seq| seq.0), "approved_by": by}).to_string()
 }

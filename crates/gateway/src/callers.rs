@@ -119,12 +119,17 @@ impl Callers {
         self.verifier.changes()
     }
 
+    /// Whether the caller would be let in by now.
+    pub(crate) fn stands(&self, server: &str, caller: &Caller) -> bool {
+        let again = self.verifier.again(caller, clock::unix_seconds());
+        again.is_ok_and(|caller| may_use(&caller.scope, server))
+    }
+
     /// Resolves when the caller would be refused by now: revoked, narrowed so that the server is out of reach, or expired.
     pub(crate) async fn refused_later(&self, server: &str, caller: &Caller) {
         let mut changes = self.verifier.changes();
         loop {
-            let stands = self.verifier.again(caller, clock::unix_seconds());
-            if !stands.is_ok_and(|caller| may_use(&caller.scope, server)) {
+            if !self.stands(server, caller) {
                 return;
             }
             // Expiry is no change of any row, and is looked for each second.

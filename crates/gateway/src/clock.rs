@@ -17,6 +17,15 @@ pub(crate) fn new_run() -> RunId {
 
 /// A fresh, unguessable session id: 32 lower-case hexadecimal digits.
 pub(crate) fn new_session() -> String {
+    digits()
+}
+
+/// A fresh, unguessable id for a hold.
+pub(crate) fn new_hold() -> String {
+    format!("hold_{}", digits())
+}
+
+fn digits() -> String {
     use std::fmt::Write as _;
     random::<16>().iter().fold(String::with_capacity(32), |mut text, byte| {
         // Writing to a String cannot fail.

@@ -13,6 +13,8 @@ pub(crate) struct Denial {
     text: String,
     /// Names the decision in the record.
     call: Option<CallId>,
+    /// The hold that it waits under, if that is all.
+    waits: Option<String>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -34,7 +36,7 @@ impl Denial {
             Wanted::Tool(_) => DenialKind::ToolResult(era),
             _ => DenialKind::Error,
         };
-        Denial { kind, text, call: None }
+        Denial { kind, text, call: None, waits: None }
     }
 
     /// To who does not see it: as if it were not there. What has no name is just denied.
@@ -49,18 +51,29 @@ impl Denial {
             }
             _ => (DenialKind::Error, text),
         };
-        Denial { kind, text, call: None }
+        Denial { kind, text, call: None, waits: None }
     }
 
     pub(crate) fn of(self, call: Option<CallId>) -> Denial {
         Denial { call, ..self }
     }
 
+    /// The same of what may still be approved.
+    pub(crate) fn waiting(self, hold: &str) -> Denial {
+        Denial { waits: Some(hold.to_owned()), ..self }
+    }
+
+    /// The hold that it waits under, if that is all.
+    pub(crate) fn waits(&self) -> Option<&str> {
+        self.waits.as_deref()
+    }
+
     /// The JSON-RPC answer to the request of that id, a JSON text.
     pub(crate) fn answer(&self, id: Option<&str>) -> String {
+        let what = if self.waits.is_some() { "approval required" } else { "denied" };
         let named = match self.call {
-            Some(call) => format!("denied: {} (decision {call})", self.text),
-            None => format!("denied: {}", self.text),
+            Some(call) => format!("{what}: {} (decision {call})", self.text),
+            None => format!("{what}: {}", self.text),
         };
         match (&self.kind, id) {
             (DenialKind::ToolResult(era), Some(id)) => error::tool_error_result(id, &named, *era),

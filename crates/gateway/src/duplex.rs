@@ -5,17 +5,21 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::account::Side;
 use crate::content::Content;
 use crate::drain::Drain;
 use crate::listen::body::BodyError;
-use crate::pipeline::{Pipeline, Released, ReleasedBody};
+use crate::pipeline::{Pipeline, Released, ReleasedBody, Sent};
 use crate::refusal::{Reason, Refused};
 use crate::route::Route;
 use crate::scope::Scope;
 use crate::taking::Lost;
+use crate::wait::Wait;
 
 /// Messages that wait for a slow reader before the writer waits too.
 pub(crate) const QUEUE: usize = 64;
@@ -130,6 +134,13 @@ enum Left {
     Drained,
 }
 
+/// A client's frame that waits for people, and what it is answered if they do not decide in time.
+struct Held {
+    content: Content,
+    refused: Refused,
+    until: Instant,
+}
+
 async fn carry_up(
     pipeline: &Pipeline,
     scope: &Scope,
@@ -139,11 +150,19 @@ async fn carry_up(
 ) -> Left {
     let drained = drain.is_over(scope);
     tokio::pin!(drained);
+    let mut held = FuturesUnordered::new();
     loop {
         // Between two messages: what has begun to cross does so.
         let arrival = tokio::select! {
             arrival = from_client.recv() => arrival,
             () = &mut drained => return Left::Drained,
+            Some(waited) = held.next() => {
+                match try_again(pipeline, scope, waited, drain).await {
+                    Ok(waits) => held.push(Box::pin(wait(pipeline, scope, waits))),
+                    Err(carried) => if !send(carried, to_server, to_client).await { return Left::Client },
+                }
+                continue;
+            }
         };
         let Some(arrival) = arrival else { return Left::Client };
         let goes_on = match arrival {
@@ -154,13 +173,13 @@ async fn carry_up(
                     Some(refused) => Err(refused),
                     None => pipeline.carry_bytes(Route { scope, exchange: None }, bytes).await,
                 };
-                match carried {
-                    Ok(released) => to_server.send(released).await.is_ok(),
-                    Err(refused) => match refused.owed {
-                        Some(Side::Client) => to_client.send(ReleasedBody::refusal(&refused)).await.is_ok(),
-                        Some(Side::Server) => to_server.send(Released::refusal(refused)).await.is_ok(),
-                        None => true,
-                    },
+                match (carried, pipeline.holds()) {
+                    (Err(refused), Some(holds)) if refused.held.is_some() && held.len() < HELD => {
+                        let until = Instant::now() + holds.inline();
+                        held.push(Box::pin(wait(pipeline, scope, Held { content, refused, until })));
+                        true
+                    }
+                    (carried, _) => send(carried, to_server, to_client).await,
                 }
             }
             Arrival::Lost(lost) => {
@@ -176,6 +195,58 @@ async fn carry_up(
         if !goes_on {
             return Left::Client;
         }
+    }
+}
+
+/// Frames of a stream that wait for people at a time; others are answered at once.
+const HELD: usize = 64;
+
+/// Waits until people have decided, or the frame's time is up. Others go on meanwhile.
+async fn wait(pipeline: &Pipeline, scope: &Scope, held: Held) -> (Held, bool) {
+    let is_decided = match (held.content.parse(), held.refused.held.as_deref(), pipeline.holds()) {
+        (Ok(frame), Some(hold), Some(holds)) => {
+            let peer = &scope.peer;
+            let sent =
+                Sent { side: Side::Client, content: &held.content, frame: &frame, headers: None, peer };
+            Wait { scope, hold, until: held.until, sent }.out_beside_others(holds).await
+        }
+        _ => false,
+    };
+    (held, is_decided)
+}
+
+/// Carries a frame once more that has waited; `Ok`: it waits on.
+async fn try_again(
+    pipeline: &Pipeline,
+    scope: &Scope,
+    (held, is_decided): (Held, bool),
+    drain: &Drain,
+) -> Result<Held, Result<Released, Refused>> {
+    let Held { content, refused, until } = held;
+    let Some(bytes) = content.in_memory().filter(|_| is_decided) else { return Err(Err(refused.for_good())) };
+    let carried = match drain.refuse(pipeline, scope, &content).await {
+        Some(refused) => Err(refused),
+        None => pipeline.carry_bytes(Route { scope, exchange: None }, bytes).await,
+    };
+    match carried {
+        Err(refused) if refused.held.is_some() => Ok(Held { content, refused, until }),
+        carried => Err(carried),
+    }
+}
+
+/// Sends a frame on, or what it is answered instead. `false`: nobody is there any more.
+async fn send(
+    carried: Result<Released, Refused>,
+    to_server: &mpsc::Sender<Released>,
+    to_client: &mpsc::Sender<ReleasedBody>,
+) -> bool {
+    match carried {
+        Ok(released) => to_server.send(released).await.is_ok(),
+        Err(refused) => match refused.owed {
+            Some(Side::Client) => to_client.send(ReleasedBody::refusal(&refused)).await.is_ok(),
+            Some(Side::Server) => to_server.send(Released::refusal(refused)).await.is_ok(),
+            None => true,
+        },
     }
 }
 

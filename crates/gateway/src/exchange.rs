@@ -12,8 +12,9 @@ use http::{Response, StatusCode};
 use hyper::body::Incoming;
 use ledger::Status;
 use mcp::era::Era;
-use mcp::message::{Frame, IdBuf};
+use mcp::message::{Frame, IdBuf, Message};
 use mcp::page::Lists;
+use tokio::time::Instant;
 
 use crate::Gateway;
 use crate::account::Side;
@@ -35,6 +36,7 @@ use crate::taking::AnswerError;
 use crate::upstream::answer;
 use crate::upstream::http::{HttpUpstream, Unreachable, on_behalf};
 use crate::upstream::{Link, Server};
+use crate::wait::Wait;
 
 /// One exchange and its open calls.
 pub(crate) struct Exchange {
@@ -50,6 +52,8 @@ struct Place {
     scope: Arc<Scope>,
     session: Arc<Session>,
     intake: Intake,
+    /// The ids of the requests.
+    asked: Vec<IdBuf>,
 }
 
 impl Exchange {
@@ -80,13 +84,10 @@ impl Exchange {
         let (headers_of, peer) = (Some(&headers), &Arc::clone(&self.peer));
         let sent = Sent { side: Side::Client, content: &content, frame: &frame, headers: headers_of, peer };
         let requests = bridge::requests_of(&frame);
-        // Over a stream of messages the answers come to the session, over HTTP to this exchange.
-        let exchange = matches!(self.server.link, Link::Http(_)).then_some(&mut self.pending);
-        let route = Route { scope: &place.scope, exchange };
-        let released = match self.gateway.pipeline.carry(route, sent, &bytes).await {
+        let released = match self.carry_up(&place, sent, &bytes).await {
             Ok(released) => released,
             Err(refused) => {
-                self.refuse(&refused);
+                self.tell(&refused).await;
                 return self.end_unborn(&place).await;
             }
         };
@@ -100,9 +101,36 @@ impl Exchange {
         self.end_unborn(&place).await;
     }
 
+    /// Carries a frame up. Where it is held, people are waited for, and it is tried again.
+    async fn carry_up(&mut self, place: &Place, sent: Sent<'_>, bytes: &Bytes) -> Result<Released, Refused> {
+        let mut waits_until = None;
+        loop {
+            // Over a stream of messages the answers come to the session, over HTTP to this exchange.
+            let exchange = matches!(self.server.link, Link::Http(_)).then_some(&mut self.pending);
+            let route = Route { scope: &place.scope, exchange };
+            let refused = match self.gateway.pipeline.carry(route, sent, bytes).await {
+                Ok(released) => return Ok(released),
+                Err(refused) => refused,
+            };
+            let holds = self.gateway.pipeline.holds().cloned();
+            let (Some(hold), Some(holds)) = (refused.held.as_deref(), holds) else { return Err(refused) };
+            let until = *waits_until.get_or_insert_with(|| Instant::now() + holds.inline());
+            let wait = Wait { scope: &place.scope, hold, until, sent };
+            if !wait.out(&holds, &mut self.reply).await || !self.gateway.stands(&self.server.name, &self.peer)
+            {
+                return Err(refused);
+            }
+        }
+    }
+
     /// A GET: the session's own stream.
     pub(crate) async fn listen(mut self, session: Arc<Session>, headers: HeaderMap) {
-        let place = Place { scope: Arc::clone(&session.scope), session, intake: Intake::listening() };
+        let place = Place {
+            scope: Arc::clone(&session.scope),
+            session,
+            intake: Intake::listening(),
+            asked: Vec::new(),
+        };
         match &self.server.link {
             Link::Http(upstream) => {
                 let (upstream, peer) = (Arc::clone(upstream), Arc::clone(&self.peer));
@@ -145,7 +173,12 @@ impl Exchange {
         if !is_http {
             self.gateway.bridge(&self.server, &session).await?;
         }
-        Ok(Place { scope, session, intake })
+        Ok(Place {
+            scope,
+            session,
+            intake,
+            asked: frame.messages().iter().filter_map(Message::asked).collect(),
+        })
     }
 
     async fn over_http(
@@ -306,15 +339,30 @@ impl Exchange {
             Err(error) => return self.fail(&Reason::Whole(error)).await,
         };
         match gateway.pipeline.settle_whole(&place.scope, &mut self.pending, status, &content).await {
+            Ok(_)
+                if !status.is_success()
+                    && matches!(self.reply, Reply::Stream(_))
+                    && content.parse().is_err() =>
+            {
+                // Its status has no place in a stream that has begun.
+                let reason = Reason::Answer("it is an HTTP error");
+                let refused = Refused::requests(&place.asked, &reason);
+                self.tell(&refused).await;
+            }
             Ok(released) => {
                 self.learn_tools(place, &content);
                 self.reply_whole(status, headers, released.body()).await;
             }
-            Err(refused) => self.refuse(&refused),
+            Err(refused) => self.tell(&refused).await,
         }
     }
 
     async fn reply_whole(&mut self, status: StatusCode, mut headers: HeaderMap, body: &recorder::Body) {
+        if matches!(self.reply, Reply::Stream(_)) {
+            // The client was kept waiting by a stream: what comes is an event of it.
+            Framing::message().write(&mut self.reply, body).await;
+            return;
+        }
         if let recorder::Body::Memory(bytes) = body {
             return self.reply.whole(status, headers, bytes.clone());
         }

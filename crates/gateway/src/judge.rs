@@ -14,12 +14,16 @@ use policy::{Ask, Caller, Client, Limited, Principal, Question, RunFacts};
 use recorder::Decision;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use store::state::Need;
 
 use crate::account::Side;
 use crate::clock;
 use crate::denial::Denial;
+use crate::holds::{self, Under};
 use crate::peer::Peer;
+use crate::pipeline::Sent;
 use crate::refusal::Reason;
+use crate::rounds::Approval;
 use crate::rules::{InForce, Standing};
 use crate::scope::Scope;
 use crate::wanted::{Request, Wanted};
@@ -33,6 +37,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) side: Side,
     pub(crate) method: &'a str,
     pub(crate) params: Option<&'a RawValue>,
+    /// What let the round before through, if it was held.
+    pub(crate) approval: Option<&'a Approval>,
 }
 
 /// What is to be done with a request.
@@ -46,6 +52,10 @@ pub(crate) struct Judged {
     pub(crate) limits: Vec<Limited>,
     /// What who asked is told; of what is allowed, nothing.
     pub(crate) denial: Option<Denial>,
+    /// The people whose approval a held request needs.
+    pub(crate) needs: Vec<Need>,
+    /// What it was held under, or released by.
+    pub(crate) under: Option<Under>,
 }
 
 impl Judged {
@@ -58,6 +68,8 @@ impl Judged {
             recording: policy::Recording::Full,
             limits: Vec::new(),
             denial: None,
+            needs: Vec::new(),
+            under: None,
         }
     }
 
@@ -99,16 +111,13 @@ impl InForce {
         let arguments = params.and_then(Params::arguments).map(RawValue::get);
         let judgement = with_question(asked, ask.ask(asked.method, arguments), |q| bundle.decide(q));
         let reason = judgement.errors.first().or(judgement.reason.as_ref()).cloned();
+        let mut needs = Vec::new();
         let (verdict, text) = match &judgement.verdict {
             policy::Verdict::Allow => (Verdict::Allow, None),
             policy::Verdict::Deny => (Verdict::Deny, Some(judgement.reason.unwrap_or_default())),
             policy::Verdict::Hold(approvals) => {
-                let who: Vec<String> = approvals
-                    .iter()
-                    .map(|approval| format!("{} of `{}`", approval.count, approval.group))
-                    .collect();
-                let text =
-                    format!("it needs the approval of {}, which cannot be given here yet", who.join(" and "));
+                needs = holds::needs(approvals);
+                let text = format!("it needs the approval of {}", people(&needs));
                 (Verdict::Hold, Some(text))
             }
         };
@@ -118,7 +127,28 @@ impl InForce {
         });
         let decision = Decision { verdict, policy: self.policy(), reason };
         let limits = judgement.limits;
-        Judged { decision, by: judgement.by, recording: judgement.recording, limits, denial }
+        Judged {
+            decision,
+            by: judgement.by,
+            recording: judgement.recording,
+            limits,
+            denial,
+            needs,
+            under: None,
+        }
+    }
+
+    /// A held request, as it stands with the people who decide on it. `why`: how it is told.
+    pub(crate) fn held(
+        &self,
+        asked: &Asked<'_>,
+        judged: Judged,
+        (under, why): (Option<Under>, String),
+    ) -> Judged {
+        let params = asked.params.map(Params::of);
+        let wanted = asked.wanted(params.as_ref()).pop().unwrap_or(Wanted::Other);
+        let denial = Denial::known(&wanted, era(asked.scope), why);
+        Judged { denial: Some(denial), under, ..judged }
     }
 
     /// A request that was allowed, but for a limit that is reached.
@@ -145,7 +175,14 @@ impl InForce {
         let requests =
             view.input_requests().ok_or(Reason::Answer("what it asks of the client cannot be read"))?;
         for InputRequest { method, params } in &requests {
-            let judged = self.judge(&Asked { scope, peer, side: Side::Server, method, params: *params });
+            let judged = self.judge(&Asked {
+                scope,
+                peer,
+                side: Side::Server,
+                method,
+                params: *params,
+                approval: None,
+            });
             if let Some(denial) = judged.denial {
                 return Err(Reason::AskedBack(denial.to_string()));
             }
@@ -164,12 +201,28 @@ impl InForce {
     }
 }
 
-impl Asked<'_> {
+impl<'a> Asked<'a> {
+    /// A request as it was sent. `approval`: as in [`Asked`].
+    pub(crate) fn of(
+        scope: &'a Scope,
+        sent: Sent<'a>,
+        (method, params): (&'a str, Option<&'a RawValue>),
+        approval: Option<&'a Approval>,
+    ) -> Asked<'a> {
+        Asked { scope, peer: sent.peer, side: sent.side, method, params, approval }
+    }
+
     fn wanted(&self, params: Option<&Params<'_>>) -> Vec<Wanted> {
         let by_client = self.side == Side::Client;
         let params = self.params.zip(params);
         Wanted::all(&Request { by_client, method: self.method, name: None, params })
     }
+}
+
+/// Who must approve, in words.
+pub(crate) fn people(needs: &[Need]) -> String {
+    let who: Vec<String> = needs.iter().map(|need| format!("{} of `{}`", need.count, need.group)).collect();
+    who.join(" and ")
 }
 
 fn era(scope: &Scope) -> Era {

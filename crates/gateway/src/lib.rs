@@ -17,6 +17,7 @@ mod denial;
 mod drain;
 mod duplex;
 mod exchange;
+mod holds;
 mod intake;
 mod journal;
 mod judge;
@@ -41,6 +42,7 @@ mod taking;
 mod terms;
 pub mod tunnel;
 mod upstream;
+mod wait;
 mod wanted;
 
 use std::collections::BTreeMap;
@@ -57,6 +59,8 @@ use tokio::net::{TcpListener, UnixListener};
 
 use crate::callers::Callers;
 use crate::declared::Declared;
+pub use crate::holds::HoldSettings;
+use crate::holds::Holds;
 use crate::journal::Journal;
 use crate::listen::Listeners;
 use crate::listen::guard::Hosts;
@@ -197,7 +201,8 @@ impl Gateway {
         let socket = settings.socket.as_deref().map(bind_socket).transpose()?;
         let address = tcp.as_ref().and_then(|listener| listener.local_addr().ok());
         let callers = settings.callers.map(|callers| Arc::new(Callers::new(callers)));
-        let pipeline = Pipeline::new(recorder.clone(), clerk, terms, callers.clone());
+        let holds = state.clone().map(|state| Arc::new(Holds::new(state, settings.holds)));
+        let pipeline = Pipeline::new(recorder.clone(), clerk, terms, (callers.clone(), holds.clone()));
         if let Some(state) = &state {
             pipeline.allowance().restore(state).map_err(RulesError::State)?;
         }
@@ -253,13 +258,15 @@ impl Bound {
         let journal = self.journal.map(|journal| tokio::spawn(journal.keep()));
         let grants = Arc::clone(self.present.gateway().pipeline.grants());
         let following = tokio::spawn(async move { grants.follow().await });
+        let holds = self.present.gateway().pipeline.holds().cloned();
+        let holding = holds.map(|holds| tokio::spawn(async move { holds.keep().await }));
         let counting = tokio::spawn(keep_allowance(Arc::clone(&self.present)));
         listen::serve(Arc::clone(&self.present), self.listeners, stop).await;
         following.abort();
         counting.abort();
         self.present.gateway().pipeline.keep_allowance().await;
         sweeping.abort();
-        for task in keeping.into_iter().chain(journal) {
+        for task in keeping.into_iter().chain(journal).chain(holding) {
             task.abort();
         }
     }

@@ -18,6 +18,7 @@ use mcp::fields::Params;
 use mcp::message::{Answer, Frame, IdBuf, Kind, Message};
 use mcp::mrtr::Leg;
 use recorder::{Account, Body, Cleared, Clerk, Receipt, Recorder, faults};
+use serde_json::value::RawValue;
 
 use crate::account::{self, Side};
 use crate::budgets::Allowance;
@@ -25,12 +26,13 @@ use crate::callers::Callers;
 use crate::clock;
 use crate::content::Content;
 use crate::decide::Decider;
+use crate::holds::Holds;
 use crate::judge::{Asked, Judged};
 use crate::meter::Tally;
 use crate::news::Grants;
 use crate::peer::Peer;
 use crate::refusal::{Reason, Refused};
-use crate::rounds::Rounds;
+use crate::rounds::{Approval, Rounds};
 use crate::route::{Route, answers};
 use crate::scope::{Pending, Scope, Waiting};
 use crate::settings::Receipts;
@@ -47,6 +49,8 @@ pub(crate) struct Pipeline {
     terms: RwLock<Arc<Terms>>,
     allowance: Allowance,
     grants: Arc<Grants>,
+    /// `None`: nothing is judged, and nothing held.
+    holds: Option<Arc<Holds>>,
 }
 
 /// A frame as it came.
@@ -120,12 +124,17 @@ impl Pipeline {
         recorder: Recorder,
         clerk: Clerk,
         terms: Terms,
-        callers: Option<Arc<Callers>>,
+        (callers, holds): (Option<Arc<Callers>>, Option<Arc<Holds>>),
     ) -> Pipeline {
         let grants = Grants::new(terms.rules.clone(), callers);
         let (decider, rounds, allowance) = (Arc::new(Decider::new(clerk)), Arc::default(), Allowance::new());
         let terms = RwLock::new(Arc::new(terms));
-        Pipeline { recorder, decider, rounds, terms, allowance, grants }
+        Pipeline { recorder, decider, rounds, terms, allowance, grants, holds }
+    }
+
+    /// The calls that wait for people.
+    pub(crate) fn holds(&self) -> Option<&Arc<Holds>> {
+        self.holds.as_ref()
     }
 
     /// What decides on what is no message.
@@ -183,17 +192,17 @@ impl Pipeline {
         match message.kind() {
             Kind::Request { id, method, params } => {
                 let id = route.unused(side, id.to_buf())?;
-                let account = self.account(route, message, sent); // identify: who asks whom for what
-                let asked = Asked { scope: route.scope, peer: sent.peer, side, method, params: *params };
+                let (account, approval) = self.account(route, message, sent); // identify: who asks whom for what
+                let asked = Asked::of(route.scope, sent, (method, *params), approval.as_ref());
                 let (judged, share) = self.judge(&asked).await?;
-                let recording = judged.recording;
+                let (recording, approval) = (judged.recording, approval_of(&judged, *params));
                 let cleared = self.clear(account, judged).await?; //       decide, hold
                 faults::reach("call.decided");
                 let opened = self.recorder.open(cleared).await?; //        open: durable from here on
                 faults::reach("call.opened");
                 let entered = Entered::of(opened.receipt(), opened.call());
                 let tally = Tally::begin(&route.scope.meter, method);
-                let kept = (tally, recording, share);
+                let kept = (tally, recording, (share, approval));
                 route.keep(side, id, Waiting::new(opened, kept, asked.peer, (method, *params)));
                 Ok(entered) // forward: the transport does, with the `Released`
             }
@@ -207,7 +216,8 @@ impl Pipeline {
                     route.keep(Side::Client, id, call);
                     return Ok(noted.map(|()| Entered::default())?); // durable before the call's end is
                 }
-                let cleared = self.clear(self.account(route, message, sent), Judged::unasked()).await?;
+                let (account, _) = self.account(route, message, sent);
+                let cleared = self.clear(account, Judged::unasked()).await?;
                 self.recorder.pass(cleared).await?; // durable from here on
                 self.cancel(route, side, message).await;
                 Ok(Entered::default())
@@ -337,14 +347,22 @@ impl Pipeline {
         Ok(ReleasedBody::of(content.body(), None))
     }
 
-    fn account(&self, route: &Route<'_>, message: &Message<'_>, sent: Sent<'_>) -> Account {
+    /// What is to be recorded of a message, and what let the round before through.
+    fn account(
+        &self,
+        route: &Route<'_>,
+        message: &Message<'_>,
+        sent: Sent<'_>,
+    ) -> (Account, Option<Approval>) {
         let mut account = account::of_message(route.scope, message, &sent);
+        let mut approval = None;
         if let Kind::Request { method, params, .. } = message.kind() {
             let key = params.and_then(|params| Leg::of(method, params)?.continued(params));
             let resumed = key.and_then(|key| self.rounds.resume(route.scope.run, &key));
-            let (call, round) = resumed.unwrap_or_else(|| (clock::new_call(), 0));
+            let (call, round, approved) = resumed.unwrap_or_else(|| (clock::new_call(), 0, None));
             account.call = Some(call);
             account.round = round;
+            approval = approved;
         }
         match sent.side {
             Side::Server => account.parent = route.only_call(),
@@ -354,17 +372,25 @@ impl Pipeline {
                 }
             }
         }
-        account
+        (account, approval)
     }
 
     async fn clear(&self, account: Account, judged: Judged) -> Result<Cleared, Reason> {
         let call = account.call;
         let mut account = account::with_policies(account, &judged.by);
+        account
+            .fields
+            .extend(judged.under.as_ref().map(|under| ("hold".to_owned(), account::of_hold(under))));
         account::reduce(judged.recording, (&mut account.fields, &mut account.spans, &mut account.body));
         match self.decider.decide(judged.decision, account) {
             Ok(cleared) => Ok(cleared),
             Err(refusal) => {
-                self.recorder.refuse(refusal).await?;
+                let refused = self.recorder.refuse(refusal).await?;
+                if let (Some(holds), Some(under)) = (&self.holds, judged.under)
+                    && under.asked.is_none()
+                {
+                    holds.recorded(under.hold, refused.receipt().seq);
+                }
                 Err(Reason::Denied(judged.denial.unwrap_or_default().of(call)))
             }
         }
@@ -405,7 +431,7 @@ impl Pipeline {
     fn expect_round(&self, scope: &Scope, call: &Waiting, answer: &Answer<'_>) {
         if let Some(key) = call.next_round(answer) {
             let next = call.opened.round().saturating_add(1);
-            self.rounds.expect(scope.run, &key, call.opened.call(), next);
+            self.rounds.expect(scope.run, &key, (call.opened.call(), next), call.approval.clone());
         }
     }
 
@@ -422,6 +448,13 @@ impl Pipeline {
             entered.as_json().and_then(|receipt| mcp::edit::set_meta(message, RECEIPT, &receipt).ok());
         edited.map_or_else(|| bytes.clone(), Bytes::from)
     }
+}
+
+/// What let a request through that was held.
+fn approval_of(judged: &Judged, params: Option<&RawValue>) -> Option<Approval> {
+    let under = judged.under.as_ref()?;
+    let digest = policy::binding::digest(params.map(RawValue::get), &[]);
+    Some(Approval { hold: under.hold.clone(), digest })
 }
 
 fn spoken_of(message: &Message<'_>) -> Option<IdBuf> {

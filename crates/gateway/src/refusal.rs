@@ -96,6 +96,8 @@ pub(crate) struct Refused {
     reason: String,
     /// Who waits for the body; what is said of notifications is for HTTP alone.
     pub(crate) owed: Option<Side>,
+    /// The hold under which it waits for people: once they have decided, it may be tried again.
+    pub(crate) held: Option<String>,
 }
 
 impl Refused {
@@ -126,7 +128,11 @@ impl Refused {
             (_, [answer]) => answer.clone(),
             _ => reason.answer(None),
         };
-        Refused { status: reason.status(), body: body.into(), reason: reason.to_string(), owed }
+        let held = match reason {
+            Reason::Denied(denial) => denial.waits().map(str::to_owned),
+            _ => None,
+        };
+        Refused { status: reason.status(), body: body.into(), reason: reason.to_string(), owed, held }
     }
 
     /// Refuses what a client sent and could not be parsed: `id` is known where the parser could still read it.
@@ -136,6 +142,7 @@ impl Refused {
             body: reason.answer(id).into(),
             reason: reason.to_string(),
             owed: Some(Side::Client),
+            held: None,
         }
     }
 
@@ -152,12 +159,18 @@ impl Refused {
             body: body.into(),
             reason: reason.to_string(),
             owed: Some(Side::Client),
+            held: None,
         }
     }
 
     /// The same, where nobody waits for it.
     pub(crate) fn unowed(self) -> Refused {
         Refused { owed: None, ..self }
+    }
+
+    /// The same, which is not tried again here.
+    pub(crate) fn for_good(self) -> Refused {
+        Refused { held: None, ..self }
     }
 
     /// Why, in words.

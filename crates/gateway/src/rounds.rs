@@ -29,25 +29,40 @@ pub(crate) struct Rounds {
 struct Waiting {
     call: CallId,
     next: u32,
+    approval: Option<Approval>,
     since: Instant,
+}
+
+/// The approval that let a call through: it is for all its rounds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Approval {
+    pub(crate) hold: String,
+    /// Of what was asked, as [`policy::binding`] has it.
+    pub(crate) digest: Option<Hash>,
 }
 
 impl Rounds {
     /// The call and round that a request continues, if any.
-    pub(crate) fn resume(&self, run: RunId, key: &RoundKey) -> Option<(CallId, u32)> {
+    pub(crate) fn resume(&self, run: RunId, key: &RoundKey) -> Option<(CallId, u32, Option<Approval>)> {
         let key = (run, digest(key));
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&key)?;
-        (waiting.since.elapsed() < LONGEST).then_some((waiting.call, waiting.next))
+        (waiting.since.elapsed() < LONGEST).then_some((waiting.call, waiting.next, waiting.approval))
     }
 
     /// Remembers that a call waits for its next round.
-    pub(crate) fn expect(&self, run: RunId, key: &RoundKey, call: CallId, next: u32) {
+    pub(crate) fn expect(
+        &self,
+        run: RunId,
+        key: &RoundKey,
+        (call, next): (CallId, u32),
+        approval: Option<Approval>,
+    ) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.len() >= MOST {
             waiting.retain(|_, entry| entry.since.elapsed() < LONGEST);
         }
         if waiting.len() < MOST {
-            waiting.insert((run, digest(key)), Waiting { call, next, since: Instant::now() });
+            waiting.insert((run, digest(key)), Waiting { call, next, approval, since: Instant::now() });
         }
     }
 }

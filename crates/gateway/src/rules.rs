@@ -118,7 +118,7 @@ impl Rules {
     }
 
     /// Where pins are kept.
-    pub(crate) fn state(&self) -> &State {
+    pub(crate) fn state(&self) -> &Arc<State> {
         &self.settings.state
     }
 
@@ -260,6 +260,11 @@ impl InForce {
             .collect();
         shown.sort_unstable();
         Some(Hash::of(format!("{shown:?}").as_bytes()))
+    }
+
+    /// Digest of a tool's accepted definition.
+    pub(crate) fn accepted(&self, server: &str, tool: &str) -> Option<Hash> {
+        self.known(server, tool)?.accepted
     }
 
     /// Whether a tool that waits is kept from everybody.

@@ -22,6 +22,7 @@ use crate::budgets::Share;
 use crate::meter::{ServerMeter, Tally};
 use crate::peer::Peer;
 use crate::refusal::Reason;
+use crate::rounds::Approval;
 
 /// Shared by all messages that may answer one another.
 #[derive(Debug)]
@@ -129,13 +130,15 @@ pub(crate) struct Waiting {
     pub(crate) recording: Recording,
     /// What it has taken of limits.
     pub(crate) share: Option<Share>,
+    /// What released it, if it was held.
+    pub(crate) approval: Option<Approval>,
 }
 
 impl Waiting {
     /// An opened call, with what its request says of what may come.
     pub(crate) fn new(
         opened: Opened,
-        (tally, recording, share): (Tally, Recording, Option<Share>),
+        (tally, recording, (share, approval)): (Tally, Recording, (Option<Share>, Option<Approval>)),
         peer: &Arc<Peer>,
         (method, params): (&str, Option<&RawValue>),
     ) -> Waiting {
@@ -146,7 +149,7 @@ impl Waiting {
         let listens = listens.unwrap_or_default();
         let leg = params.and_then(|params| Leg::of(method, params));
         let list = List::of(method);
-        Waiting { opened, tally, peer, progress, is_stream, listens, leg, list, recording, share }
+        Waiting { opened, tally, peer, progress, is_stream, listens, leg, list, recording, share, approval }
     }
 
     /// Whether its answer may ask something of the client.
@@ -237,6 +240,14 @@ impl Scope {
             cancelled.remove(0);
         }
         cancelled.push(id);
+    }
+
+    /// Takes a request out of the cancelled ones; `false`: it is none of them.
+    pub(crate) fn take_cancelled_one(&self, id: &IdBuf) -> bool {
+        let mut cancelled = lock(&self.cancelled);
+        let before = cancelled.len();
+        cancelled.retain(|other| other != id);
+        cancelled.len() < before
     }
 
     /// Takes the cancelled ones out of an exchange's calls.

@@ -38,6 +38,12 @@ impl Gateway {
         }
     }
 
+    /// Whether a caller that was verified may still call; others may.
+    pub(crate) fn stands(&self, server: &str, peer: &Peer) -> bool {
+        let verified = self.callers.as_ref().zip(peer.verified.as_ref());
+        verified.is_none_or(|(callers, verified)| callers.stands(server, &verified.caller))
+    }
+
     /// The session's stream of messages to its server, opened at the first call.
     pub(crate) async fn bridge(
         self: &Arc<Self>,

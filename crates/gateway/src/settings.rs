@@ -34,6 +34,8 @@ pub struct Settings {
     pub vault: Option<Arc<identity::Vault>>,
     /// What calls are judged by. `None`: nothing is judged, and no tool is pinned.
     pub rules: Option<RuleSettings>,
+    /// How calls wait for people. A reload passes it over.
+    pub holds: crate::HoldSettings,
     /// Sizes and waits.
     pub limits: Limits,
 }

@@ -88,6 +88,14 @@ impl<'a> Message<'a> {
         self.raw
     }
 
+    /// The request that it is.
+    pub fn asked(&self) -> Option<IdBuf> {
+        match &self.kind {
+            Kind::Request { id, .. } => Some(id.to_buf()),
+            _ => None,
+        }
+    }
+
     /// The request that it answers.
     pub fn answered(&self) -> Option<IdBuf> {
         match &self.kind {

@@ -9,6 +9,7 @@
 //! * Fails closed: what cannot be judged is denied.
 
 mod asked;
+pub mod binding;
 pub mod budget;
 mod bundle;
 mod catalog;

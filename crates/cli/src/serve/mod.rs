@@ -171,6 +171,7 @@ fn settings(config: &Config, args: &ServeArgs, state: &Arc<State>) -> anyhow::Re
             policies: config.policy.as_deref().map(crate::policies::files::read).transpose()?,
             pinning: config.pinning,
         }),
+        holds: config.holds.clone(),
         limits: config.limits.clone(),
     })
 }

@@ -68,8 +68,11 @@ impl Reply {
         let _ = head.send(response);
     }
 
-    /// Sends the head of a streamed response; parts follow.
+    /// Sends the head of a streamed response, unless it was sent before; parts follow.
     pub(crate) fn start(&mut self, status: StatusCode, headers: HeaderMap) {
+        if matches!(self, Reply::Stream(_)) {
+            return;
+        }
         let (sender, parts) = mpsc::channel(PARTS);
         let Reply::Head(head) = std::mem::replace(self, Reply::Stream(sender)) else { return };
         let mut response = Response::new(Body::Stream(parts));

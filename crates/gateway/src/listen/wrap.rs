@@ -54,7 +54,7 @@ pub(crate) async fn accept(
     tokio::spawn(async move {
         let _until_closed = held;
         match upgrade.await {
-            Ok(upgraded) => carry(&gateway, name, peer, TokioIo::new(upgraded)).await,
+            Ok(upgraded) => Box::pin(carry(&gateway, name, peer, TokioIo::new(upgraded))).await,
             Err(error) => tracing::debug!(%error, "a wrap went away before its tunnel stood"),
         }
     });
@@ -167,7 +167,7 @@ async fn relay(
 ) -> &'static str {
     let drain = Drain::at(gateway.runs.until_stopping(), gateway.limits.drain);
     let to_client = client.to.clone();
-    let ending = duplex::relay(&gateway.pipeline, scope, client, server, &drain).await;
+    let ending = Box::pin(duplex::relay(&gateway.pipeline, scope, client, server, &drain)).await;
     tracing::debug!(server = &*scope.server, run = %scope.run, ?ending, "wrap ends");
     let (reason, told) = match ending {
         Ending::Client => ("the client has closed the server's input", ""),

@@ -59,7 +59,10 @@ impl Pipeline {
     }
 
     pub(super) async fn close(&self, call: Waiting, mut outcome: Outcome) -> Result<Closed, RecordError> {
-        let Waiting { opened, mut tally, recording, share, .. } = call;
+        let Waiting { opened, mut tally, recording, share, approval, .. } = call;
+        if let (Some(holds), Some(approval)) = (self.holds(), approval) {
+            holds.ended(approval.hold, outcome.status.as_str());
+        }
         tally.answered(outcome.status);
         if let Some(mut share) = share {
             share.bytes = outcome.body.len() as u64;

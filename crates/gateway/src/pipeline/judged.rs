@@ -1,17 +1,21 @@
 //! What the rules have to say in a call's life: whether its request may go on, and what is shown of its answer.
 
-use ledger::Hash;
+use ledger::{Hash, Verdict};
 use mcp::message::{Answer, Message};
 use mcp::page::{List, Page};
 use policy::pin::Names;
-use store::state::Pin;
+use recorder::Decision;
+use serde_json::value::RawValue;
+use store::state::{Pin, Release, Sought};
 
 use super::{Pipeline, Sent};
 use crate::account::{self, Side};
 use crate::budgets::{Allowance, Share};
+use crate::clock;
+use crate::holds::Under;
 use crate::judge::{self, Asked, Judged};
 use crate::refusal::Reason;
-use crate::rules::Rules;
+use crate::rules::{InForce, Rules};
 use crate::scope::{Scope, Waiting};
 use crate::shown::Shown;
 
@@ -26,13 +30,64 @@ impl Pipeline {
         }
         let Some(rules) = self.terms().rules.clone() else { return Ok((Judged::unasked(), None)) };
         let rules = rules.present().await?;
-        let judged = rules.judge(asked);
+        let mut judged = rules.judge(asked);
+        if !judged.needs.is_empty() {
+            // Boxed: few calls are held, and all would be larger by it.
+            judged = Box::pin(self.hold(asked, judged, &rules)).await?;
+        }
         if judged.denial.is_some() {
             return Ok((judged, None));
         }
         Ok(match self.allowance.take((asked.scope, asked.peer), &judged.limits) {
             Ok(share) => (judged, share),
             Err(spent) => (rules.beyond_limit(asked, &spent), None),
+        })
+    }
+
+    /// What people say of a request that policy holds: it is allowed where they have approved it, this once.
+    async fn hold(&self, asked: &Asked<'_>, judged: Judged, rules: &InForce) -> Result<Judged, Reason> {
+        let Some(holds) = &self.holds else { return Ok(judged) };
+        if asked.side == Side::Server {
+            let why = "it needs approval, and what a server asks of a client cannot wait for it".to_owned();
+            return Ok(rules.held(asked, judged, (None, why)));
+        }
+        if let Some(approval) = asked.approval
+            && approval.digest.is_some()
+            && approval.digest == policy::binding::digest(asked.params.map(RawValue::get), &[])
+        {
+            let under = Some(Under { hold: approval.hold.clone(), asked: None, by: Vec::new() });
+            let decision = Decision { verdict: Verdict::Allow, ..judged.decision };
+            return Ok(Judged { decision, denial: None, needs: Vec::new(), under, ..judged });
+        }
+        let Some(sought) = holds.seek(asked, &judged, rules).await? else {
+            let why = "nobody can approve what JSON parsers read differently".to_owned();
+            return Ok(rules.held(asked, judged, (None, why)));
+        };
+        Ok(match sought {
+            Sought::Released(Release { hold, by, asked: first }) => {
+                let reason = Some(format!("approved by {}", by.join(", ")));
+                let decision = Decision { verdict: Verdict::Allow, reason, ..judged.decision };
+                let under = Some(Under { hold, asked: first, by });
+                Judged { decision, denial: None, needs: Vec::new(), under, ..judged }
+            }
+            Sought::Waits(hold) => {
+                let why = format!(
+                    "`{}` waits for the approval of {}. Ask for it, then repeat the same call",
+                    hold.id,
+                    judge::people(&hold.needs)
+                );
+                let under = Under { hold: hold.id.clone(), asked: hold.asked, by: Vec::new() };
+                let held = rules.held(asked, judged, (Some(under), why));
+                Judged { denial: held.denial.map(|denial| denial.waiting(&hold.id)), ..held }
+            }
+            Sought::Refused { hold, again } => {
+                let why = hold.why.clone().unwrap_or_default();
+                let wait = again.saturating_sub(clock::unix_seconds());
+                let why = format!("`{}` was refused: {why}. It may be asked again in {wait} s", hold.id);
+                let under = Under { hold: hold.id, asked: hold.asked, by: Vec::new() };
+                rules.held(asked, judged, (Some(under), why))
+            }
+            Sought::Full(full) => rules.held(asked, judged, (None, full.to_string())),
         })
     }
 

@@ -107,6 +107,7 @@ fn passes(rules: &super::InForce, peer: &Arc<Peer>, tool: &str) -> bool {
                 side: Side::Client,
                 method: "tools/call",
                 params: Some(&params),
+                approval: None,
             };
             judge::by_scope(&asked).is_none() && rules.judge(&asked).denial.is_none()
         },

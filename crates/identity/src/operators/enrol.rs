@@ -111,6 +111,15 @@ pub fn set_roles(state: &State, name: &str, roles: &[Role]) -> Result<(), EnrolE
     if is_done { Ok(()) } else { Err(EnrolError::Unknown(name.to_owned())) }
 }
 
+/// Puts an operator into groups, and into no others; their sessions end. Blocks on the disk.
+///
+/// # Errors
+/// See [`EnrolError`].
+pub fn set_groups(state: &State, name: &str, groups: &[String]) -> Result<(), EnrolError> {
+    let is_done = state.set_operator_groups(&local_identity(&own_name(name)?), groups)?;
+    if is_done { Ok(()) } else { Err(EnrolError::Unknown(name.to_owned())) }
+}
+
 /// Disables an operator; their sessions end. One of a provider is named whole, `user:ISSUER:SUBJECT`. Blocks on the disk.
 ///
 /// # Errors
@@ -122,8 +131,8 @@ pub fn disable(state: &State, name: &str, now: u64) -> Result<(), EnrolError> {
     if is_own && state.operator(&identity)?.is_none() {
         return Err(unknown());
     }
-    let (name, roles, password) = (name.to_owned(), Vec::new(), None);
-    let row = OperatorRow { identity, name, roles, password, created: now, disabled: None };
+    let (name, roles, groups, password) = (name.to_owned(), Vec::new(), Vec::new(), None);
+    let row = OperatorRow { identity, name, roles, groups, password, created: now, disabled: None };
     if state.disable_operator(&row, now)? { Ok(()) } else { Err(unknown()) }
 }
 
@@ -195,6 +204,7 @@ fn fresh(name: &str, roles: &[Role], now: u64) -> Result<OperatorRow, EnrolError
         identity: local_identity(&name),
         name,
         roles: words(roles),
+        groups: Vec::new(),
         password: None,
         created: now,
         disabled: None,

@@ -24,7 +24,9 @@ use ledger::Hash;
 use store::state::{Deed, OperatorRow, OperatorSession, State, StateError};
 use tokio::sync::Semaphore;
 
-pub use self::enrol::{EnrolError, Invitation, Invited, add, disable, first_link, link, set_roles};
+pub use self::enrol::{
+    EnrolError, Invitation, Invited, add, disable, first_link, link, set_groups, set_roles,
+};
 use self::federated::Abroad;
 pub use self::role::{Permission, Role, RoleMap};
 use self::throttle::Throttle;
@@ -80,6 +82,8 @@ pub struct Operator {
     pub name: String,
     /// What they are.
     pub roles: Vec<Role>,
+    /// The groups for which they approve.
+    pub groups: Vec<String>,
     /// What a form must send back, so that it is known to be ours.
     pub csrf: String,
 }
@@ -140,6 +144,17 @@ pub enum LoginRefused {
 /// The identity of somebody with a password here.
 fn local_identity(name: &str) -> String {
     format!("operator:local:{name}")
+}
+
+/// Names under which somebody may be known, as a caller and as an operator: who shares one with another is taken for the same
+/// person. `identity` is `kind:issuer:subject`.
+#[must_use]
+pub fn names(identity: &str, name: &str) -> Vec<String> {
+    let subject = identity.rsplit(':').next().unwrap_or_default();
+    let mut names = vec![identity.to_lowercase(), name.to_lowercase(), subject.to_lowercase()];
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 impl Operator {
@@ -245,7 +260,7 @@ impl Operators {
             self.state.end_operator_session(digest, None)?;
             return Ok(None);
         }
-        let roles = self.roles_of(&session)?;
+        let (roles, groups) = self.standing_of(&session)?;
         if roles.is_empty() {
             return Ok(None);
         }
@@ -253,7 +268,7 @@ impl Operators {
             self.state.operator_session_used(digest, now)?;
         }
         let csrf = jose::encode(Hash::of(format!("csrf:{secret}").as_bytes()).0);
-        Ok(Some(Operator { identity: session.identity, name: session.name, roles, csrf }))
+        Ok(Some(Operator { identity: session.identity, name: session.name, roles, groups, csrf }))
     }
 
     /// Ends a session. Blocks on the disk.
@@ -331,12 +346,12 @@ impl Operators {
     }
 
     /// What the operator of a session is now: of who has a password here by their row, else by the groups of the login.
-    fn roles_of(&self, session: &OperatorSession) -> Result<Vec<Role>, StateError> {
+    fn standing_of(&self, session: &OperatorSession) -> Result<(Vec<Role>, Vec<String>), StateError> {
         let row = self.state.operator(&session.identity)?;
         Ok(match row {
-            Some(row) if row.disabled.is_some() => Vec::new(),
-            Some(row) => row.roles.iter().filter_map(|role| role.parse().ok()).collect(),
-            None => self.roles.of(&session.groups),
+            Some(row) if row.disabled.is_some() => (Vec::new(), Vec::new()),
+            Some(row) => (row.roles.iter().filter_map(|role| role.parse().ok()).collect(), row.groups),
+            None => (self.roles.of(&session.groups), session.groups.clone()),
         })
     }
 }

@@ -81,7 +81,7 @@ fn compare(
 }
 
 /// JSON in one spelling: members in bytewise order, strings as RFC 8785 has them, numbers without needless digits.
-fn canonical(json: &str) -> Result<String, PinError> {
+pub(crate) fn canonical(json: &str) -> Result<String, PinError> {
     let mut out = String::new();
     push(json, DEPTH, &mut out)?;
     Ok(out)

@@ -11,7 +11,7 @@ use super::{Deed, State, StateError};
 /// Sessions that are kept at a time; beyond that the one that was used least recently ends.
 const SESSIONS: i64 = 10_000;
 
-const OPERATOR: &str = "identity, name, roles, password, created, disabled";
+const OPERATOR: &str = "identity, name, roles, password, created, disabled, groups";
 
 /// An operator who is known here: with a password of their own, or disabled.
 #[derive(Clone, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct OperatorRow {
     pub name: String,
     /// What they may do, in words.
     pub roles: Vec<String>,
+    /// The groups for which they approve.
+    pub groups: Vec<String>,
     /// Digest of their password, in the form of its algorithm; `None`: they have not chosen one.
     pub password: Option<String>,
     /// When they were added. Times are seconds since the Unix epoch.
@@ -66,7 +68,7 @@ impl State {
     pub fn add_operator(&self, row: &OperatorRow, link: &OperatorLink) -> Result<bool, StateError> {
         self.write(|within, _| {
             let sql = "INSERT INTO operators (identity, name, roles, created) VALUES (?1, ?2, ?3, ?4) \
-                       ON CONFLICT (identity) DO UPDATE SET name = ?2, roles = ?3, password = NULL, disabled = NULL \
+                       ON CONFLICT (identity) DO UPDATE SET name = ?2, roles = ?3, groups = '[]', password = NULL, disabled = NULL \
                        WHERE disabled IS NOT NULL";
             let roles = list(&row.roles)?;
             let is_new = within.execute(sql, params![row.identity, row.name, roles, time(row.created)])? == 1;
@@ -89,6 +91,23 @@ impl State {
             if is_done {
                 end_sessions(within, identity)?;
                 self.enter(within, &Deed::done("operators.roles", identity).because(&roles.join(" ")))?;
+            }
+            Ok(is_done)
+        })
+    }
+
+    /// Puts an operator into groups, and into no others, and ends their sessions; `false`: there is none of that identity, or they are
+    /// disabled.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn set_operator_groups(&self, identity: &str, groups: &[String]) -> Result<bool, StateError> {
+        self.write(|within, _| {
+            let sql = "UPDATE operators SET groups = ?2 WHERE identity = ?1 AND disabled IS NULL";
+            let is_done = within.execute(sql, params![identity, list(groups)?])? == 1;
+            if is_done {
+                end_sessions(within, identity)?;
+                self.enter(within, &Deed::done("operators.groups", identity).because(&groups.join(" ")))?;
             }
             Ok(is_done)
         })
@@ -310,5 +329,6 @@ fn operator(row: &Row<'_>) -> rusqlite::Result<OperatorRow> {
         password: row.get(3)?,
         created: moment(row, 4)?.unwrap_or_default(),
         disabled: moment(row, 5)?,
+        groups: strings(row, 6)?,
     })
 }

@@ -3,6 +3,7 @@ CREATE TABLE operators (
   identity TEXT PRIMARY KEY,
   name TEXT NOT NULL,
   roles TEXT NOT NULL,
+  groups TEXT NOT NULL DEFAULT '[]',
   password TEXT,
   created INTEGER NOT NULL,
   disabled INTEGER

@@ -11,6 +11,7 @@ fn an_operators_link_and_sessions_go_with_what_they_were_for() {
         identity: format!("operator:local:{name}"),
         name: name.to_owned(),
         roles: vec!["viewer".to_owned()],
+        groups: Vec::new(),
         password: Some("digest".to_owned()),
         created: 100,
         disabled: None,

@@ -1,0 +1,180 @@
+//! `tollbook approvals`: calls that wait for people, and what people say of them.
+//!
+//! To decide, an operator says who they are: the system's user may be the agent's own.
+
+mod show;
+mod who;
+
+use std::io::Write;
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use identity::operators::{Operator, names};
+use ledger::payload::Payload;
+use store::state::{Ballot, Cast, Choice, Hold, State, Which};
+
+use crate::environment::Environment;
+use crate::read::{Mistake, text};
+use crate::{clock, credentials};
+use who::WhoArgs;
+
+/// See calls that wait for approval, and decide on them.
+#[derive(Debug, Args)]
+pub(crate) struct ApprovalsArgs {
+    #[command(subcommand)]
+    command: ApprovalsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ApprovalsCommand {
+    /// List calls that wait, and approvals that were not used yet; the newest first.
+    List {
+        /// Those that have ended too.
+        #[arg(long)]
+        all: bool,
+        /// At most so many.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one: who asks, for what exactly, why it is held, and what was said.
+    Show {
+        /// The hold, or the beginning of its id.
+        hold: String,
+        /// One JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Approve: this call, once.
+    Grant {
+        /// The hold, or the beginning of its id.
+        hold: String,
+        /// As often as the run asks for the same, for an hour at most.
+        #[arg(long)]
+        for_run: bool,
+        /// With `--for-run`: arguments that may differ.
+        #[arg(long, value_name = "ARGUMENT", requires = "for_run")]
+        any: Vec<String>,
+        #[command(flatten)]
+        who: WhoArgs,
+    },
+    /// Refuse.
+    Refuse {
+        /// The hold, or the beginning of its id.
+        hold: String,
+        /// Why: who asked reads it.
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        who: WhoArgs,
+    },
+    /// Take back an approval that was not used, or a request.
+    Withdraw {
+        /// The hold, or the beginning of its id.
+        hold: String,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        who: WhoArgs,
+    },
+    /// Print each change of a hold as it comes.
+    Watch {
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Does what is asked; 1 if a list is empty, or what was said does not count.
+pub(crate) fn run(
+    args: &ApprovalsArgs,
+    environment: &Environment,
+    out: &mut dyn Write,
+) -> anyhow::Result<u8> {
+    let state = State::open(&environment.data)?;
+    match &args.command {
+        ApprovalsCommand::List { all, limit, json } => {
+            let holds = state.holds(if *all { Which::All } else { Which::Open }, *limit)?;
+            for hold in &holds {
+                writeln!(out, "{}", if *json { show::json(hold)? } else { show::line(hold) })?;
+            }
+            Ok(u8::from(holds.is_empty()))
+        }
+        ApprovalsCommand::Show { hold, json } => {
+            show::all(&state, &find(&state, hold)?, (&environment.data, *json), out)
+        }
+        ApprovalsCommand::Grant { hold, for_run, any, who } => {
+            let hold = find(&state, hold)?;
+            let choice = if *for_run { for_run_but(&hold, any, environment)? } else { Choice::Once };
+            decide(&state, (&hold, choice), &who.operator(environment)?, out)
+        }
+        ApprovalsCommand::Refuse { hold, reason, who } => {
+            let hold = find(&state, hold)?;
+            decide(&state, (&hold, Choice::Refuse { reason }), &who.operator(environment)?, out)
+        }
+        ApprovalsCommand::Withdraw { hold, reason, who } => {
+            let hold = find(&state, hold)?;
+            decide(&state, (&hold, Choice::Withdraw { reason }), &who.operator(environment)?, out)
+        }
+        ApprovalsCommand::Watch { json } => show::watch(&state, *json, out),
+    }
+}
+
+/// The hold whose id begins so, if there is one alone.
+fn find(state: &State, id: &str) -> anyhow::Result<Hold> {
+    if let Some(hold) = state.hold(id)? {
+        return Ok(hold);
+    }
+    let wanted = id.strip_prefix("hold_").unwrap_or(id);
+    let all = state.holds(Which::All, 10_000)?;
+    let mut found =
+        all.into_iter().filter(|hold| hold.id.strip_prefix("hold_").is_some_and(|id| id.starts_with(wanted)));
+    match (found.next(), found.next()) {
+        (Some(hold), None) => Ok(hold),
+        (None, _) => {
+            Err(Mistake(format!("there is no hold `{id}`; `tollbook approvals list --all` shows them"))
+                .into())
+        }
+        (Some(_), Some(_)) => {
+            Err(Mistake(format!("several holds begin with `{id}`; write more of the id")).into())
+        }
+    }
+}
+
+/// The digest that an approval for the run is bound to, from the call as it was recorded.
+fn for_run_but<'a>(hold: &Hold, any: &'a [String], environment: &Environment) -> anyhow::Result<Choice<'a>> {
+    let payload = show::payload(hold, &environment.data)?;
+    let params = payload.as_ref().and_then(|payload: &Payload| payload.value("params"));
+    let digest = policy::binding::digest(params, any).filter(|_| params.is_some());
+    let is_same = policy::binding::digest(params, &[]) == Some(hold.key.digest);
+    let digest = digest
+        .filter(|_| is_same)
+        .context("the record of the call cannot be read yet; try again in a second")?;
+    Ok(Choice::ForRun { but: any, digest, until: clock::unix_seconds().saturating_add(3_600) })
+}
+
+fn decide(
+    state: &State,
+    (hold, choice): (&Hold, Choice<'_>),
+    operator: &Operator,
+    out: &mut dyn Write,
+) -> anyhow::Result<u8> {
+    let people = names(&operator.identity, &operator.name);
+    let ballot = Ballot { who: &operator.identity, people: &people, groups: &operator.groups, choice };
+    let now = clock::unix_seconds();
+    let cast = state.acting(&operator.identity, now).cast(&hold.id, &ballot, now)?;
+    let told = match cast {
+        Cast::Approved => "approved; the call goes on if it still waits, or when it is made again".to_owned(),
+        other => other.to_string(),
+    };
+    writeln!(out, "{}", text::visible(&told))?;
+    Ok(u8::from(!cast.counts()))
+}
+
+/// When, as a listing has it.
+fn day(seconds: u64) -> String {
+    credentials::day(seconds)
+}

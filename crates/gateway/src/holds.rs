@@ -1,0 +1,238 @@
+//! Calls that wait for people: what a call is held under, and who is told when people have decided.
+//!
+//! What counts is in the state: [`store::state`] gives each approval away once. Here are only the waiting tasks, which try
+//! again when something was decided, and are judged anew then.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use identity::RunName;
+use ledger::Seq;
+use mcp::fields::Params;
+use serde_json::value::RawValue;
+use store::state::{Bounds, HoldKey, HoldStatus, Mark, Need, NewHold, Sought, State, StateError};
+use tokio::sync::Notify;
+
+use crate::clock;
+use crate::judge::{Asked, Judged};
+use crate::peer::{Peer, Process};
+use crate::rules::{InForce, RulesError};
+
+/// Between two looks at the state.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Looks between two searches for holds that are overdue.
+const LOOKS_TO_OVERDUE: u64 = 5;
+
+/// Who acts for the gateway itself.
+const OWN: &str = "tollbook";
+
+/// How calls wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HoldSettings {
+    /// How long a call waits before its client is told to come again: below the time after which common clients give up.
+    pub inline: Duration,
+    /// How long people have.
+    pub lasts: Duration,
+    /// How many may wait.
+    pub bounds: Bounds,
+}
+
+impl Default for HoldSettings {
+    /// 45 seconds, and half an hour.
+    fn default() -> HoldSettings {
+        HoldSettings {
+            inline: Duration::from_secs(45),
+            lasts: Duration::from_secs(1800),
+            bounds: Bounds::default(),
+        }
+    }
+}
+
+/// The calls that wait.
+#[derive(Debug)]
+pub(crate) struct Holds {
+    state: Arc<State>,
+    settings: HoldSettings,
+    /// Tasks that wait for a hold. Locked for single look-ups and changes.
+    waiting: Mutex<HashMap<String, Weak<Notify>>>,
+}
+
+/// What a call was held under or released by.
+#[derive(Debug, Clone)]
+pub(crate) struct Under {
+    pub(crate) hold: String,
+    /// The record of the first try.
+    pub(crate) asked: Option<Seq>,
+    /// Who approved.
+    pub(crate) by: Vec<String>,
+}
+
+impl Holds {
+    pub(crate) fn new(state: Arc<State>, settings: HoldSettings) -> Holds {
+        Holds { state, settings, waiting: Mutex::default() }
+    }
+
+    /// How long a call waits before its client is told to come again.
+    pub(crate) fn inline(&self) -> Duration {
+        self.settings.inline
+    }
+
+    /// What a held call finds; `None`: nobody could say what was approved.
+    pub(crate) async fn seek(
+        &self,
+        asked: &Asked<'_>,
+        judged: &Judged,
+        rules: &InForce,
+    ) -> Result<Option<Sought>, RulesError> {
+        let Some(call) = self.call(asked, judged, rules) else { return Ok(None) };
+        let params = asked.params.map(|params| params.get().to_owned());
+        let (state, bounds) = (self.acting(), self.settings.bounds);
+        let seek = move || {
+            let digest_but = |but: &[String]| policy::binding::digest(params.as_deref(), but);
+            state.seek(&call, digest_but, &bounds, clock::unix_seconds())
+        };
+        Ok(Some(tokio::task::spawn_blocking(seek).await.map_err(|_| RulesError::Thread)??))
+    }
+
+    fn call(&self, asked: &Asked<'_>, judged: &Judged, rules: &InForce) -> Option<NewHold> {
+        let params = asked.params.map(Params::of);
+        let name =
+            params.as_ref().and_then(|params| params.name().or_else(|| params.uri())).unwrap_or_default();
+        let facts = asked.scope.facts();
+        let key = HoldKey {
+            principal: asked.peer.principal.to_string(),
+            run: run_of(asked.peer),
+            server: asked.scope.server.to_string(),
+            method: asked.method.to_owned(),
+            digest: policy::binding::digest(asked.params.map(RawValue::get), &[])?,
+            name,
+        };
+        let now = clock::unix_seconds();
+        Some(NewHold {
+            id: clock::new_hold(),
+            needs: judged.needs.clone(),
+            pin: rules.accepted(&key.server, &key.name),
+            requesters: names_of(asked.peer),
+            agent: facts.agent.map(|agent| agent.to_string()),
+            purpose: asked.peer.verified.as_ref().and_then(|one| one.caller.purpose.clone()),
+            reason: judged.decision.reason.clone(),
+            policies: judged.by.clone(),
+            deadline: now.saturating_add(self.settings.lasts.as_secs()),
+            key,
+        })
+    }
+
+    /// Notes which record tells of a hold's first try. Nobody waits for it.
+    pub(crate) fn recorded(&self, hold: String, seq: Seq) {
+        let state = Arc::clone(&self.state);
+        tokio::task::spawn_blocking(move || log_failed(state.hold_recorded(&hold, seq)));
+    }
+
+    /// Notes how a call ended that was let through. Nobody waits for it.
+    pub(crate) fn ended(&self, hold: String, outcome: &'static str) {
+        let state = Arc::clone(&self.state);
+        tokio::task::spawn_blocking(move || log_failed(state.hold_outcome(&hold, outcome)));
+    }
+
+    /// Resolves when a hold is pending no more.
+    pub(crate) async fn decided(&self, hold: &str) {
+        let told = self.told_of(hold);
+        let heard = told.notified();
+        tokio::pin!(heard);
+        heard.as_mut().enable();
+        // It may have been decided before anybody listened. What cannot be read is tried again by who waits.
+        let is_pending = self
+            .state
+            .hold(hold)
+            .is_ok_and(|hold| hold.is_some_and(|hold| hold.status == HoldStatus::Pending));
+        if is_pending {
+            heard.await;
+        }
+    }
+
+    fn told_of(&self, hold: &str) -> Arc<Notify> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(told) = waiting.get(hold).and_then(Weak::upgrade) {
+            return told;
+        }
+        let told = Arc::new(Notify::new());
+        waiting.insert(hold.to_owned(), Arc::downgrade(&told));
+        told
+    }
+
+    /// Looks for what people decide, in whichever process, and ends what is overdue, until it is dropped.
+    pub(crate) async fn keep(&self) {
+        let mut ticks = tokio::time::interval(LOOK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut mark = Mark::default();
+        for tick in 0_u64.. {
+            ticks.tick().await;
+            if tick.is_multiple_of(LOOKS_TO_OVERDUE) {
+                let state = self.acting();
+                let end = move || log_failed(state.end_overdue_holds(clock::unix_seconds()).map(|_| ()));
+                // A thread that failed has ended nothing; the next one tries again.
+                let _ = tokio::task::spawn_blocking(end).await;
+            }
+            if let Ok(Some((changed, next))) = self.state.changed_holds(mark) {
+                mark = next;
+                let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                for hold in changed.iter().filter(|hold| hold.status != HoldStatus::Pending) {
+                    if let Some(told) = waiting.get(&hold.id).and_then(Weak::upgrade) {
+                        told.notify_waiters();
+                    }
+                }
+                waiting.retain(|_, told| told.strong_count() > 0);
+            }
+        }
+    }
+
+    /// The state in the gateway's own hands: what it ends is noted for the record.
+    fn acting(&self) -> State {
+        self.state.acting(OWN, clock::unix_seconds())
+    }
+}
+
+/// The approvals that a judgement asks for, as they are kept.
+pub(crate) fn needs(approvals: &[policy::Approval]) -> Vec<Need> {
+    let mut needs: Vec<Need> =
+        approvals.iter().map(|one| Need { group: one.group.clone(), count: one.count }).collect();
+    needs.sort_unstable();
+    needs
+}
+
+/// The run that an approval is for: that of the credential, else the client's process, which outlives sessions and this gateway.
+fn run_of(peer: &Peer) -> String {
+    match &peer.process {
+        Process::Credential(RunName::Minted(run)) => run.to_string(),
+        Process::Credential(RunName::Login(digest)) => format!("login {digest}"),
+        Process::Credential(RunName::Token(digest)) => format!("token {digest}"),
+        Process::Credential(RunName::Unnamed) | Process::Unnamed => "unnamed".to_owned(),
+        Process::Known { pid, started } => format!("process {pid} of {started}"),
+        // Another connection of the same client has another port.
+        Process::Address(address) => format!("address {}", address.ip()),
+    }
+}
+
+/// Names under which whoever asks, and whoever acts for them, may be known as an operator.
+fn names_of(peer: &Peer) -> Vec<String> {
+    let Some(verified) = &peer.verified else {
+        return identity::operators::names(&peer.principal, peer.principal.trim_start_matches("os:"));
+    };
+    let principal = &verified.caller.principal;
+    let mut names =
+        identity::operators::names(&format!("user:{}:{}", principal.issuer, principal.id), &principal.id);
+    for actor in &verified.caller.actors {
+        names.extend(identity::operators::names(&format!("user:{}:{}", actor.iss, actor.sub), &actor.sub));
+    }
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+fn log_failed(done: Result<(), StateError>) {
+    if let Err(error) = done {
+        tracing::error!(%error, "what became of a held call was not noted");
+    }
+}
