@@ -19,7 +19,7 @@ use crate::refusal::{Reason, Refused};
 use crate::route::Route;
 use crate::scope::Scope;
 use crate::taking::Lost;
-use crate::wait::Wait;
+use crate::wait::{Wait, Waited};
 
 /// Messages that wait for a slow reader before the writer waits too.
 pub(crate) const QUEUE: usize = 64;
@@ -202,17 +202,27 @@ async fn carry_up(
 const HELD: usize = 64;
 
 /// Waits until people have decided, or the frame's time is up. Others go on meanwhile.
-async fn wait(pipeline: &Pipeline, scope: &Scope, held: Held) -> (Held, bool) {
-    let is_decided = match (held.content.parse(), held.refused.held.as_deref(), pipeline.holds()) {
+async fn wait(pipeline: &Pipeline, scope: &Scope, mut held: Held) -> (Held, bool) {
+    let waited = match (held.content.parse(), held.refused.held.as_deref(), pipeline.holds()) {
         (Ok(frame), Some(hold), Some(holds)) => {
             let peer = &scope.peer;
             let sent =
                 Sent { side: Side::Client, content: &held.content, frame: &frame, headers: None, peer };
             Wait { scope, hold, until: held.until, sent }.out_beside_others(holds).await
         }
-        _ => false,
+        _ => Waited::Enough,
     };
-    (held, is_decided)
+    let ended = match (&waited, held.content.parse(), held.refused.held.as_deref()) {
+        (Waited::Ended(why), Ok(frame), Some(hold)) => {
+            let peer = &scope.peer;
+            let sent =
+                Sent { side: Side::Client, content: &held.content, frame: &frame, headers: None, peer };
+            Some(pipeline.end_held(scope, sent, (hold, why)).await)
+        }
+        _ => None,
+    };
+    held.refused = ended.unwrap_or(held.refused);
+    (held, waited == Waited::Decided)
 }
 
 /// Carries a frame once more that has waited; `Ok`: it waits on.

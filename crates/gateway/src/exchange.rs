@@ -36,7 +36,7 @@ use crate::taking::AnswerError;
 use crate::upstream::answer;
 use crate::upstream::http::{HttpUpstream, Unreachable, on_behalf};
 use crate::upstream::{Link, Server};
-use crate::wait::Wait;
+use crate::wait::{Wait, Waited};
 
 /// One exchange and its open calls.
 pub(crate) struct Exchange {
@@ -116,9 +116,12 @@ impl Exchange {
             let (Some(hold), Some(holds)) = (refused.held.as_deref(), holds) else { return Err(refused) };
             let until = *waits_until.get_or_insert_with(|| Instant::now() + holds.inline());
             let wait = Wait { scope: &place.scope, hold, until, sent };
-            if !wait.out(&holds, &mut self.reply).await || !self.gateway.stands(&self.server.name, &self.peer)
-            {
-                return Err(refused);
+            match wait.out(&holds, &mut self.reply).await {
+                Waited::Decided if self.gateway.stands(&self.server.name, &self.peer) => {}
+                Waited::Ended(why) => {
+                    return Err(self.gateway.pipeline.end_held(&place.scope, sent, (hold, &why)).await);
+                }
+                Waited::Decided | Waited::Enough => return Err(refused),
             }
         }
     }

@@ -136,19 +136,27 @@ impl Holds {
         tokio::task::spawn_blocking(move || log_failed(state.hold_outcome(&hold, outcome)));
     }
 
-    /// Resolves when a hold is pending no more.
-    pub(crate) async fn decided(&self, hold: &str) {
+    /// Resolves when a hold is pending no more: with why, if it has ended without anybody's word on it.
+    pub(crate) async fn decided(&self, hold: &str) -> Option<String> {
         let told = self.told_of(hold);
         let heard = told.notified();
         tokio::pin!(heard);
         heard.as_mut().enable();
-        // It may have been decided before anybody listened. What cannot be read is tried again by who waits.
-        let is_pending = self
-            .state
-            .hold(hold)
-            .is_ok_and(|hold| hold.is_some_and(|hold| hold.status == HoldStatus::Pending));
-        if is_pending {
+        // It may have been decided before anybody listened.
+        if self.standing(hold).0 == Some(HoldStatus::Pending) {
             heard.await;
+        }
+        match self.standing(hold) {
+            (Some(HoldStatus::Expired | HoldStatus::Withdrawn), why) => Some(why.unwrap_or_default()),
+            // What cannot be read is tried again by who waits.
+            _ => None,
+        }
+    }
+
+    fn standing(&self, hold: &str) -> (Option<HoldStatus>, Option<String>) {
+        match self.state.hold(hold) {
+            Ok(Some(hold)) => (Some(hold.status), hold.why),
+            _ => (None, None),
         }
     }
 

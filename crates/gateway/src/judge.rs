@@ -145,17 +145,12 @@ impl InForce {
         judged: Judged,
         (under, why): (Option<Under>, String),
     ) -> Judged {
-        let params = asked.params.map(Params::of);
-        let wanted = asked.wanted(params.as_ref()).pop().unwrap_or(Wanted::Other);
-        let denial = Denial::known(&wanted, era(asked.scope), why);
-        Judged { denial: Some(denial), under, ..judged }
+        Judged { denial: Some(asked.denial(why)), under, ..judged }
     }
 
     /// A request that was allowed, but for a limit that is reached.
     pub(crate) fn beyond_limit(&self, asked: &Asked<'_>, spent: &Spent) -> Judged {
-        let params = asked.params.map(Params::of);
-        let wanted = asked.wanted(params.as_ref()).pop().unwrap_or(Wanted::Other);
-        let denial = Denial::known(&wanted, era(asked.scope), spent.to_string());
+        let denial = asked.denial(spent.to_string());
         Judged { by: vec![spent.policy.clone()], ..Judged::denied(self, spent.to_string(), denial) }
     }
 
@@ -210,6 +205,13 @@ impl<'a> Asked<'a> {
         approval: Option<&'a Approval>,
     ) -> Asked<'a> {
         Asked { scope, peer: sent.peer, side: sent.side, method, params, approval }
+    }
+
+    /// A denial of it, to who may know of it.
+    pub(crate) fn denial(&self, text: String) -> Denial {
+        let params = self.params.map(Params::of);
+        let wanted = self.wanted(params.as_ref()).pop().unwrap_or(Wanted::Other);
+        Denial::known(&wanted, era(self.scope), text)
     }
 
     fn wanted(&self, params: Option<&Params<'_>>) -> Vec<Wanted> {

@@ -30,23 +30,33 @@ pub(crate) struct Wait<'a> {
     pub(crate) sent: Sent<'a>,
 }
 
+/// What waiting came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Waited {
+    /// People have decided: it is to be tried again.
+    Decided,
+    /// The hold has ended, and why.
+    Ended(String),
+    /// Nobody has decided yet, and who asked is told to come again.
+    Enough,
+}
+
 impl Wait<'_> {
-    /// Waits; `true`: people have decided, and it is to be tried again. That the client has gone or cancelled ends the wait, not the
-    /// hold.
-    pub(crate) async fn out(&self, holds: &Holds, reply: &mut Reply) -> bool {
+    /// Waits. That the client has gone or cancelled ends the wait, not the hold.
+    pub(crate) async fn out(&self, holds: &Holds, reply: &mut Reply) -> Waited {
         let takes_events = self.takes_events();
         let decided = holds.decided(self.hold);
         tokio::pin!(decided);
         let mut ticks = tokio::time::interval(TICK);
         for tick in 0_u32.. {
             tokio::select! {
-                () = &mut decided => return true,
-                () = reply.gone() => return false,
-                () = tokio::time::sleep_until(self.until) => return false,
+                ended = &mut decided => return ended.map_or(Waited::Decided, Waited::Ended),
+                () = reply.gone() => return Waited::Enough,
+                () = tokio::time::sleep_until(self.until) => return Waited::Enough,
                 _ = ticks.tick() => {}
             }
             if self.is_cancelled() {
-                return false;
+                return Waited::Enough;
             }
             if takes_events && tick == BEGINS {
                 reply.start(StatusCode::OK, event_stream_headers());
@@ -55,11 +65,11 @@ impl Wait<'_> {
                 reply.part(encode_comment("waits for approval")).await;
             }
         }
-        false
+        Waited::Enough
     }
 
     /// The same where messages come and go by a stream that others use too.
-    pub(crate) async fn out_beside_others(&self, holds: &Holds) -> bool {
+    pub(crate) async fn out_beside_others(&self, holds: &Holds) -> Waited {
         self.out(holds, &mut Reply::Done).await
     }
 

@@ -239,8 +239,10 @@ impl RunChange {
             }
             Kind::Refused => {
                 let new = leaf.reference.is_none();
+                let is_held = verdict.as_deref() == Some("hold");
                 self.calls += u32::from(new);
-                self.denied += 1;
+                self.held += u32::from(is_held);
+                self.denied += u32::from(!is_held);
                 self.ended += 1;
             }
             Kind::Outcome | Kind::OutcomeUnknown => {

@@ -16,14 +16,15 @@ from mcp.shared._httpx_utils import create_mcp_http_client
 from login import Person
 
 
-def transport(kind: dict, person: Person | None):
+def transport(kind: dict, person: Person | None, headers: dict | None = None):
     if "stdio" in kind:
         command, *args = kind["stdio"]
         return stdio_client(StdioServerParameters(command=command, args=args, env=dict(os.environ)), errlog=open(os.devnull, "w"))
     auth = person and person.auth
     if "sse" in kind:
         return sse_client(kind["sse"], auth=auth)
-    return streamable_http_client(kind["http"], http_client=create_mcp_http_client(auth=auth) if auth else None)
+    own = create_mcp_http_client(auth=auth, headers=headers) if auth or headers else None
+    return streamable_http_client(kind["http"], http_client=own)
 
 
 async def sample(_context, _params):
@@ -69,7 +70,7 @@ async def main(spec: dict):
     answers = {"sampling_callback": sample, "elicitation_callback": elicit, "list_roots_callback": roots}
     login, kind = spec.get("login"), spec["transport"]
     person = Person(login, kind.get("http") or kind["sse"]) if login else None
-    async with Client(transport(kind, person), mode=spec["version"], client_info=info, **answers) as client:
+    async with Client(transport(kind, person, spec.get("headers")), mode=spec["version"], client_info=info, **answers) as client:
         for step, params in spec["steps"]:
             if step == "spoil":
                 person.spoil()

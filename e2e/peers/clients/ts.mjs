@@ -1,7 +1,7 @@
 // An MCP client on the TypeScript SDK that follows a script. Usage: node ts.mjs SPEC, where SPEC is
 // {"transport": {"stdio": [COMMAND…]} | {"sse": URL} | {"http": URL}, "version": "legacy" | "auto" | VERSION, "steps": […]};
 // a step is [METHOD, PARAMS]. Prints what the SDK delivered, a JSON line per step: {"step", "result" | "error", "progress"}.
-// With "login", who logs the client in (login.mjs), the first line tells of the login; ["spoil"] loses the access token.
+// "headers" go with each request. With "login", who logs the client in (login.mjs), the first line tells of the login; ["spoil"] loses the access token.
 
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
@@ -52,7 +52,7 @@ await client.close();
 
 function transport({ stdio, sse, http }) {
   if (stdio) return new StdioClientTransport({ command: stdio[0], args: stdio.slice(1), env: process.env, stderr: 'ignore' });
-  const options = { authProvider };
+  const options = { authProvider, requestInit: { headers: spec.headers } };
   return sse ? new SSEClientTransport(new URL(sse), options) : new StreamableHTTPClientTransport(new URL(http), options);
 }
 

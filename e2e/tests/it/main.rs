@@ -8,6 +8,7 @@
     reason = "tests end by panicking"
 )]
 
+mod approvals;
 mod backups;
 mod callers;
 mod conformance;

@@ -99,7 +99,7 @@ fn header<'a>(head: &'a str, name: &str) -> &'a str {
 }
 
 /// Sends a form of the console's own, with these further headers; gives the whole answer.
-fn form(console: &str, path: &str, headers: &str, body: &str) -> String {
+pub(crate) fn form(console: &str, path: &str, headers: &str, body: &str) -> String {
     use std::io::{Read as _, Write as _};
     let host = console.strip_prefix("http://").expect("an address");
     let mut stream = std::net::TcpStream::connect(host).expect("the console is there");

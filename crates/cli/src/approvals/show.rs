@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use ledger::Leaf;
 use ledger::payload::Payload;
+use ledger::{Leaf, Seq};
 use recorder::Reader;
 use serde_json::{Value, json as object};
 use store::state::{Hold, HoldStatus, Mark, State};
@@ -16,6 +16,9 @@ use crate::read::text;
 
 /// Between two looks for changes.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// Looks for a record that is not published yet.
+const PUBLISHED_LOOKS: u32 = 15;
 
 /// Of a larger call the arguments are not shown here.
 const PAYLOAD_BYTES: usize = 4 << 20;
@@ -118,9 +121,19 @@ fn arguments(hold: &Hold, data: &Path) -> anyhow::Result<Option<String>> {
     Ok(policy::binding::shown(arguments))
 }
 
-/// What the record of the first try holds; `None`: it is not published yet.
+/// What the record of the first try holds. A record is published within a second, which is waited for; `None`: it was not.
 pub(super) fn payload(hold: &Hold, data: &Path) -> anyhow::Result<Option<Payload>> {
     let Some(asked) = hold.asked else { return Ok(None) };
+    for _ in 0..PUBLISHED_LOOKS {
+        if let Some(payload) = published(asked, data)? {
+            return Ok(Some(payload));
+        }
+        std::thread::sleep(LOOK);
+    }
+    Ok(None)
+}
+
+fn published(asked: Seq, data: &Path) -> anyhow::Result<Option<Payload>> {
     let reader =
         Reader::open(data).with_context(|| format!("cannot read the ledger in `{}`", data.display()))?;
     let Some((seq, leaf)) = reader.leaves(asked).next().transpose()? else { return Ok(None) };

@@ -73,8 +73,8 @@ fn name(row: &CallRow) -> &str {
 pub(crate) fn outcome(row: &CallRow) -> String {
     let status = row.status.as_deref().unwrap_or("note");
     let (mark, word) = match (row.verdict.as_deref(), status) {
+        (Some("hold"), "open" | "refused") => ("■", "held"),
         (Some("deny"), _) | (_, "refused") => ("▲", "denied"),
-        (Some("hold"), "open") => ("■", "held"),
         (_, "ok") => ("✓", "ok"),
         (_, "accepted") => ("✓", "accepted"),
         (_, "open") => ("…", "open"),

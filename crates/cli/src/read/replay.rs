@@ -225,9 +225,9 @@ impl Event<'_> {
         let row = self.row;
         let arrow = if row.direction.as_deref() == Some("server") { "←" } else { "→" };
         let mark = match (row.kind, row.verdict.as_deref()) {
+            (RowKind::Refused | RowKind::Call, Some("hold")) => "■ held",
             (RowKind::Refused, _) | (_, Some("deny")) => "▲ denied",
             (RowKind::Note, _) => "·",
-            (RowKind::Call, Some("hold")) => "■ held",
             (RowKind::Call, _) => "",
         };
         let round = (row.round > 0).then(|| format!("round {}", row.round));

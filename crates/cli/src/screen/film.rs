@@ -52,14 +52,13 @@ impl Mark {
 
     fn of(row: &CallRow) -> Vec<Mark> {
         let (verdict, status) = (row.verdict.as_deref(), row.status.as_deref());
-        let denied = row.kind == RowKind::Refused || verdict == Some("deny") || status == Some("refused");
+        let held = verdict == Some("hold");
+        let denied =
+            !held && (row.kind == RowKind::Refused || status == Some("refused")) || verdict == Some("deny");
         let failed = !denied
             && !matches!(status, None | Some("ok" | "accepted" | "open" | "input_required" | "unknown"));
-        let marks = [
-            denied.then_some(Mark::Denied),
-            (verdict == Some("hold")).then_some(Mark::Held),
-            failed.then_some(Mark::Failed),
-        ];
+        let marks =
+            [denied.then_some(Mark::Denied), held.then_some(Mark::Held), failed.then_some(Mark::Failed)];
         marks.into_iter().flatten().collect()
     }
 }

@@ -1,7 +1,7 @@
 //! What the rules have to say in a call's life: whether its request may go on, and what is shown of its answer.
 
 use ledger::{Hash, Verdict};
-use mcp::message::{Answer, Message};
+use mcp::message::{Answer, Kind, Message};
 use mcp::page::{List, Page};
 use policy::pin::Names;
 use recorder::Decision;
@@ -12,9 +12,10 @@ use super::{Pipeline, Sent};
 use crate::account::{self, Side};
 use crate::budgets::{Allowance, Share};
 use crate::clock;
+use crate::denial::Denial;
 use crate::holds::Under;
 use crate::judge::{self, Asked, Judged};
-use crate::refusal::Reason;
+use crate::refusal::{Reason, Refused};
 use crate::rules::{InForce, Rules};
 use crate::scope::{Scope, Waiting};
 use crate::shown::Shown;
@@ -65,7 +66,7 @@ impl Pipeline {
         };
         Ok(match sought {
             Sought::Released(Release { hold, by, asked: first }) => {
-                let reason = Some(format!("approved by {}", by.join(", ")));
+                let reason = Some(format!("approved by {} under `{hold}`", by.join(", ")));
                 let decision = Decision { verdict: Verdict::Allow, reason, ..judged.decision };
                 let under = Some(Under { hold, asked: first, by });
                 Judged { decision, denial: None, needs: Vec::new(), under, ..judged }
@@ -89,6 +90,21 @@ impl Pipeline {
             }
             Sought::Full(full) => rules.held(asked, judged, (None, full.to_string())),
         })
+    }
+
+    /// Records that what was held is not forwarded, since its hold has ended; gives what who asked is told.
+    pub(crate) async fn end_held(&self, scope: &Scope, sent: Sent<'_>, (hold, why): (&str, &str)) -> Refused {
+        let text = format!("`{hold}` has ended: {why}");
+        let mut reason = Reason::Denied(Denial::default());
+        for message in sent.frame.messages() {
+            let Kind::Request { method, params, .. } = message.kind() else { continue };
+            reason = Reason::Denied(Asked::of(scope, sent, (method, *params), None).denial(text.clone()));
+            let mut account = account::of_message(scope, message, &sent);
+            let under = Under { hold: hold.to_owned(), asked: None, by: Vec::new() };
+            account.fields.insert("hold".into(), account::of_hold(&under));
+            self.record_refusal(account, &reason).await;
+        }
+        Refused::frame(sent.frame, Side::Client, &reason)
     }
 
     /// What runs have used.

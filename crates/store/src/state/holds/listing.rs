@@ -28,8 +28,9 @@ impl State {
                 Which::Open => "status IN ('pending', 'approved')",
                 Which::All => "1",
             };
-            let sql =
-                format!("SELECT {COLUMNS} FROM holds WHERE {condition} ORDER BY created DESC, id LIMIT ?");
+            let sql = format!(
+                "SELECT {COLUMNS} FROM holds WHERE {condition} ORDER BY created DESC, changed DESC, id LIMIT ?"
+            );
             reader.prepare_cached(&sql)?.query_map([most], read)?.collect::<rusqlite::Result<Vec<_>>>()
         };
         all().map_err(|source| self.failed(source))
