@@ -763,7 +763,7 @@ mod tests {
                   t.toml:2: `receipts` is `true` or `false`, without quotes
                   t.toml:3: `drain_seconds` belongs into `[limits]`
                   t.toml:4: `url` belongs into a server's section, like `[servers.files]`
-                  t.toml:5: there is no `zebra` here; there is `console`, `data`, `identity`, `ledger`, `limits`, `listen`, `policy`, `public_url`, `receipts`, `servers`, `tls`
+                  t.toml:5: there is no `zebra` here; there is `approvals`, `console`, `data`, `identity`, `ledger`, `limits`, `listen`, `policy`, `public_url`, `receipts`, `servers`, `tls`
                   t.toml:6: `public_url` is an address like `https://tollbook.example`
                   t.toml:7: `console` is a section: write `[console]` and its keys below
                   t.toml:9: `drain_seconds` is a whole number of at least 0

@@ -306,7 +306,7 @@ fn learn(known: &mut Known, (who, says): (usize, Says), came: Cast, now: u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 
     #[test]
     fn nothing_is_released_without_an_unused_approval_and_none_is_lost(steps in steps()) {

@@ -240,12 +240,12 @@ impl Place<'_> {
         Ok(digest.map(Hash))
     }
 
-    /// Open holds of the same tool by the same run, those of the same arguments first.
+    /// Open holds of the same tool by the same run: those that release first, and of them those of the same arguments.
     fn holds_like(&self, key: &HoldKey) -> rusqlite::Result<Vec<Hold>> {
         let sql = format!(
             "SELECT {COLUMNS} FROM holds WHERE principal = ?1 AND run = ?2 AND server = ?3 AND method = ?4 AND name = ?5 \
              AND status IN ('pending', 'approved') AND (digest = ?6 OR run_wide IS NOT NULL) \
-             ORDER BY digest = ?6 DESC, status = 'approved' DESC, created"
+             ORDER BY status = 'approved' DESC, digest = ?6 DESC, created"
         );
         let HoldKey { principal, run, server, method, name, digest } = key;
         let row = params![principal, run, server, method, name, digest.0.as_slice()];
