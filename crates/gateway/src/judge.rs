@@ -138,14 +138,21 @@ impl InForce {
         }
     }
 
-    /// A held request, as it stands with the people who decide on it. `why`: how it is told.
-    pub(crate) fn held(
+    /// A held request that waits under a hold. `why`: how it is told.
+    pub(crate) fn waiting(&self, asked: &Asked<'_>, judged: Judged, (under, why): (Under, String)) -> Judged {
+        let denial = asked.denial(why).waiting(&under.hold);
+        Judged { denial: Some(denial), under: Some(under), ..judged }
+    }
+
+    /// A held request that nobody can approve now.
+    pub(crate) fn unapproved(
         &self,
         asked: &Asked<'_>,
         judged: Judged,
         (under, why): (Option<Under>, String),
     ) -> Judged {
-        Judged { denial: Some(asked.denial(why)), under, ..judged }
+        let decision = Decision { verdict: Verdict::Deny, reason: Some(why.clone()), ..judged.decision };
+        Judged { decision, denial: Some(asked.denial(why)), under, ..judged }
     }
 
     /// A request that was allowed, but for a limit that is reached.

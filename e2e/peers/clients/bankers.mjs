@@ -1,6 +1,6 @@
 // Who works with the bank in `cargo xtask demo`. Usage: node bankers.mjs GATEWAY PROVIDER WHO, where WHO is `teller`, a person
 // who logs in through the gateway with the SDK's own OAuth code, or `job`, a program that exchanges its provider's token for a
-// run with a purpose and a scope.
+// run with a purpose and a scope. With `closing` the teller closes an account, and asks once more when that is refused.
 
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
@@ -18,13 +18,23 @@ const bank = new URL(`${gateway}/mcp/bank`);
 const client = await (who === 'job' ? job() : teller());
 const { tools } = await client.listTools();
 console.log(`  ${who}: the bank has ${tools.map(({ name }) => name).join(', ')}`);
-await call('balance', { account: 'acct-7' });
-await call('transfer', { to: 'acct-9', amount: 80 });
-if (who === 'teller') {
+await (who === 'closing' ? close() : work());
+await client.close();
+
+async function work() {
+  await call('balance', { account: 'acct-7' });
+  await call('transfer', { to: 'acct-9', amount: 80 });
+  if (who !== 'teller') return;
   await call('transfer', { to: 'acct-9', amount: 9000 });
   await call('close_account', { account: 'acct-7' });
 }
-await client.close();
+
+async function close() {
+  await call('close_account', { account: 'acct-7' });
+  // A refusal holds for a second here.
+  await new Promise((resolve) => setTimeout(resolve, 2000));
+  await call('close_account', { account: 'acct-7' });
+}
 
 /** A person at a browser; the provider asks for the name. */
 async function teller() {

@@ -7,11 +7,12 @@ use std::process::Command;
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
+use super::approved;
 use super::process::{Running, free_port, show_lines, start, title};
 use crate::shell::say;
 use crate::workspace::Workspace;
 
-const POLICIES: &str = r#"@id("tellers look")
+pub(super) const POLICIES: &str = r#"@id("tellers look")
 permit (principal in Group::"tellers", action == Action::"tools/call", resource == Tool::"bank/balance");
 
 @id("small transfers")
@@ -45,6 +46,8 @@ pub(super) fn run(workspace: &Workspace, folder: &Path) -> anyhow::Result<()> {
     let draft = office.draft()?;
     office.shows(1, &["policy", "what-if", &draft], &["denied that were not"])?;
 
+    approved::run(&office)?;
+
     title("The record of all that");
     office.shows(0, &["calls", "server:bank method:tools/call"], &["transfer"])?;
     office.shows(0, &["verify"], &[])?;
@@ -52,10 +55,12 @@ pub(super) fn run(workspace: &Workspace, folder: &Path) -> anyhow::Result<()> {
 }
 
 /// The processes of the scene; they end with it.
-struct Office<'a> {
+pub(super) struct Office<'a> {
     workspace: &'a Workspace,
-    folder: PathBuf,
-    gateway: Running,
+    pub(super) folder: PathBuf,
+    pub(super) gateway: Running,
+    /// Where operators log in.
+    pub(super) console: String,
     provider: Running,
     bank: Running,
 }
@@ -63,13 +68,14 @@ struct Office<'a> {
 impl<'a> Office<'a> {
     fn open(workspace: &'a Workspace, folder: &Path) -> anyhow::Result<Self> {
         let url = format!("http://127.0.0.1:{}", free_port()?);
+        let console = format!("127.0.0.1:{}", free_port()?);
         let bank = node(workspace, folder, "bank", &[])?;
         let provider = node(workspace, folder, "provider", &[&free_port()?.to_string(), &url])?;
         let policies = folder.join("bank.cedar");
         std::fs::write(&policies, POLICIES)?;
         let config = folder.join("tollbook.toml");
         let settings = format!(
-            "listen = {:?}\npublic_url = {url:?}\n[console]\nlisten = \"127.0.0.1:0\"\n[policy]\npath = {policies:?}\n[servers.bank]\nurl = {:?}\n\
+            "listen = {:?}\npublic_url = {url:?}\n[console]\nlisten = {console:?}\n[approvals]\nrefusal_seconds = 1\n[policy]\npath = {policies:?}\n[servers.bank]\nurl = {:?}\n\
              [identity.issuers.corporate]\nurl = {:?}\ngroups_claim = \"groups\"\n\
              [identity.login]\nissuer = \"corporate\"\nclient_id = \"tollbook\"\n\
              client_secret = \"canary-of-the-client-secret\"\nscopes = [\"openid\", \"groups\"]\n",
@@ -83,15 +89,21 @@ impl<'a> Office<'a> {
         command.env("TOLLBOOK_LOG", "warn");
         let (child, _) = start(command, "listening on http", &folder.join("gateway.log"))?;
         let gateway = Running { child, url, keeps: false };
-        Ok(Self { workspace, folder: folder.to_owned(), gateway, provider, bank })
+        let console = format!("http://{console}");
+        Ok(Self { workspace, folder: folder.to_owned(), gateway, console, provider, bank })
+    }
+
+    /// One of them at work.
+    pub(super) fn banker(&self, who: &str) -> Command {
+        let script = self.workspace.root.join("e2e/peers/clients/bankers.mjs");
+        let mut command = Command::new(self.workspace.node());
+        command.arg(script).args([&self.gateway.url, &self.provider.url, who]);
+        command
     }
 
     /// One of them does their work; gives what was said.
     fn work(&self, who: &str) -> anyhow::Result<String> {
-        let script = self.workspace.root.join("e2e/peers/clients/bankers.mjs");
-        let mut command = Command::new(self.workspace.node());
-        command.arg(script).args([&self.gateway.url, &self.provider.url, who]);
-        let output = command.output().context("cannot run node")?;
+        let output = self.banker(who).output().context("cannot run node")?;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         say(said.trim_end());
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -100,10 +112,14 @@ impl<'a> Office<'a> {
 
     fn tamper(&self) -> anyhow::Result<()> {
         let url = self.bank.url.replace("/mcp", "/tamper");
-        let script = format!("await fetch({url:?}, {{ method: 'POST' }})");
-        let told =
-            Command::new(self.workspace.node()).args(["--input-type=module", "--eval", &script]).status()?;
-        ensure!(told.success(), "the bank cannot be reached");
+        self.script(&format!("await fetch({url:?}, {{ method: 'POST' }})"))
+    }
+
+    /// Runs a line of JavaScript.
+    pub(super) fn script(&self, line: &str) -> anyhow::Result<()> {
+        let done =
+            Command::new(self.workspace.node()).args(["--input-type=module", "--eval", line]).status()?;
+        ensure!(done.success(), "`{line}` failed");
         Ok(())
     }
 
@@ -126,7 +142,7 @@ impl<'a> Office<'a> {
     }
 
     /// Shows a command and what it prints, which must end with that code and hold these words.
-    fn shows(&self, code: i32, arguments: &[&str], words: &[&str]) -> anyhow::Result<()> {
+    pub(super) fn shows(&self, code: i32, arguments: &[&str], words: &[&str]) -> anyhow::Result<()> {
         say(&format!("\n$ tollbook {}", arguments.join(" ")));
         let output = self.tollbook(arguments).output()?;
         show_lines(&output.stdout, 60);
@@ -135,7 +151,7 @@ impl<'a> Office<'a> {
         expect(&String::from_utf8_lossy(&output.stdout), words)
     }
 
-    fn tollbook(&self, arguments: &[&str]) -> Command {
+    pub(super) fn tollbook(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.workspace.binary());
         command.args(arguments).arg("--data").arg(self.folder.join("data"));
         if arguments.first() == Some(&"policy") {
@@ -146,7 +162,7 @@ impl<'a> Office<'a> {
 }
 
 /// The demo fails where the product does not do what the demo says it does.
-fn expect(text: &str, words: &[&str]) -> anyhow::Result<()> {
+pub(super) fn expect(text: &str, words: &[&str]) -> anyhow::Result<()> {
     for word in words {
         ensure!(text.contains(word), "it does not say `{}`", word.trim_end());
     }

@@ -1,6 +1,8 @@
 //! The product on a real run: a gateway, two real servers, a scripted agent; then what the record says, that it holds, and
-//! that a flipped byte is found. Then who may do what: a bank whose tellers log in, and what policy makes of their calls.
+//! that a flipped byte is found. Then who may do what: a bank whose tellers log in, what policy makes of their calls, and a call
+//! that waits for somebody else.
 
+mod approved;
 mod bank;
 mod process;
 

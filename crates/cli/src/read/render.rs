@@ -83,7 +83,8 @@ pub(crate) fn outcome(row: &CallRow) -> String {
         (_, "note") => ("·", "note"),
         (_, other) => ("✕", other),
     };
-    let held = if row.verdict.as_deref() == Some("hold") && status != "open" { " ■" } else { "" };
+    let held = row.verdict.as_deref() == Some("hold") && !matches!(status, "open" | "refused");
+    let held = if held { " ■" } else { "" };
     format!("{mark} {}{held}", text::visible(word).replace('_', " "))
 }
 

@@ -50,7 +50,7 @@ impl Pipeline {
         let Some(holds) = &self.holds else { return Ok(judged) };
         if asked.side == Side::Server {
             let why = "it needs approval, and what a server asks of a client cannot wait for it".to_owned();
-            return Ok(rules.held(asked, judged, (None, why)));
+            return Ok(rules.unapproved(asked, judged, (None, why)));
         }
         if let Some(approval) = asked.approval
             && approval.digest.is_some()
@@ -62,7 +62,7 @@ impl Pipeline {
         }
         let Some(sought) = holds.seek(asked, &judged, rules).await? else {
             let why = "nobody can approve what JSON parsers read differently".to_owned();
-            return Ok(rules.held(asked, judged, (None, why)));
+            return Ok(rules.unapproved(asked, judged, (None, why)));
         };
         Ok(match sought {
             Sought::Released(Release { hold, by, asked: first }) => {
@@ -77,18 +77,17 @@ impl Pipeline {
                     hold.id,
                     judge::people(&hold.needs)
                 );
-                let under = Under { hold: hold.id.clone(), asked: hold.asked, by: Vec::new() };
-                let held = rules.held(asked, judged, (Some(under), why));
-                Judged { denial: held.denial.map(|denial| denial.waiting(&hold.id)), ..held }
+                let under = Under { hold: hold.id, asked: hold.asked, by: Vec::new() };
+                rules.waiting(asked, judged, (under, why))
             }
             Sought::Refused { hold, again } => {
                 let why = hold.why.clone().unwrap_or_default();
                 let wait = again.saturating_sub(clock::unix_seconds());
                 let why = format!("`{}` was refused: {why}. It may be asked again in {wait} s", hold.id);
                 let under = Under { hold: hold.id, asked: hold.asked, by: Vec::new() };
-                rules.held(asked, judged, (Some(under), why))
+                rules.unapproved(asked, judged, (Some(under), why))
             }
-            Sought::Full(full) => rules.held(asked, judged, (None, full.to_string())),
+            Sought::Full(full) => rules.unapproved(asked, judged, (None, full.to_string())),
         })
     }
 
