@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The repository.
 ///
@@ -97,11 +98,21 @@ impl Drop for Peer {
     }
 }
 
-/// A port that is free now.
+/// A port that is free now, and that no other test is given: the system's own choice, for which all connections of this machine
+/// compete, may be taken again before it is used. Each test is a process, and tries another part of what lies below.
 ///
 /// # Panics
 /// When there is none.
 pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("it is bound").port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let own = std::process::id().wrapping_mul(16);
+    (0..PORTS)
+        .map(|_| FIRST + own.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS)
+        .filter_map(|port| u16::try_from(port).ok())
+        .find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("a free port")
 }
+
+/// Ports that the system gives to nobody by itself (`ip_local_port_range` begins at 32768).
+const FIRST: u32 = 20_000;
+const PORTS: u32 = 12_000;
