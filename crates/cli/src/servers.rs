@@ -13,9 +13,9 @@ use store::state::State;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::clock;
 use crate::config::{self, Config};
 use crate::environment::Environment;
+use crate::{clock, credentials};
 
 /// How long the browser may be away.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -56,7 +56,7 @@ pub(crate) async fn run(args: &ServersArgs, environment: &Environment) -> anyhow
         config.data.clone_from(&environment.data);
     }
     let settings = settings(&config, name)?;
-    let state = Arc::new(State::open(&config.data)?);
+    let state = Arc::new(State::open(&config.data)?.acting(&credentials::who(), clock::unix_seconds()));
     let connector = Connector::new(settings, Arc::new(Vault::open(&config.data, state)?))?;
     let listener = TcpListener::bind(("127.0.0.1", port.unwrap_or(0))).await;
     let listener = listener.context("cannot listen for the browser; is the port taken?")?;

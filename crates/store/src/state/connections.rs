@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension as _, params};
 
 use super::keys::time;
-use super::{State, StateError};
+use super::{Deed, State, StateError};
 
 /// A server's connection.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,7 +34,8 @@ impl State {
         self.write(|within, _| {
             let sql = "INSERT INTO connections (server, sealed, changed) VALUES (?1, ?2, ?3) \
                        ON CONFLICT (server) DO UPDATE SET sealed = ?2, changed = ?3";
-            within.execute(sql, params![server, sealed, time(now)]).map(|_| ())
+            within.execute(sql, params![server, sealed, time(now)])?;
+            self.enter(within, &Deed::done("servers.connect", server))
         })
     }
 
