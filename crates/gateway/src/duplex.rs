@@ -203,26 +203,21 @@ const HELD: usize = 64;
 
 /// Waits until people have decided, or the frame's time is up. Others go on meanwhile.
 async fn wait(pipeline: &Pipeline, scope: &Scope, mut held: Held) -> (Held, bool) {
-    let waited = match (held.content.parse(), held.refused.held.as_deref(), pipeline.holds()) {
-        (Ok(frame), Some(hold), Some(holds)) => {
-            let peer = &scope.peer;
-            let sent =
-                Sent { side: Side::Client, content: &held.content, frame: &frame, headers: None, peer };
-            Wait { scope, hold, until: held.until, sent }.out_beside_others(holds).await
-        }
-        _ => Waited::Enough,
+    let (Ok(frame), Some(hold), Some(holds)) =
+        (held.content.parse(), held.refused.held.as_deref(), pipeline.holds())
+    else {
+        return (held, false);
     };
-    let ended = match (&waited, held.content.parse(), held.refused.held.as_deref()) {
-        (Waited::Ended(why), Ok(frame), Some(hold)) => {
-            let peer = &scope.peer;
-            let sent =
-                Sent { side: Side::Client, content: &held.content, frame: &frame, headers: None, peer };
-            Some(pipeline.end_held(scope, sent, (hold, why)).await)
+    let peer = &scope.peer;
+    let sent = Sent { side: Side::Client, content: &held.content, frame: &frame, headers: None, peer };
+    match (Wait { scope, hold, until: held.until, sent }).out_beside_others(holds).await {
+        Waited::Decided => (held, true),
+        Waited::Ended(why) => {
+            held.refused = pipeline.end_held(scope, sent, (hold, &why)).await;
+            (held, false)
         }
-        _ => None,
-    };
-    held.refused = ended.unwrap_or(held.refused);
-    (held, waited == Waited::Decided)
+        Waited::Enough => (held, false),
+    }
 }
 
 /// Carries a frame once more that has waited; `Ok`: it waits on.

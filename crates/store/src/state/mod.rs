@@ -153,8 +153,22 @@ impl State {
     /// # Errors
     /// See [`StateError`].
     pub fn changes(&self, since: Mark) -> Result<Option<Changes>, StateError> {
+        let changed = self.since(since, |within| {
+            let keys = keys::changed(within, since.change)?;
+            let runs = runs::changed(within, since.change)?;
+            Ok((keys, runs, pins::changed(within, since.change)?))
+        })?;
+        Ok(changed.map(|((keys, runs, pins), mark)| Changes { keys, runs, pins, mark }))
+    }
+
+    /// Reads in one transaction, and gives the mark of what was read; `None`, and reads nothing, if nothing has changed since.
+    fn since<T>(
+        &self,
+        since: Mark,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<Option<(T, Mark)>, StateError> {
         let reader = self.reader();
-        let read = || -> rusqlite::Result<Option<Changes>> {
+        let read = || -> rusqlite::Result<Option<(T, Mark)>> {
             let version: i64 =
                 reader.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
             if since.version == Some(version) {
@@ -162,10 +176,7 @@ impl State {
             }
             let within = reader.unchecked_transaction()?;
             let change = within.query_row("SELECT changed FROM counter", [], |row| row.get(0))?;
-            let keys = keys::changed(&within, since.change)?;
-            let runs = runs::changed(&within, since.change)?;
-            let pins = pins::changed(&within, since.change)?;
-            Ok(Some(Changes { keys, runs, pins, mark: Mark { version: Some(version), change } }))
+            Ok(Some((work(&within)?, Mark { version: Some(version), change })))
         };
         read().map_err(|source| self.failed(source))
     }

@@ -156,7 +156,7 @@ impl Place<'_> {
         match ballot.choice {
             _ if is_over => Ok(Cast::Over(hold.status)),
             Choice::Withdraw { reason } if is_own || is_asked => {
-                self.end_as(&hold, HoldStatus::Withdrawn, reason)?;
+                self.close(&hold, HoldStatus::Withdrawn, reason)?;
                 Ok(Cast::Withdrawn)
             }
             _ if is_own => Ok(Cast::Own),
@@ -164,7 +164,7 @@ impl Place<'_> {
             _ if hold.status == HoldStatus::Approved => Ok(Cast::Over(hold.status)),
             Choice::Refuse { reason } => {
                 self.keep(&hold, ballot)?;
-                self.end_as(&hold, HoldStatus::Refused, reason)?;
+                self.close(&hold, HoldStatus::Refused, reason)?;
                 Ok(Cast::Refused)
             }
             _ if said.iter().any(|said| said.is_person(ballot.people)) => Ok(Cast::Twice),
@@ -210,14 +210,6 @@ impl Place<'_> {
         let row =
             params![hold.id, ballot.who, people, groups, decision, ballot.choice.reason(), time(self.now)];
         self.within.execute(sql, row).map(|_| ())
-    }
-
-    /// Ends a hold at an operator's word, which is noted as such.
-    fn end_as(&mut self, hold: &Hold, status: HoldStatus, why: &str) -> rusqlite::Result<()> {
-        let sql = "UPDATE holds SET status = ?2, ended = ?3, why = ?4, changed = ?5 WHERE id = ?1";
-        self.within
-            .execute(sql, params![hold.id, status.as_str(), time(self.now), why, self.change])
-            .map(|_| ())
     }
 }
 

@@ -1,11 +1,11 @@
 //! Holds as people and the gateway read them.
 
 use ledger::{Hash, Seq};
-use rusqlite::params;
+use rusqlite::{Row, params};
 
-use super::super::keys::time;
+use super::super::keys::{moment, time};
 use super::super::{Mark, State, StateError};
-use super::{COLUMNS, Hold, HoldKey, changed, read, seek};
+use super::{COLUMNS, Hold, HoldKey, changed, read};
 
 /// What was decided on the same tool for the same principal before.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -42,22 +42,13 @@ impl State {
     /// # Errors
     /// See [`StateError`].
     pub fn changed_holds(&self, since: Mark) -> Result<Option<(Vec<Hold>, Mark)>, StateError> {
-        let reader = self.reader();
-        let read = || -> rusqlite::Result<Option<(Vec<Hold>, Mark)>> {
-            let version: i64 =
-                reader.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
-            if since.version == Some(version) {
-                return Ok(None);
-            }
-            let within = reader.unchecked_transaction()?;
-            let change = within.query_row("SELECT changed FROM counter", [], |row| row.get(0))?;
-            let mut holds = changed(&within, since.change)?;
+        self.since(since, |within| {
+            let mut holds = changed(within, since.change)?;
             if since == Mark::default() {
                 holds.retain(|hold| hold.ended.is_none());
             }
-            Ok(Some((holds, Mark { version: Some(version), change })))
-        };
-        read().map_err(|source| self.failed(source))
+            Ok(holds)
+        })
     }
 
     /// What was decided on the same tool for the same principal before.
@@ -81,7 +72,9 @@ impl State {
     /// # Errors
     /// See [`StateError`].
     pub fn pending_holds(&self) -> Result<(u64, Option<u64>), StateError> {
-        seek::pending(&self.reader()).map_err(|source| self.failed(source))
+        let sql = "SELECT count(*), min(created) FROM holds WHERE status = 'pending'";
+        let read = |row: &Row<'_>| Ok((moment(row, 0)?.unwrap_or_default(), moment(row, 1)?));
+        self.reader().query_row(sql, [], read).map_err(|source| self.failed(source))
     }
 
     /// Notes which record tells of a hold's first try.

@@ -1,7 +1,7 @@
 //! A call seeks its release: it finds an approval that it may use, or waits under a hold.
 
 use ledger::{Hash, Seq};
-use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::super::keys::{list, time};
 use super::super::{Deed, State, StateError};
@@ -336,30 +336,24 @@ impl Place<'_> {
         Ok(overdue.len())
     }
 
-    /// Ends a hold that is open, for good.
-    pub(super) fn end(&mut self, hold: &Hold, status: HoldStatus, why: &str) -> rusqlite::Result<()> {
-        let sql = "UPDATE holds SET status = ?2, ended = ?3, why = ?4, changed = ?5 \
-                   WHERE id = ?1 AND status IN ('pending', 'approved')";
-        let row = params![hold.id, status.as_str(), time(self.now), why, self.change];
-        if self.within.prepare_cached(sql)?.execute(row)? == 1 {
+    /// Ends a hold that is open, for good, without anybody's word on it: that is noted by itself.
+    fn end(&mut self, hold: &Hold, status: HoldStatus, why: &str) -> rusqlite::Result<()> {
+        if self.close(hold, status, why)? {
             let what = format!("approvals.{}", status.as_str());
             self.state.enter(self.within, &Deed::done(&what, &hold.id).because(why))?;
         }
         Ok(())
     }
+
+    /// Ends a hold for good; `false`: it was not open.
+    pub(super) fn close(&mut self, hold: &Hold, status: HoldStatus, why: &str) -> rusqlite::Result<bool> {
+        let sql = "UPDATE holds SET status = ?2, ended = ?3, why = ?4, changed = ?5 \
+                   WHERE id = ?1 AND status IN ('pending', 'approved')";
+        let row = params![hold.id, status.as_str(), time(self.now), why, self.change];
+        Ok(self.within.prepare_cached(sql)?.execute(row)? == 1)
+    }
 }
 
 fn json(needs: &[Need]) -> rusqlite::Result<String> {
     serde_json::to_string(needs).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
-}
-
-/// How many holds wait, and how old the oldest is.
-pub(super) fn pending(db: &Connection) -> rusqlite::Result<(u64, Option<u64>)> {
-    let sql = "SELECT count(*), min(created) FROM holds WHERE status = 'pending'";
-    let (count, oldest): (i64, Option<i64>) =
-        db.prepare_cached(sql)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok((
-        u64::try_from(count).unwrap_or_default(),
-        oldest.map(|oldest| u64::try_from(oldest).unwrap_or_default()),
-    ))
 }
