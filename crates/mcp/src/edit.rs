@@ -2,11 +2,15 @@
 
 use crate::fields::span_of;
 use crate::message::{Answer, Kind, Message};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// Why an edit cannot be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EditError {
+    /// The request has no object of params that JSON parsers read alike.
+    #[error("the request's params cannot be edited")]
+    NoParams,
     /// The message has no object that could hold `_meta`.
     #[error("the message has no place for `_meta`")]
     NoPlace,
@@ -40,6 +44,63 @@ pub fn set_meta(message: &Message<'_>, key: &str, value: &str) -> Result<String,
     match (before, after) {
         (Some(before), Some(after)) => Ok([before, &text, after].concat()),
         _ => Err(EditError::NoPlace),
+    }
+}
+
+/// The request without these members of its params, whether they are there or not.
+///
+/// # Errors
+/// [`EditError::NoParams`] for all but requests whose params are an object.
+pub fn without_params(message: &Message<'_>, names: &[&str]) -> Result<String, EditError> {
+    let Kind::Request { params: Some(params), .. } = message.kind() else { return Err(EditError::NoParams) };
+    let raw = message.raw();
+    let members: Members<'_> = serde_json::from_str(params.get()).map_err(|_| EditError::NoParams)?;
+    // Each member from the end of the one before it: its comma, where it has one, its name and its value.
+    let first = span_of(raw, params.get()).start + 1;
+    let mut pieces = Vec::new();
+    let mut from = first;
+    for (name, value) in &members.0 {
+        let end = span_of(raw, value.get()).end;
+        let piece = raw.get(from..end).ok_or(EditError::NoParams)?;
+        if !names.contains(&name.as_str()) {
+            pieces.push(piece);
+        }
+        from = end;
+    }
+    let (Some(before), Some(after)) = (raw.get(..first), raw.get(from..)) else {
+        return Err(EditError::NoParams);
+    };
+    // What is first now has no comma before it.
+    if let Some(first) = pieces.first_mut()
+        && let Some(bare) = first.trim_start().strip_prefix(',')
+    {
+        *first = bare;
+    }
+    Ok([before, &pieces.concat(), after].concat())
+}
+
+/// The members of an object in their order.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Members<'de>, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Members<'de>;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Members<'de>, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = access.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(InOrder)
     }
 }
 

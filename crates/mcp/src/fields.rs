@@ -42,6 +42,10 @@ struct RawParams<'a> {
     request_id: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "inputResponses")]
     input_responses: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "requestState")]
+    request_state: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    capabilities: Option<&'a RawValue>,
     #[serde(borrow, default)]
     notifications: Option<&'a RawValue>,
 }
@@ -52,6 +56,8 @@ struct Meta<'a> {
     version: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "io.modelcontextprotocol/clientInfo")]
     client_info: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "io.modelcontextprotocol/clientCapabilities")]
+    capabilities: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "io.modelcontextprotocol/subscriptionId")]
     subscription_id: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "progressToken")]
@@ -138,6 +144,26 @@ impl<'a> Params<'a> {
         self.members.input_responses.is_some()
     }
 
+    /// What the request brings back of an earlier round's answer.
+    pub fn request_state(&self) -> Option<String> {
+        text(self.members.request_state)
+    }
+
+    /// What its user did when asked under that key in an earlier round: `accept`, `decline`, `cancel`.
+    pub fn input_action(&self, key: &str) -> Option<String> {
+        let responses: BTreeMap<String, &RawValue> = self.members.input_responses.and_then(object)?;
+        user_action(responses.get(key)?)
+    }
+
+    /// Whether the client says, in `initialize` or in a stateless request's `_meta`, that its user can be led to an address
+    /// (MCP 2025-11-25 and 2026-07-28, client/elicitation, "URL mode").
+    pub fn leads_to_urls(&self) -> bool {
+        let capabilities = self.members.capabilities.or(self.meta.capabilities);
+        let declared: Option<Elicits<'_>> = capabilities.and_then(object);
+        let modes: Option<Modes<'_>> = declared.and_then(|one| one.elicitation).and_then(object);
+        modes.is_some_and(|modes| modes.url.is_some_and(|url| url.get().starts_with('{')))
+    }
+
     /// W3C trace context of `_meta` (SEP-414): `traceparent`, `tracestate`, `baggage`, each JSON as it came.
     pub fn trace(&self) -> [(&'static str, Option<&'a str>); 3] {
         [
@@ -146,6 +172,30 @@ impl<'a> Params<'a> {
             ("baggage", self.meta.baggage.map(RawValue::get)),
         ]
     }
+}
+
+/// What a user did when asked: the `action` of an elicitation's result.
+pub fn user_action(result: &RawValue) -> Option<String> {
+    let result: Option<Answered<'_>> = object(result);
+    text(result?.action)
+}
+
+#[derive(Deserialize)]
+struct Answered<'a> {
+    #[serde(borrow, default)]
+    action: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Elicits<'a> {
+    #[serde(borrow, default)]
+    elicitation: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Modes<'a> {
+    #[serde(borrow, default)]
+    url: Option<&'a RawValue>,
 }
 
 /// What is read of a result.

@@ -1,7 +1,7 @@
-//! `edit::set_meta`: the member is there afterwards, and no other byte has changed.
+//! `edit`: a member that is put in is there afterwards, one that is taken out is not, and no other byte has changed.
 
 use expect_test::expect;
-use mcp::edit::{EditError, set_meta};
+use mcp::edit::{EditError, set_meta, without_params};
 use mcp::message::{Frame, parse};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -170,5 +170,63 @@ proptest! {
             let old_len = text.len() + value_text.len() - edited.len();
             prop_assert!(before + after + old_len >= text.len(), "{} → {}", text, edited);
         }
+    }
+}
+
+fn without(text: &str, names: &[&str]) -> Result<String, EditError> {
+    let Ok(Frame::Single(message)) = parse(text.as_bytes()) else { panic!("no message: {text}") };
+    without_params(&message, names)
+}
+
+#[test]
+fn members_of_params_are_taken_out() {
+    let table: String = [
+        r#"{"id":1,"method":"x","params":{"a":1,"b":2},"jsonrpc":"2.0"}"#,
+        r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"requestState":"s"}}"#,
+        r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"requestState":"s","inputResponses":{}}}"#,
+        r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{ "requestState" : "s" , "a" : 1.50 }}"#,
+        r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"a":[ ],"request\u0053tate":"s" , "inputResponses":{"k":{"action":"accept"}},"b":"ü"}}"#,
+        r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"a":{"requestState":"kept"}}}"#,
+        r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{}}"#,
+        r#"{"jsonrpc":"2.0","id":1,"method":"x"}"#,
+        r#"{"jsonrpc":"2.0","method":"x","params":{"requestState":"s"}}"#,
+    ]
+    .iter()
+    .map(|text| format!("{:?}\n", without(text, &["requestState", "inputResponses"])))
+    .collect();
+    expect![[r#"
+        Ok("{\"id\":1,\"method\":\"x\",\"params\":{\"a\":1,\"b\":2},\"jsonrpc\":\"2.0\"}")
+        Ok("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"x\",\"params\":{}}")
+        Ok("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"x\",\"params\":{}}")
+        Ok("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"x\",\"params\":{ \"a\" : 1.50 }}")
+        Ok("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"x\",\"params\":{\"a\":[ ],\"b\":\"ü\"}}")
+        Ok("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"x\",\"params\":{\"a\":{\"requestState\":\"kept\"}}}")
+        Ok("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"x\",\"params\":{}}")
+        Err(NoParams)
+        Err(NoParams)
+    "#]]
+    .assert_eq(&table);
+}
+
+proptest! {
+    #[test]
+    fn what_is_left_are_the_others_in_their_order(
+        members in prop::collection::vec(("[a-d\"\\\\ü]{1,2}", "[ -~]{0,4}"), 0..6),
+        space in "[ \n]{0,2}",
+    ) {
+        let mut seen = std::collections::HashSet::new();
+        let members: Vec<_> = members.into_iter().filter(|(name, _)| seen.insert(name.clone())).collect();
+        let write = |members: &[&(String, String)]| -> String {
+            let one = |(name, value): &&(String, String)| format!("{space}{}{space}:{space}{}", json!(name), json!(value));
+            members.iter().map(one).collect::<Vec<_>>().join(",")
+        };
+        let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"x","params":{{{}}}}}"#, write(&members.iter().collect::<Vec<_>>()));
+        let left: Value = serde_json::from_str(&without(&text, &["a", "b"]).unwrap()).unwrap();
+        let wanted: Map<String, Value> = members
+            .iter()
+            .filter(|(name, _)| name != "a" && name != "b")
+            .map(|(name, value)| (name.clone(), json!(value)))
+            .collect();
+        prop_assert_eq!(&left["params"], &Value::Object(wanted));
     }
 }

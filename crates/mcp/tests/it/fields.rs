@@ -28,6 +28,9 @@ fn shown(text: &str) -> String {
         ("subscription", id(params.subscription_id())),
         ("cancelled", id(params.request_id())),
         ("input responses", params.has_input_responses().then(|| "yes".to_owned())),
+        ("state", params.request_state()),
+        ("action", params.input_action("k")),
+        ("to urls", params.leads_to_urls().then(|| "yes".to_owned())),
     ];
     lines.extend(params.trace().map(|(name, value)| (name, value.map(str::to_owned))));
     lines.into_iter().filter_map(|(name, value)| Some(format!("  {name}: {}\n", value?))).collect()
@@ -36,6 +39,10 @@ fn shown(text: &str) -> String {
 #[test]
 fn params_are_read() {
     let table: String = [
+        r#"{"requestState":"s","inputResponses":{"k":{"action":"decline"}},"_meta":{"io.modelcontextprotocol/clientCapabilities":{"elicitation":{"url":{}}}}}"#,
+        r#"{"capabilities":{"elicitation":{"form":{},"url":{}}}}"#,
+        r#"{"requestState":7,"inputResponses":{"k":["accept"]},"capabilities":{"elicitation":{"url":true}}}"#,
+        r#"{"inputResponses":{"other":{"action":"accept"}},"capabilities":{"elicitation":{}}}"#,
         r#"{"name":"e\u0063ho","arguments":{"a": 1},"_meta":{"progressToken":"t"}}"#,
         r#"{"uri":"file:///a","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"c"}}}"#,
         r#"{"protocolVersion":"2025-06-18","clientInfo":{"name":"c"},"capabilities":{}}"#,
@@ -57,6 +64,17 @@ fn params_are_read() {
     .map(|text| format!("{text}\n{}", shown(text)))
     .collect();
     expect![[r#"
+        {"requestState":"s","inputResponses":{"k":{"action":"decline"}},"_meta":{"io.modelcontextprotocol/clientCapabilities":{"elicitation":{"url":{}}}}}
+          input responses: yes
+          state: s
+          action: decline
+          to urls: yes
+        {"capabilities":{"elicitation":{"form":{},"url":{}}}}
+          to urls: yes
+        {"requestState":7,"inputResponses":{"k":["accept"]},"capabilities":{"elicitation":{"url":true}}}
+          input responses: yes
+        {"inputResponses":{"other":{"action":"accept"}},"capabilities":{"elicitation":{}}}
+          input responses: yes
         {"name":"e\u0063ho","arguments":{"a": 1},"_meta":{"progressToken":"t"}}
           name: echo
           arguments: {"a": 1}
@@ -79,6 +97,8 @@ fn params_are_read() {
         {"name":"a","requestState":"opaque\n","inputResponses":{}}
           name: a
           input responses: yes
+          state: opaque
+
         {"_meta":{"traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01","tracestate":"a=b","baggage":"k=v"}}
           traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
           tracestate: "a=b"

@@ -20,6 +20,7 @@ const STEPS: &[&str] = &[
     include_str!("connections.sql"),
     include_str!("assertions.sql"),
     include_str!("operators.sql"),
+    include_str!("hold_states.sql"),
 ];
 
 /// How long a write waits for another process.

@@ -7,7 +7,8 @@ use std::path::Path;
 use ledger::Hash;
 use proptest::prelude::*;
 use store::state::{
-    Ballot, Bounds, Cast, Choice, Full, HoldKey, HoldStatus, Need, NewHold, Release, Sought, State, Which,
+    Back, Ballot, Bounds, Cast, Choice, Full, HoldKey, HoldStatus, Need, NewHold, Release, Sought, State,
+    Which,
 };
 
 const BOUNDS: Bounds = Bounds { pending_of_run: 3, pending: 5, refusal_lasts: 50, refusals_of_run: 2 };
@@ -399,14 +400,30 @@ fn ends_are_noted_and_a_state_counts_once() {
     let folder = tempfile::tempdir().unwrap();
     let state = State::open(folder.path()).unwrap().acting("tollbook", 200);
     seek(&state, &CALL, "hold_1", 10);
-    let token = Hash::of(b"token");
-    state.expect_hold_state("hold_1", token).unwrap();
-    assert!(!state.take_hold_state("hold_1", Hash::of(b"altered")).unwrap());
-    assert!(state.take_hold_state("hold_1", token).unwrap());
-    assert!(!state.take_hold_state("hold_1", token).unwrap(), "it is used up");
+    let (token, mine) = (Hash::of(b"token"), call(&CALL, "hold_1".to_owned(), 10).key);
+    let back = |token, key: &HoldKey| state.take_hold_state("hold_1", token, key).unwrap();
+    state.expect_hold_state("hold_1", token, 10).unwrap();
+    assert_eq!(back(Hash::of(b"altered"), &mine), Back::Unknown);
+    for other in [
+        HoldKey { principal: "os:another".into(), ..mine.clone() },
+        HoldKey { run: "another".into(), ..mine.clone() },
+        HoldKey { digest: Hash::of(b"other arguments"), ..mine.clone() },
+    ] {
+        assert_eq!(back(token, &other), Back::Unknown, "{other:?}");
+    }
+    assert_eq!(back(token, &mine), Back::Known);
+    assert_eq!(back(token, &mine), Back::Unknown, "it is used up");
+    let many: Vec<Hash> = (0..10_u8).map(|one| Hash::of(&[one])).collect();
+    for (at, token) in (20..).zip(&many) {
+        state.expect_hold_state("hold_1", *token, at).unwrap();
+    }
+    assert_eq!(back(many[1], &mine), Back::Unknown, "too many are out");
+    assert_eq!(back(many[2], &mine), Back::Known);
     assert_eq!(state.pending_holds().unwrap(), (1, Some(10)));
     assert_eq!(state.end_overdue_holds(109).unwrap(), 0);
     assert_eq!(state.end_overdue_holds(110).unwrap(), 1);
+    assert_eq!(back(many[9], &mine), Back::Ended("nobody decided in time".into()));
+    assert!(!state.give_up_hold("hold_1", "asks no more", 111).unwrap(), "it has ended");
     let told: Vec<_> = state
         .unrecorded(9)
         .unwrap()

@@ -1,6 +1,6 @@
 //! Holds as people and the gateway read them.
 
-use ledger::{Hash, Seq};
+use ledger::Seq;
 use rusqlite::{Row, params};
 
 use super::super::keys::{moment, time};
@@ -96,28 +96,6 @@ impl State {
         self.write(|within, change| {
             let sql = "UPDATE holds SET outcome = ?2, changed = ?3 WHERE id = ?1";
             within.execute(sql, params![id, outcome, change]).map(|_| ())
-        })
-    }
-
-    /// Keeps the digest of the state that a client is to bring back with its next try, in the place of the one before.
-    ///
-    /// # Errors
-    /// See [`StateError`].
-    pub fn expect_hold_state(&self, id: &str, digest: Hash) -> Result<(), StateError> {
-        self.write(|within, change| {
-            let sql = "UPDATE holds SET state = ?2, changed = ?3 WHERE id = ?1";
-            within.execute(sql, params![id, digest.0.as_slice(), change]).map(|_| ())
-        })
-    }
-
-    /// Whether that state is the one that is expected of who is bound by the hold; it counts once.
-    ///
-    /// # Errors
-    /// See [`StateError`].
-    pub fn take_hold_state(&self, id: &str, digest: Hash) -> Result<bool, StateError> {
-        self.write(|within, change| {
-            let sql = "UPDATE holds SET state = NULL, changed = ?3 WHERE id = ?1 AND state = ?2";
-            Ok(within.execute(sql, params![id, digest.0.as_slice(), change])? == 1)
         })
     }
 }

@@ -9,6 +9,7 @@
 mod ballot;
 mod enough;
 mod listing;
+mod returns;
 mod seek;
 
 use ledger::{Hash, Seq};
@@ -23,6 +24,7 @@ pub(super) use seek::end_of_run;
 
 pub use ballot::{Ballot, Cast, Choice, Said};
 pub use listing::{History, Which};
+pub use returns::Back;
 pub use seek::{Bounds, Full, NewHold, Release, Sought};
 
 const COLUMNS: &str = "id, principal, run, server, method, name, digest, needs, pin, requesters, agent, purpose, \

@@ -337,7 +337,7 @@ impl Place<'_> {
     }
 
     /// Ends a hold that is open, for good, without anybody's word on it: that is noted by itself.
-    fn end(&mut self, hold: &Hold, status: HoldStatus, why: &str) -> rusqlite::Result<()> {
+    pub(super) fn end(&mut self, hold: &Hold, status: HoldStatus, why: &str) -> rusqlite::Result<()> {
         if self.close(hold, status, why)? {
             let what = format!("approvals.{}", status.as_str());
             self.state.enter(self.within, &Deed::done(&what, &hold.id).because(why))?;
