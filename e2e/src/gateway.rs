@@ -153,6 +153,11 @@ impl Gateway {
         signal(&self.child, Signal::HUP);
     }
 
+    /// Tells it to read its configuration again.
+    pub fn signal_reload(&self) {
+        signal(&self.child, Signal::HUP);
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()

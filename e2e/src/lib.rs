@@ -11,6 +11,7 @@
 )]
 
 pub mod gateway;
+pub mod http;
 pub mod load;
 pub mod peers;
 pub mod rust_client;

@@ -5,12 +5,15 @@
 #![expect(deprecated, reason = "sampling and roots are used until they are gone")]
 
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rmcp::model::{
     ClientConfig, CreateMessageRequestParams, CreateMessageResult, ElicitRequestParams, ElicitResult,
     ListRootsResult, ProtocolVersion,
 };
 use rmcp::service::{RequestContext, RunningService};
+use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
 use rmcp::transport::{StreamableHttpClientTransport, TokioChildProcess};
 use rmcp::{ClientHandler, ClientLifecycleMode, ClientServiceExt as _, ErrorData, RoleClient, ServiceError};
 use serde::Serialize;
@@ -22,20 +25,43 @@ use serde_json::{Value, json};
 /// # Panics
 /// When the server cannot be talked to, and on scripts that this client cannot follow: it has no HTTP+SSE.
 pub async fn follow(spec: &Value) -> String {
-    let client = connect(&spec["transport"], lifecycle(&spec["version"])).await;
-    let mut told = String::new();
+    let answers = Answers { urls: spec["urls"].as_str().map(str::to_owned), told: Arc::default() };
+    let told = Arc::clone(&answers.told);
+    let client = connect(spec, answers).await;
     for step in spec["steps"].as_array().expect("the script has steps") {
         let method = step[0].as_str().expect("a step has a method");
-        let line = match run(&client, method, step[1].clone()).await {
-            Ok(result) => json!({"step": method, "result": result}),
-            Err(ServiceError::McpError(error)) => json!({"step": method, "error": error}),
-            Err(error) => panic!("{method}: {error}"),
+        let line = loop {
+            let called = run(&client, method, step[1].clone());
+            let called = match spec["leaves"].as_bool() {
+                Some(true) => match tokio::time::timeout(Duration::from_secs(5), called).await {
+                    Ok(called) => called,
+                    // Gone without a word: the client is dropped as it is.
+                    Err(_) => return String::new(),
+                },
+                _ => called.await,
+            };
+            let line = match called {
+                Ok(result) => json!({"step": method, "result": result}),
+                Err(ServiceError::McpError(error)) => json!({"step": method, "error": error}),
+                Err(error) => panic!("{method}: {error}"),
+            };
+            let text = line["result"]["content"][0]["text"].as_str().unwrap_or_default();
+            if spec["repeats"] != true || !text.starts_with("approval required") {
+                break line;
+            }
+            tell(&told, &json!({"step": "repeats"}));
         };
-        told.push_str(&line.to_string());
-        told.push('\n');
+        tell(&told, &line);
     }
     client.cancel().await.expect("the client ends");
-    told
+    let told = told.lock().expect("nobody failed with it");
+    told.clone()
+}
+
+fn tell(told: &Mutex<String>, line: &Value) {
+    let mut told = told.lock().expect("nobody failed with it");
+    told.push_str(&line.to_string());
+    told.push('\n');
 }
 
 fn lifecycle(version: &Value) -> ClientLifecycleMode {
@@ -49,10 +75,15 @@ fn lifecycle(version: &Value) -> ClientLifecycleMode {
     }
 }
 
-async fn connect(transport: &Value, lifecycle: ClientLifecycleMode) -> RunningService<RoleClient, Answers> {
+async fn connect(spec: &Value, answers: Answers) -> RunningService<RoleClient, Answers> {
+    let (transport, lifecycle) = (&spec["transport"], lifecycle(&spec["version"]));
     if let Some(url) = transport["http"].as_str() {
-        let transport = StreamableHttpClientTransport::from_uri(url);
-        return Answers.serve_with_lifecycle(transport, lifecycle).await.expect("the server answers");
+        let mut config = StreamableHttpClientTransportConfig::with_uri(url);
+        if let Some(token) = spec["headers"]["authorization"].as_str() {
+            config = config.auth_header(token.trim_start_matches("Bearer "));
+        }
+        let transport = StreamableHttpClientTransport::from_config(config);
+        return answers.serve_with_lifecycle(transport, lifecycle).await.expect("the server answers");
     }
     let command: Vec<String> = from(transport["stdio"].clone());
     let (program, arguments) = command.split_first().expect("a program");
@@ -60,7 +91,7 @@ async fn connect(transport: &Value, lifecycle: ClientLifecycleMode) -> RunningSe
     command.args(arguments);
     let (transport, _) =
         TokioChildProcess::builder(command).stderr(Stdio::null()).spawn().expect("the server starts");
-    Answers.serve_with_lifecycle(transport, lifecycle).await.expect("the server answers")
+    answers.serve_with_lifecycle(transport, lifecycle).await.expect("the server answers")
 }
 
 async fn run(
@@ -82,13 +113,21 @@ async fn run(
 
 /// What the client answers when it is asked.
 #[derive(Debug)]
-struct Answers;
+struct Answers {
+    /// What its user does who is led to an address; `None`: nobody can be.
+    urls: Option<String>,
+    told: Arc<Mutex<String>>,
+}
 
 impl ClientHandler for Answers {
     fn get_info(&self) -> ClientConfig {
+        let elicits = match &self.urls {
+            Some(_) => json!({"form": {}, "url": {}}),
+            None => json!({"form": {}}),
+        };
         from(json!({
             "protocolVersion": "2025-11-25",
-            "capabilities": {"sampling": {}, "elicitation": {"form": {}}, "roots": {}},
+            "capabilities": {"sampling": {}, "elicitation": elicits, "roots": {}},
             "clientInfo": {"name": "tollbook-e2e-rs", "version": "1.0.0"},
         }))
     }
@@ -107,7 +146,13 @@ impl ClientHandler for Answers {
         request: ElicitRequestParams,
         _: RequestContext<RoleClient>,
     ) -> Result<ElicitResult, ErrorData> {
-        let schema = &to(request)["requestedSchema"];
+        let request = to(request);
+        if let (Some(url), Some(action)) = (request["url"].as_str(), &self.urls) {
+            let page = look(url.to_owned()).await;
+            tell(&self.told, &json!({"step": "led", "result": page}));
+            return Ok(from(json!({"action": action})));
+        }
+        let schema = &request["requestedSchema"];
         let required = schema["required"].as_array().cloned().unwrap_or_default();
         let fill = |name: &Value| {
             let name = name.as_str().unwrap_or_default();
@@ -121,6 +166,17 @@ impl ClientHandler for Answers {
     async fn list_roots(&self, _: RequestContext<RoleClient>) -> Result<ListRootsResult, ErrorData> {
         Ok(from(json!({"roots": [{"uri": "file:///srv/project", "name": "project"}]})))
     }
+}
+
+/// The heading of the page at an address, as a browser of the user's would show it.
+async fn look(url: String) -> String {
+    let get = move || {
+        let path = url.splitn(4, '/').nth(3).unwrap_or_default();
+        crate::http::exchange(&url, &format!("GET /{path}"), "", "").2
+    };
+    let page = tokio::task::spawn_blocking(get).await.expect("somebody answers");
+    let heading = page.split_once("<h1>").and_then(|(_, rest)| rest.split_once("</h1>"));
+    heading.expect("the page has a heading").0.to_owned()
 }
 
 /// The SDK's types cannot be built otherwise, as they may grow.

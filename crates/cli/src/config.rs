@@ -217,6 +217,8 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     /// How calls wait for people.
     pub(crate) holds: HoldSettings,
+    /// The address under which others reach the gateway, without a slash at its end.
+    pub(crate) public_url: Option<String>,
     pub(crate) ledger: recorder::Limits,
     /// Digest of the file's text.
     pub(crate) digest: Hash,
@@ -358,6 +360,7 @@ impl Reading<'_> {
                 .data
                 .map_or_else(|| self.environment.data.clone(), |data| self.environment.resolve(&data)),
             allowed_hosts,
+            public_url: file.public_url.map(|url| url.get_ref().trim_end_matches('/').to_owned()),
             holds: file.approvals.settings(),
             receipts: if file.receipts { Receipts::InMeta } else { Receipts::Off },
             tls: file.tls.map(|tls| TlsFiles {

@@ -173,11 +173,10 @@ pub(crate) fn of_pin(scope: &Scope, pin: &Pin, names: &Names) -> Account {
 }
 
 /// The account of a notification that is the gateway's own.
-pub(crate) fn of_own(scope: &Scope, method: &str, body: &Bytes) -> Account {
+pub(crate) fn of_own(scope: &Scope, (method, why): (&str, &str), body: &Bytes) -> Account {
     let mut fields = of_scope(scope, Side::Server);
     fields.insert("method".into(), json_text(method));
-    let reason = "the gateway itself says so: what the caller may see has changed";
-    fields.insert("reason".into(), json_text(reason));
+    fields.insert("reason".into(), json_text(why));
     account(scope, fields, Spans::new(), body.clone().into())
 }
 

@@ -25,6 +25,11 @@ pub(crate) fn new_hold() -> String {
     format!("hold_{}", digits())
 }
 
+/// A fresh, unguessable secret: 32 lower-case hexadecimal digits.
+pub(crate) fn new_secret() -> String {
+    digits()
+}
+
 fn digits() -> String {
     use std::fmt::Write as _;
     random::<16>().iter().fold(String::with_capacity(32), |mut text, byte| {

@@ -39,11 +39,18 @@ impl Drain {
         self.settled.notify_one();
     }
 
+    /// Resolves when the gateway is ending.
+    pub(crate) async fn begins(&self) {
+        match &self.stopping {
+            // Who has gone without a word is stopping too.
+            Some(stopping) => drop(stopping.clone().wait_for(|stopping| *stopping).await),
+            None => std::future::pending().await,
+        }
+    }
+
     /// Resolves when the gateway is ending and no call of the client is open, or the time for them is over.
     pub(crate) async fn is_over(&self, scope: &Scope) {
-        let Some(stopping) = &self.stopping else { return std::future::pending().await };
-        // Who has gone without a word is stopping too.
-        let _ = stopping.clone().wait_for(|stopping| *stopping).await;
+        self.begins().await;
         let calls_end = async {
             while scope.pending().awaits_answers() {
                 self.settled.notified().await;

@@ -2,15 +2,18 @@
 //! common. Correlation is by id alone, so one loop per direction keeps the order in which messages arrived.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use mcp::message::Frame;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::account::Side;
+use crate::asking::{Again, Said};
 use crate::content::Content;
 use crate::drain::Drain;
 use crate::listen::body::BodyError;
@@ -19,7 +22,7 @@ use crate::refusal::{Reason, Refused};
 use crate::route::Route;
 use crate::scope::Scope;
 use crate::taking::Lost;
-use crate::wait::{Wait, Waited};
+use crate::wait::{Courier, Wait, Waited};
 
 /// Messages that wait for a slow reader before the writer waits too.
 pub(crate) const QUEUE: usize = 64;
@@ -141,6 +144,14 @@ struct Held {
     until: Instant,
 }
 
+/// Where frames of a client come from, and where what becomes of them goes.
+struct Way<'a> {
+    pipeline: &'a Pipeline,
+    scope: &'a Scope,
+    to_client: &'a mpsc::Sender<ReleasedBody>,
+    drain: &'a Drain,
+}
+
 async fn carry_up(
     pipeline: &Pipeline,
     scope: &Scope,
@@ -150,15 +161,22 @@ async fn carry_up(
 ) -> Left {
     let drained = drain.is_over(scope);
     tokio::pin!(drained);
-    let mut held = FuturesUnordered::new();
+    let way = Way { pipeline, scope, to_client, drain };
+    let mut held = FuturesUnordered::<Pin<Box<dyn Future<Output = (Held, bool)> + Send>>>::new();
     loop {
         // Between two messages: what has begun to cross does so.
         let arrival = tokio::select! {
             arrival = from_client.recv() => arrival,
-            () = &mut drained => return Left::Drained,
+            () = &mut drained => {
+                // Their waits are over too; what is decided by now is for another try.
+                while let Some((waited, _)) = held.next().await {
+                    send(Err(waited.refused.for_good()), to_server, to_client).await;
+                }
+                return Left::Drained;
+            }
             Some(waited) = held.next() => {
-                match try_again(pipeline, scope, waited, drain).await {
-                    Ok(waits) => held.push(Box::pin(wait(pipeline, scope, waits))),
+                match way.try_again(waited).await {
+                    Ok(waits) => held.push(Box::pin(way.wait(waits))),
                     Err(carried) => if !send(carried, to_server, to_client).await { return Left::Client },
                 }
                 continue;
@@ -167,16 +185,11 @@ async fn carry_up(
         let Some(arrival) = arrival else { return Left::Client };
         let goes_on = match arrival {
             Arrival::Message(content) => {
-                // Clients' messages are small.
-                let Some(bytes) = content.in_memory() else { continue };
-                let carried = match drain.refuse(pipeline, scope, &content).await {
-                    Some(refused) => Err(refused),
-                    None => pipeline.carry_bytes(Route { scope, exchange: None }, bytes).await,
-                };
+                let (content, carried) = way.carry_first(content).await;
                 match (carried, pipeline.holds()) {
                     (Err(refused), Some(holds)) if refused.held.is_some() && held.len() < HELD => {
                         let until = Instant::now() + holds.inline();
-                        held.push(Box::pin(wait(pipeline, scope, Held { content, refused, until })));
+                        held.push(Box::pin(way.wait(Held { content, refused, until })));
                         true
                     }
                     (carried, _) => send(carried, to_server, to_client).await,
@@ -201,41 +214,86 @@ async fn carry_up(
 /// Frames of a stream that wait for people at a time; others are answered at once.
 const HELD: usize = 64;
 
-/// Waits until people have decided, or the frame's time is up. Others go on meanwhile.
-async fn wait(pipeline: &Pipeline, scope: &Scope, mut held: Held) -> (Held, bool) {
-    let (Ok(frame), Some(hold), Some(holds)) =
-        (held.content.parse(), held.refused.held.as_deref(), pipeline.holds())
-    else {
-        return (held, false);
-    };
-    let peer = &scope.peer;
-    let sent = Sent { side: Side::Client, content: &held.content, frame: &frame, headers: None, peer };
-    match (Wait { scope, hold, until: held.until, sent }).out_beside_others(holds).await {
-        Waited::Decided => (held, true),
-        Waited::Ended(why) => {
-            held.refused = pipeline.end_held(scope, sent, (hold, &why)).await;
-            (held, false)
-        }
-        Waited::Enough => (held, false),
+impl Way<'_> {
+    /// Carries a frame that has just come; gives it as it was carried.
+    async fn carry_first(&self, content: Content) -> (Content, Result<Released, Refused>) {
+        let again = match self.again(&content).await {
+            Ok(None) => {
+                let carried = self.carry(&content).await;
+                return (content, carried);
+            }
+            Ok(Some(again)) => again,
+            Err(refused) => return (content, Err(refused)),
+        };
+        let content = again.content();
+        let carried = match &again.said {
+            Said::Seen => self.carry(&content).await,
+            Said::NotNow => self.carry(&content).await.map_err(Refused::for_good),
+            Said::Over(why) => Err(self.end(&content, (&again.hold, why)).await),
+        };
+        (content, carried)
     }
-}
 
-/// Carries a frame once more that has waited; `Ok`: it waits on.
-async fn try_again(
-    pipeline: &Pipeline,
-    scope: &Scope,
-    (held, is_decided): (Held, bool),
-    drain: &Drain,
-) -> Result<Held, Result<Released, Refused>> {
-    let Held { content, refused, until } = held;
-    let Some(bytes) = content.in_memory().filter(|_| is_decided) else { return Err(Err(refused.for_good())) };
-    let carried = match drain.refuse(pipeline, scope, &content).await {
-        Some(refused) => Err(refused),
-        None => pipeline.carry_bytes(Route { scope, exchange: None }, bytes).await,
-    };
-    match carried {
-        Err(refused) if refused.held.is_some() => Ok(Held { content, refused, until }),
-        carried => Err(carried),
+    async fn carry(&self, content: &Content) -> Result<Released, Refused> {
+        let Way { pipeline, scope, drain, .. } = *self;
+        // Clients' messages are small: a large one was told of as lost.
+        let Some(bytes) = content.in_memory() else { return Err(Refused::heard()) };
+        match drain.refuse(pipeline, scope, content).await {
+            Some(refused) => Err(refused),
+            None => pipeline.carry_bytes(Route { scope, exchange: None }, bytes).await,
+        }
+    }
+
+    async fn again(&self, content: &Content) -> Result<Option<Again>, Refused> {
+        // What cannot be read is refused where it is carried.
+        let Ok(frame) = content.parse() else { return Ok(None) };
+        self.pipeline.again(self.scope, self.sent(content, &frame)).await
+    }
+
+    async fn end(&self, content: &Content, hold: (&str, &str)) -> Refused {
+        match content.parse() {
+            Ok(frame) => self.pipeline.end_held(self.scope, self.sent(content, &frame), hold).await,
+            Err(error) => Refused::unparsed(None, &error.into()),
+        }
+    }
+
+    /// Waits until people have decided, or the frame's time is up. Others go on meanwhile.
+    async fn wait(&self, mut held: Held) -> (Held, bool) {
+        let Way { pipeline, scope, to_client, drain } = *self;
+        let (Ok(frame), Some(hold), Some(holds)) =
+            (held.content.parse(), held.refused.held.clone(), pipeline.holds())
+        else {
+            return (held, false);
+        };
+        let sent = self.sent(&held.content, &frame);
+        let wait = Wait { pipeline, scope, hold: &hold, until: held.until, sent };
+        let waited = tokio::select! {
+            waited = wait.out(holds, Courier::Queue(to_client)) => waited,
+            () = drain.begins() => Waited::Enough,
+        };
+        match waited {
+            Waited::Decided => return (held, true),
+            Waited::Ended(why) => held.refused = pipeline.end_held(scope, sent, (&hold, &why)).await,
+            Waited::Enough => held.refused = holds.ask_back(sent, held.refused).await,
+            Waited::Gone => {}
+        }
+        (held, false)
+    }
+
+    /// Carries a frame once more that has waited; `Ok`: it waits on.
+    async fn try_again(&self, (held, is_decided): (Held, bool)) -> Result<Held, Result<Released, Refused>> {
+        let Held { content, refused, until } = held;
+        if !is_decided {
+            return Err(Err(refused.for_good()));
+        }
+        match self.carry(&content).await {
+            Err(refused) if refused.held.is_some() => Ok(Held { content, refused, until }),
+            carried => Err(carried),
+        }
+    }
+
+    fn sent<'a>(&'a self, content: &'a Content, frame: &'a Frame<'a>) -> Sent<'a> {
+        Sent { side: Side::Client, content, frame, headers: None, peer: &self.scope.peer }
     }
 }
 

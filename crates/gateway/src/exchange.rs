@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::Gateway;
 use crate::account::Side;
+use crate::asking::Said;
 use crate::bridge::{self, Bridge};
 use crate::content::{Content, Reading};
 use crate::intake::Intake;
@@ -36,7 +37,7 @@ use crate::taking::AnswerError;
 use crate::upstream::answer;
 use crate::upstream::http::{HttpUpstream, Unreachable, on_behalf};
 use crate::upstream::{Link, Server};
-use crate::wait::{Wait, Waited};
+use crate::wait::{Courier, Wait, Waited};
 
 /// One exchange and its open calls.
 pub(crate) struct Exchange {
@@ -101,8 +102,30 @@ impl Exchange {
         self.end_unborn(&place).await;
     }
 
-    /// Carries a frame up. Where it is held, people are waited for, and it is tried again.
+    /// Carries a frame up, for the first time or again.
     async fn carry_up(&mut self, place: &Place, sent: Sent<'_>, bytes: &Bytes) -> Result<Released, Refused> {
+        let gateway = Arc::clone(&self.gateway);
+        let Some(again) = gateway.pipeline.again(&place.scope, sent).await? else {
+            return self.carry_or_wait(place, sent, bytes, Said::Seen).await;
+        };
+        let content = again.content();
+        let frame = content.parse().map_err(|error| Refused::unparsed(None, &error.into()))?;
+        let sent = Sent { content: &content, frame: &frame, ..sent };
+        if let Said::Over(why) = &again.said {
+            return Err(gateway.pipeline.end_held(&place.scope, sent, (&again.hold, why)).await);
+        }
+        self.carry_or_wait(place, sent, &again.bytes, again.said).await
+    }
+
+    /// Carries a frame up. Where it is held, people are waited for, and it is tried again.
+    async fn carry_or_wait(
+        &mut self,
+        place: &Place,
+        sent: Sent<'_>,
+        bytes: &Bytes,
+        said: Said,
+    ) -> Result<Released, Refused> {
+        let gateway = Arc::clone(&self.gateway);
         let mut waits_until = None;
         loop {
             // Over a stream of messages the answers come to the session, over HTTP to this exchange.
@@ -112,16 +135,23 @@ impl Exchange {
                 Ok(released) => return Ok(released),
                 Err(refused) => refused,
             };
-            let holds = self.gateway.pipeline.holds().cloned();
-            let (Some(hold), Some(holds)) = (refused.held.as_deref(), holds) else { return Err(refused) };
+            let holds = gateway.pipeline.holds();
+            let (Some(hold), Some(holds), Said::Seen) = (refused.held.as_deref(), holds, &said) else {
+                return Err(refused);
+            };
             let until = *waits_until.get_or_insert_with(|| Instant::now() + holds.inline());
-            let wait = Wait { scope: &place.scope, hold, until, sent };
-            match wait.out(&holds, &mut self.reply).await {
-                Waited::Decided if self.gateway.stands(&self.server.name, &self.peer) => {}
+            let wait = Wait { pipeline: &gateway.pipeline, scope: &place.scope, hold, until, sent };
+            let waited = tokio::select! {
+                waited = wait.out(holds, Courier::Reply(&mut self.reply)) => waited,
+                () = gateway.stopping(&self.server) => Waited::Enough,
+            };
+            match waited {
+                Waited::Decided if gateway.stands(&self.server.name, &self.peer) => {}
                 Waited::Ended(why) => {
-                    return Err(self.gateway.pipeline.end_held(&place.scope, sent, (hold, &why)).await);
+                    return Err(gateway.pipeline.end_held(&place.scope, sent, (hold, &why)).await);
                 }
-                Waited::Decided | Waited::Enough => return Err(refused),
+                Waited::Enough => return Err(holds.ask_back(sent, refused).await),
+                Waited::Decided | Waited::Gone => return Err(refused),
             }
         }
     }

@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use identity::RunName;
-use ledger::Seq;
+use ledger::{Hash, Seq};
 use mcp::fields::Params;
 use serde_json::value::RawValue;
-use store::state::{Bounds, HoldKey, HoldStatus, Mark, Need, NewHold, Sought, State, StateError};
+use store::state::{Bounds, Hold, HoldKey, HoldStatus, Mark, Need, NewHold, Sought, State, StateError};
 use tokio::sync::Notify;
 
 use crate::clock;
@@ -55,6 +55,10 @@ impl Default for HoldSettings {
 pub(crate) struct Holds {
     state: Arc<State>,
     settings: HoldSettings,
+    /// Where the requesters' pages are; `None`: nobody can reach one.
+    pub(crate) base: Option<String>,
+    /// What the states of this gateway begin with: those of another one further on are not taken for forgeries.
+    pub(crate) tag: String,
     /// Tasks that wait for a hold. Locked for single look-ups and changes.
     waiting: Mutex<HashMap<String, Weak<Notify>>>,
 }
@@ -70,8 +74,16 @@ pub(crate) struct Under {
 }
 
 impl Holds {
-    pub(crate) fn new(state: Arc<State>, settings: HoldSettings) -> Holds {
-        Holds { state, settings, waiting: Mutex::default() }
+    /// `base`: where the requesters' pages are. `origin`: the ledger's.
+    pub(crate) fn new(
+        state: Arc<State>,
+        settings: HoldSettings,
+        (base, origin): (Option<String>, &str),
+    ) -> Holds {
+        let mut of_origin = Hash::of(origin.as_bytes()).to_string();
+        of_origin.truncate(16);
+        let tag = format!("tollbook.{of_origin}.");
+        Holds { state, settings, base, tag, waiting: Mutex::default() }
     }
 
     /// How long a call waits before its client is told to come again.
@@ -88,27 +100,43 @@ impl Holds {
     ) -> Result<Option<Sought>, RulesError> {
         let Some(call) = self.call(asked, judged, rules) else { return Ok(None) };
         let params = asked.params.map(|params| params.get().to_owned());
-        let (state, bounds) = (self.acting(), self.settings.bounds);
-        let seek = move || {
+        let bounds = self.settings.bounds;
+        let sought = self.with_state(move |state| {
             let digest_but = |but: &[String]| policy::binding::digest(params.as_deref(), but);
             state.seek(&call, digest_but, &bounds, clock::unix_seconds())
-        };
-        Ok(Some(tokio::task::spawn_blocking(seek).await.map_err(|_| RulesError::Thread)??))
+        });
+        Ok(Some(sought.await?))
+    }
+
+    /// Asks the state, on a thread that may block.
+    pub(crate) async fn with_state<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&State) -> Result<T, StateError> + Send + 'static,
+    ) -> Result<T, RulesError> {
+        let state = self.acting();
+        Ok(tokio::task::spawn_blocking(move || ask(&state)).await.map_err(|_| RulesError::Thread)??)
+    }
+
+    /// What an approval of a request is bound to; `None` for what JSON parsers read differently.
+    pub(crate) fn key(
+        (peer, server): (&Peer, &str),
+        (method, params): (&str, Option<&RawValue>),
+    ) -> Option<HoldKey> {
+        let read = params.map(Params::of);
+        let name = read.and_then(|read| read.name().or_else(|| read.uri())).unwrap_or_default();
+        Some(HoldKey {
+            principal: peer.principal.to_string(),
+            run: run_of(peer),
+            server: server.to_owned(),
+            method: method.to_owned(),
+            digest: policy::binding::digest(params.map(RawValue::get), &[])?,
+            name,
+        })
     }
 
     fn call(&self, asked: &Asked<'_>, judged: &Judged, rules: &InForce) -> Option<NewHold> {
-        let params = asked.params.map(Params::of);
-        let name =
-            params.as_ref().and_then(|params| params.name().or_else(|| params.uri())).unwrap_or_default();
         let facts = asked.scope.facts();
-        let key = HoldKey {
-            principal: asked.peer.principal.to_string(),
-            run: run_of(asked.peer),
-            server: asked.scope.server.to_string(),
-            method: asked.method.to_owned(),
-            digest: policy::binding::digest(asked.params.map(RawValue::get), &[])?,
-            name,
-        };
+        let key = Holds::key((asked.peer, &asked.scope.server), (asked.method, asked.params))?;
         let now = clock::unix_seconds();
         Some(NewHold {
             id: clock::new_hold(),
@@ -151,6 +179,19 @@ impl Holds {
             // What cannot be read is tried again by who waits.
             _ => None,
         }
+    }
+
+    /// The hold of that id, for its requester's page; that somebody looked at it is noted once.
+    pub(crate) async fn look_at(&self, hold: &str) -> Result<Option<Hold>, RulesError> {
+        let id = hold.to_owned();
+        self.with_state(move |state| {
+            let found = state.hold(&id)?;
+            if found.is_some() {
+                state.hold_opened(&id, clock::unix_seconds())?;
+            }
+            Ok(found)
+        })
+        .await
     }
 
     fn standing(&self, hold: &str) -> (Option<HoldStatus>, Option<String>) {

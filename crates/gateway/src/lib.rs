@@ -6,6 +6,7 @@
 //! * Knows MCP through `mcp`, durability through `recorder`; no SQL, no configuration files, no console.
 
 mod account;
+mod asking;
 mod bridge;
 mod budgets;
 mod callers;
@@ -201,7 +202,13 @@ impl Gateway {
         let socket = settings.socket.as_deref().map(bind_socket).transpose()?;
         let address = tcp.as_ref().and_then(|listener| listener.local_addr().ok());
         let callers = settings.callers.map(|callers| Arc::new(Callers::new(callers)));
-        let holds = state.clone().map(|state| Arc::new(Holds::new(state, settings.holds)));
+        let page_base = settings.public_url.or_else(|| {
+            let scheme = if settings.tls.is_some() { "https" } else { "http" };
+            address.map(|address| format!("{scheme}://{address}"))
+        });
+        let holds = state
+            .clone()
+            .map(|state| Arc::new(Holds::new(state, settings.holds, (page_base, recorder.origin()))));
         let pipeline = Pipeline::new(recorder.clone(), clerk, terms, (callers.clone(), holds.clone()));
         if let Some(state) = &state {
             pipeline.allowance().restore(state).map_err(RulesError::State)?;

@@ -167,6 +167,9 @@ impl Pipeline {
     }
 
     async fn carry_messages(&self, mut route: Route<'_>, sent: Sent<'_>) -> Result<Vec<Entered>, Refused> {
+        if let Some(heard) = self.hear(route.scope, sent).await {
+            return Err(heard);
+        }
         let mut entered = Vec::new();
         for message in sent.frame.messages() {
             match self.carry_message(&mut route, message, sent).await {

@@ -64,10 +64,14 @@ pub(crate) enum Reason {
     CutOff,
     #[error("this session is unknown or has ended; initialize again")]
     NoSession,
+    #[error(
+        "this `requestState` was used already, altered, or given for another call; repeat the call without it"
+    )]
+    HoldState,
 }
 
 /// What refusals are counted by.
-pub(crate) const REASONS: [&str; 18] = [
+pub(crate) const REASONS: [&str; 19] = [
     "caller",
     "malformed",
     "batch",
@@ -86,6 +90,7 @@ pub(crate) const REASONS: [&str; 18] = [
     "server_ended",
     "draining",
     "no_session",
+    "hold_state",
 ];
 
 /// A refusal, ready to send.
@@ -173,6 +178,17 @@ impl Refused {
         Refused { held: None, ..self }
     }
 
+    /// The same with another answer, for good.
+    pub(crate) fn instead(self, answer: String) -> Refused {
+        Refused { body: answer.into(), held: None, ..self }
+    }
+
+    /// What was for the gateway and goes no further; nobody waits for an answer.
+    pub(crate) fn heard() -> Refused {
+        let (status, body) = (StatusCode::ACCEPTED, Bytes::new());
+        Refused { status, body, reason: "it was for the gateway".to_owned(), owed: None, held: None }
+    }
+
     /// Why, in words.
     pub(crate) fn reason(&self) -> &str {
         &self.reason
@@ -219,6 +235,7 @@ impl Reason {
             Reason::ServerEnded => "server_ended",
             Reason::Draining | Reason::CutOff => "draining",
             Reason::NoSession => "no_session",
+            Reason::HoldState => "hold_state",
         }
     }
 
@@ -230,6 +247,7 @@ impl Reason {
                 ErrorCode::INVALID_REQUEST
             }
             Reason::NoSession | Reason::TooMany => ErrorCode::INVALID_REQUEST,
+            Reason::HoldState => ErrorCode::INVALID_PARAMS,
             Reason::Caller(_) | Reason::Denied(_) | Reason::Unjudged(_) => ErrorCode::DENIED,
             Reason::NotRecorded(_) | Reason::NotClosed(_) | Reason::Draining => ErrorCode::NOT_RECORDED,
             Reason::Unreachable(_)
@@ -248,6 +266,8 @@ impl Reason {
             Reason::Malformed(_) | Reason::Batch | Reason::Header(_) | Reason::IdInUse | Reason::Unasked => {
                 StatusCode::BAD_REQUEST
             }
+            // The request is in order; what it brings is not, as with any bad argument.
+            Reason::HoldState => StatusCode::OK,
             Reason::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Reason::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Reason::Body(error) => match error {

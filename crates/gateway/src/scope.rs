@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use crate::account::Side;
 use crate::budgets::Share;
+use crate::clock;
 use crate::meter::{ServerMeter, Tally};
 use crate::peer::Peer;
 use crate::refusal::Reason;
@@ -40,7 +41,12 @@ pub(crate) struct Scope {
     pending: Mutex<Pending>,
     /// Requests that the client has cancelled and that are open in some exchange. Locked likewise.
     cancelled: Mutex<Vec<IdBuf>>,
+    /// The holds whose page the user was led to, each with the id of that request until it is answered. Locked likewise.
+    led: Mutex<Vec<(Option<IdBuf>, String)>>,
 }
+
+/// Holds that are remembered as led to; of more the oldest are forgotten, and their users led there again.
+const LED: usize = 256;
 
 /// Cancellations that are remembered; of more the oldest are forgotten, and their calls end as failed.
 const CANCELLED: usize = 256;
@@ -101,6 +107,8 @@ pub(crate) struct Facts {
     pub(crate) session: Option<Arc<str>>,
     /// The lists of whose changes the server says that it tells.
     pub(crate) tells: Lists,
+    /// Whether the client of a session says that it can lead its user to an address.
+    pub(crate) leads_to_urls: bool,
 }
 
 /// Open calls by who asked and under which id.
@@ -182,6 +190,7 @@ impl Scope {
             facts: Mutex::default(),
             pending: Mutex::default(),
             cancelled: Mutex::default(),
+            led: Mutex::default(),
         }
     }
 
@@ -217,6 +226,7 @@ impl Scope {
                     facts.era = Some(era);
                     facts.version = version.map(Arc::from);
                     facts.agent = params.client_info().map(Arc::from);
+                    facts.leads_to_urls = params.leads_to_urls();
                 });
             }
             Kind::Response { outcome: Answer::Result(result), .. } => {
@@ -248,6 +258,28 @@ impl Scope {
         let before = cancelled.len();
         cancelled.retain(|other| other != id);
         cancelled.len() < before
+    }
+
+    /// An id under which to lead the user to the page of a hold; `None`: that was done.
+    pub(crate) fn lead(&self, hold: &str) -> Option<String> {
+        let mut led = lock(&self.led);
+        if led.iter().any(|(_, other)| other == hold) {
+            return None;
+        }
+        if led.len() == LED {
+            led.remove(0);
+        }
+        let id = format!("tollbook-{}", clock::new_secret());
+        led.push((Some(IdBuf::of_raw(&format!("\"{id}\""))), hold.to_owned()));
+        Some(id)
+    }
+
+    /// The hold to whose page a request of that id has led; it is answered once.
+    pub(crate) fn take_led(&self, id: &IdBuf) -> Option<String> {
+        let mut led = lock(&self.led);
+        let (asked, hold) = led.iter_mut().find(|(asked, _)| asked.as_ref() == Some(id))?;
+        *asked = None;
+        Some(hold.clone())
     }
 
     /// Takes the cancelled ones out of an exchange's calls.

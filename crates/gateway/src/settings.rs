@@ -20,6 +20,8 @@ pub struct Settings {
     pub socket: Option<PathBuf>,
     /// TLS for the TCP listener. `None`: plain HTTP, which `cli` allows on loopback only.
     pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// The address under which others reach the TCP listener, without a slash at its end. `None`: that of the listener.
+    pub public_url: Option<String>,
     /// Host names, beyond the loopback ones, that a request may name in `Host` and `Origin`.
     pub allowed_hosts: Vec<String>,
     /// Servers by the name that stands in `/mcp/NAME`.

@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use http::{StatusCode, header};
+use mcp::fields::Params;
 use mcp::framing::sse::encode_comment;
-use mcp::message::Message;
+use mcp::message::{Frame, IdBuf, Kind, Message};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::holds::Holds;
 use crate::listen::reply::Reply;
 use crate::listen::streamable::event_stream_headers;
-use crate::pipeline::Sent;
+use crate::messages::Framing;
+use crate::pipeline::{Pipeline, ReleasedBody, Sent};
 use crate::scope::Scope;
 
 /// Between two looks at whether the client has cancelled.
@@ -20,10 +23,11 @@ const TICK: Duration = Duration::from_secs(1);
 const BEGINS: u32 = 5;
 
 /// Ticks between two signs of life: proxies and clients close what is silent.
-const COMMENTS: u32 = 10;
+const SIGNS: u32 = 10;
 
 /// A frame that is held.
 pub(crate) struct Wait<'a> {
+    pub(crate) pipeline: &'a Pipeline,
     pub(crate) scope: &'a Scope,
     pub(crate) hold: &'a str,
     pub(crate) until: Instant,
@@ -39,38 +43,88 @@ pub(crate) enum Waited {
     Ended(String),
     /// Nobody has decided yet, and who asked is told to come again.
     Enough,
+    /// Nobody waits any more.
+    Gone,
+}
+
+/// Where what a waiting client is told goes.
+pub(crate) enum Courier<'a> {
+    /// The answer to its request.
+    Reply(&'a mut Reply),
+    /// A stream that others use too.
+    Queue(&'a mpsc::Sender<ReleasedBody>),
 }
 
 impl Wait<'_> {
     /// Waits. That the client has gone or cancelled ends the wait, not the hold.
-    pub(crate) async fn out(&self, holds: &Holds, reply: &mut Reply) -> Waited {
+    pub(crate) async fn out(&self, holds: &Holds, mut courier: Courier<'_>) -> Waited {
         let takes_events = self.takes_events();
         let decided = holds.decided(self.hold);
         tokio::pin!(decided);
+        let mut was_led = false;
         let mut ticks = tokio::time::interval(TICK);
         for tick in 0_u32.. {
             tokio::select! {
-                ended = &mut decided => return ended.map_or(Waited::Decided, Waited::Ended),
-                () = reply.gone() => return Waited::Enough,
+                ended = &mut decided => {
+                    if was_led {
+                        self.tell_end(&mut courier).await;
+                    }
+                    return ended.map_or(Waited::Decided, Waited::Ended);
+                }
+                () = courier.gone() => return Waited::Gone,
                 () = tokio::time::sleep_until(self.until) => return Waited::Enough,
                 _ = ticks.tick() => {}
             }
             if self.is_cancelled() {
-                return Waited::Enough;
+                return Waited::Gone;
             }
             if takes_events && tick == BEGINS {
-                reply.start(StatusCode::OK, event_stream_headers());
+                courier.begin();
             }
-            if tick >= BEGINS && tick % COMMENTS == BEGINS {
-                reply.part(encode_comment("waits for approval")).await;
+            if tick == BEGINS && courier.carries() {
+                was_led = self.lead(holds, &mut courier).await;
+            }
+            if tick >= BEGINS && tick % SIGNS == BEGINS {
+                self.give_sign(&mut courier, tick).await;
             }
         }
         Waited::Enough
     }
 
-    /// The same where messages come and go by a stream that others use too.
-    pub(crate) async fn out_beside_others(&self, holds: &Holds) -> Waited {
-        self.out(holds, &mut Reply::Done).await
+    /// Leads the user to the page of the hold, where the client says that it can; whether it was asked to.
+    async fn lead(&self, holds: &Holds, courier: &mut Courier<'_>) -> bool {
+        let Some(request) = holds.lead(self.scope, self.hold) else { return false };
+        let why = "the gateway itself asks: the call waits for approval";
+        self.say(courier, "elicitation/create", (request, why)).await;
+        true
+    }
+
+    async fn tell_end(&self, courier: &mut Courier<'_>) {
+        let method = "notifications/elicitation/complete";
+        let hold = serde_json::Value::from(self.hold);
+        let text = format!(r#"{{"jsonrpc":"2.0","method":"{method}","params":{{"elicitationId":{hold}}}}}"#);
+        self.say(courier, method, (text.into(), "the gateway itself says so: the wait is over")).await;
+    }
+
+    /// A comment, and progress where the client wants it: in steps too small to reach what the server will count.
+    async fn give_sign(&self, courier: &mut Courier<'_>, tick: u32) {
+        courier.comment("waits for approval").await;
+        let Some(token) = progress_token(self.sent.frame) else { return };
+        let method = "notifications/progress";
+        let text = format!(
+            r#"{{"jsonrpc":"2.0","method":"{method}","params":{{"progressToken":{},"progress":{},"message":"waits for approval"}}}}"#,
+            token.raw(),
+            f64::from(tick) / 1e6
+        );
+        self.say(courier, method, (text.into(), "the gateway itself says so: the call waits for approval"))
+            .await;
+    }
+
+    async fn say(&self, courier: &mut Courier<'_>, method: &str, text: (bytes::Bytes, &str)) {
+        match self.pipeline.say(self.scope, method, text).await {
+            Ok(released) => courier.say(released).await,
+            Err(reason) => tracing::warn!(%reason, "a client that waits for people was not told so"),
+        }
     }
 
     fn is_cancelled(&self) -> bool {
@@ -83,4 +137,53 @@ impl Wait<'_> {
         accepted
             .is_some_and(|accepted| accepted.as_bytes().windows(17).any(|part| part == b"text/event-stream"))
     }
+}
+
+impl Courier<'_> {
+    async fn gone(&mut self) {
+        match self {
+            Courier::Reply(reply) => reply.gone().await,
+            // Who carries the stream sees that for itself.
+            Courier::Queue(_) => std::future::pending().await,
+        }
+    }
+
+    /// Begins the answer as a stream.
+    fn begin(&mut self) {
+        if let Courier::Reply(reply) = self {
+            reply.start(StatusCode::OK, event_stream_headers());
+        }
+    }
+
+    /// Whether anything can be said before the answer.
+    fn carries(&self) -> bool {
+        match self {
+            Courier::Reply(reply) => matches!(reply, Reply::Stream(_)),
+            Courier::Queue(_) => true,
+        }
+    }
+
+    async fn comment(&mut self, text: &str) {
+        if let Courier::Reply(reply) = self {
+            reply.part(encode_comment(text)).await;
+        }
+    }
+
+    async fn say(&mut self, released: ReleasedBody) {
+        match self {
+            Courier::Reply(reply) if matches!(reply, Reply::Stream(_)) => {
+                Framing::message().write(reply, released.body()).await;
+            }
+            Courier::Reply(_) => {}
+            // Who has gone hears nothing.
+            Courier::Queue(to_client) => drop(to_client.send(released).await),
+        }
+    }
+}
+
+/// The token that the only request of a frame declares.
+fn progress_token(frame: &Frame<'_>) -> Option<IdBuf> {
+    let Frame::Single(message) = frame else { return None };
+    let Kind::Request { params: Some(params), .. } = message.kind() else { return None };
+    Params::of(params).meta_progress_token()
 }

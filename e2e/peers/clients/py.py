@@ -6,6 +6,7 @@ Usage: python py.py SPEC
 import asyncio
 import json
 import os
+import re
 import sys
 
 from mcp import Client, MCPError, StdioServerParameters, stdio_client, types
@@ -14,6 +15,8 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 
 from login import Person
+
+SPEC = json.loads(sys.argv[1])
 
 
 def transport(kind: dict, person: Person | None, headers: dict | None = None):
@@ -32,7 +35,16 @@ async def sample(_context, _params):
     return types.CreateMessageResult(model="scripted", role="assistant", content=content)
 
 
+async def lead(params):
+    async with create_mcp_http_client() as browser:
+        page = (await browser.get(params.url)).text
+    print(json.dumps({"step": "led", "result": re.search("<h1>(.*?)</h1>", page)[1]}), flush=True)
+    return types.ElicitResult(action=SPEC["urls"])
+
+
 async def elicit(_context, params):
+    if params.mode == "url" and "urls" in SPEC:
+        return await lead(params)
     schema = params.model_dump(by_alias=True).get("requestedSchema") or {}
     kinds = {name: schema["properties"][name].get("type") for name in schema.get("required") or []}
     filled = {name: True if kind == "boolean" else f"scripted {name}" for name, kind in kinds.items()}
@@ -43,6 +55,17 @@ async def roots(_context):
     return types.ListRootsResult(roots=[types.Root(uri="file:///srv/project", name="project")])
 
 
+async def call(client: Client, params: dict, onprogress):
+    if SPEC.get("leaves"):
+        # Gone without a word, in the midst of the call.
+        asyncio.get_running_loop().call_later(5, os._exit, 0)
+    while True:
+        result = await client.call_tool(params["name"], params.get("arguments"), progress_callback=onprogress)
+        if not SPEC.get("repeats") or not getattr(result.content[0], "text", "").startswith("approval required"):
+            return result
+        print(json.dumps({"step": "repeats"}), flush=True)
+
+
 async def run(client: Client, method: str, params: dict, progress: list):
     async def onprogress(done, total, message):
         progress.append({"progress": done, "total": total, "message": message})
@@ -51,7 +74,7 @@ async def run(client: Client, method: str, params: dict, progress: list):
         case "tools/list":
             return await client.list_tools()
         case "tools/call":
-            return await client.call_tool(params["name"], params.get("arguments"), progress_callback=onprogress)
+            return await call(client, params, onprogress)
         case "resources/list":
             return await client.list_resources()
         case "resources/templates/list":
@@ -91,4 +114,4 @@ async def main(spec: dict):
             print(json.dumps(line, separators=(",", ":")), flush=True)
 
 
-asyncio.run(main(json.loads(sys.argv[1])))
+asyncio.run(main(SPEC))

@@ -1,7 +1,7 @@
 // An MCP client on the TypeScript SDK that follows a script. Usage: node ts.mjs SPEC, where SPEC is
 // {"transport": {"stdio": [COMMAND…]} | {"sse": URL} | {"http": URL}, "version": "legacy" | "auto" | VERSION, "steps": […]};
 // a step is [METHOD, PARAMS]. Prints what the SDK delivered, a JSON line per step: {"step", "result" | "error", "progress"}.
-// "headers" go with each request. With "login", who logs the client in (login.mjs), the first line tells of the login; ["spoil"] loses the access token.
+// "headers" go with each request. With "urls", the user can be led to addresses, and does what it says there. With "repeats", what needs approval is called again. With "login", who logs the client in (login.mjs), the first line tells of the login; ["spoil"] loses the access token.
 
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
@@ -19,7 +19,7 @@ const authProvider = spec.login && new Person(spec.login);
 const client = new Client(
   { name: 'tollbook-e2e-ts', version: '1.0.0' },
   {
-    capabilities: { sampling: {}, elicitation: { form: {} }, roots: {} },
+    capabilities: { sampling: {}, elicitation: { form: {}, ...(spec.urls && { url: {} }) }, roots: {} },
     versionNegotiation: { mode: ['legacy', 'auto'].includes(spec.version) ? spec.version : { pin: spec.version } },
   },
 );
@@ -28,7 +28,9 @@ client.setRequestHandler('sampling/createMessage', () => ({
   role: 'assistant',
   content: { type: 'text', text: 'A scripted answer.' },
 }));
-client.setRequestHandler('elicitation/create', (request) => ({ action: 'accept', content: filled(request.params.requestedSchema) }));
+client.setRequestHandler('elicitation/create', ({ params }) =>
+  params.mode === 'url' ? lead(params) : { action: 'accept', content: filled(params.requestedSchema) },
+);
 client.setRequestHandler('roots/list', () => ({ roots: [{ uri: 'file:///srv/project', name: 'project' }] }));
 
 // With "listens", the step ["told"] waits until the client was told that tools have changed.
@@ -70,7 +72,7 @@ function run(method, params, onprogress) {
     case 'spoil': return Promise.resolve(authProvider.spoil());
     case 'told': return told.promise;
     case 'tools/list': return client.listTools(params);
-    case 'tools/call': return client.callTool(params, { onprogress });
+    case 'tools/call': return call(params, { onprogress });
     case 'resources/list': return client.listResources(params);
     case 'resources/templates/list': return client.listResourceTemplates(params);
     case 'resources/read': return client.readResource(params);
@@ -78,6 +80,23 @@ function run(method, params, onprogress) {
     case 'prompts/get': return client.getPrompt(params);
     default: throw new Error(`no such step: ${method}`);
   }
+}
+
+/** With "repeats", a call that needs approval is made again until it is decided, as its answer says. */
+async function call(params, options) {
+  // Gone without a word, in the midst of the call.
+  if (spec.leaves) setTimeout(() => process.exit(0), 5000);
+  const result = await client.callTool(params, options);
+  if (!spec.repeats || !result.content?.[0]?.text?.startsWith('approval required')) return result;
+  console.log(JSON.stringify({ step: 'repeats' }));
+  return call(params, options);
+}
+
+/** With "urls", the user opens the page and does what it says: `accept`, `decline`, `cancel`. */
+async function lead({ url }) {
+  const page = await (await fetch(url)).text();
+  console.log(JSON.stringify({ step: 'led', result: /<h1>(.*?)<\/h1>/.exec(page)?.[1] }));
+  return { action: spec.urls };
 }
 
 /** The least that a form's schema accepts: its required strings. */

@@ -28,6 +28,9 @@ permit (principal, action == Action::"tools/call", resource == Tool::"bank/trans
 permit (principal, action == Action::"tools/call", resource == Tool::"bank/close_account");
 "#;
 
+/// What the gateway logs when it has taken over another configuration.
+const APPLIED: &str = "configuration reloaded";
+
 /// Long enough for a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -49,16 +52,16 @@ fn bank(asked: &[u8]) -> Bytes {
 }
 
 /// A gateway before the bank, with operators.
-struct Office {
+pub(crate) struct Office {
     folder: tempfile::TempDir,
     settings: String,
     gateway: Option<Gateway>,
-    url: String,
+    pub(crate) url: String,
 }
 
 impl Office {
     /// `approvals`: that section of the configuration.
-    fn open(bank: &str, approvals: &str) -> Office {
+    pub(crate) fn open(bank: &str, approvals: &str) -> Office {
         let folder = tempfile::tempdir().expect("a folder");
         let policies = folder.path().join("bank.cedar");
         std::fs::write(&policies, POLICIES).expect("written");
@@ -99,7 +102,7 @@ impl Office {
         self.start();
     }
 
-    fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
@@ -113,15 +116,24 @@ impl Office {
         std::fs::write(self.folder.path().join("password"), "correct horse battery\n").expect("written");
     }
 
+    /// Has the gateway judge by other policies, made of those that it began with.
+    pub(crate) fn has_policies(&self, change: impl FnOnce(&str) -> String) {
+        std::fs::write(self.folder.path().join("bank.cedar"), change(POLICIES)).expect("written");
+        let gateway = self.gateway.as_ref().expect("it runs");
+        let applied = gateway.log().matches(APPLIED).count();
+        gateway.signal_reload();
+        gateway.logged(APPLIED, applied + 1);
+    }
+
     /// A run of mira's.
-    fn mint(&self, more: &[&str]) -> String {
+    pub(crate) fn mint(&self, more: &[&str]) -> String {
         let config = self.data().join("tollbook.toml").to_str().expect("a path").to_owned();
         let fixed = ["run", "mint", "--config", &config, "--user", "mira"];
         printed(&self.data(), &[&fixed, more].concat())
     }
 
     /// Somebody decides; gives the exit code and what is said.
-    fn decides(&self, who: &str, arguments: &[&str]) -> (i32, String) {
+    pub(crate) fn decides(&self, who: &str, arguments: &[&str]) -> (i32, String) {
         let password = self.folder.path().join("password");
         let known = ["--operator", who, "--password-file", password.to_str().expect("a path")];
         let output = tollbook(&self.data(), &[&["approvals"], arguments, &known].concat());
@@ -131,14 +143,14 @@ impl Office {
     }
 
     /// The holds, newest first.
-    fn holds(&self) -> Vec<Value> {
+    pub(crate) fn holds(&self) -> Vec<Value> {
         let output = tollbook(&self.data(), &["approvals", "list", "--all", "--json"]);
         let text = String::from_utf8(output.stdout).expect("text");
         text.lines().map(|line| serde_json::from_str(line).expect("a hold")).collect()
     }
 
     /// A hold, once there is one as it should be.
-    fn hold(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn hold(&self, mut wanted: impl FnMut(&Value) -> bool) -> Value {
         let begun = Instant::now();
         loop {
             let holds = self.holds();
@@ -158,7 +170,7 @@ impl Office {
         id(&self.hold(|hold| hold["status"] == "pending" && hold["asked"].is_u64()))
     }
 
-    fn close(mut self) -> (tempfile::TempDir, String) {
+    pub(crate) fn close(mut self) -> (tempfile::TempDir, String) {
         let gateway = self.gateway.take().expect("it runs");
         let log = gateway.log();
         gateway.stop();
@@ -178,7 +190,7 @@ fn seen(upstream: &Upstream, tool: &str) -> usize {
     upstream.seen().iter().filter(called).count()
 }
 
-fn id(hold: &Value) -> String {
+pub(crate) fn id(hold: &Value) -> String {
     hold["id"].as_str().expect("an id").to_owned()
 }
 
@@ -370,7 +382,7 @@ fn clients_wait_for_people() {
 }
 
 #[expect(clippy::disallowed_methods, reason = "holds say when they were made")]
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.expect("a time").as_secs()
 }

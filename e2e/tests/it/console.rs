@@ -1,10 +1,9 @@
 //! The operators' port, and what it says of a gateway at work.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 
 use e2e::gateway::{Gateway, tollbook};
+pub(crate) use e2e::http::exchange;
 use e2e::load::{Numbers, call};
 use e2e::upstream::{Upstream, echo};
 
@@ -160,20 +159,4 @@ fn metrics(console: &str) -> BTreeMap<String, f64> {
 pub fn request(url: &str, line: &str, headers: &str, body: &str) -> (u16, String) {
     let (status, _, body) = exchange(url, line, headers, body);
     (status, body)
-}
-
-/// The same, with the head of the answer.
-pub fn exchange(url: &str, line: &str, headers: &str, body: &str) -> (u16, String, String) {
-    let address = url.trim_start_matches("http://").split('/').next().expect("an address");
-    let mut stream = TcpStream::connect(address).expect("it listens");
-    let host = if headers.contains("host:") { String::new() } else { format!("host: {address}\r\n") };
-    let length = body.len();
-    let head =
-        format!("{line} HTTP/1.1\r\n{host}connection: close\r\ncontent-length: {length}\r\n{headers}\r\n");
-    stream.write_all(format!("{head}{body}").as_bytes()).expect("it reads");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("it answers");
-    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    (status, head.to_owned(), body.to_owned())
 }

@@ -16,6 +16,9 @@ mod console;
 mod faults;
 mod folders;
 mod foreign;
+#[cfg(test)]
+mod held;
+#[cfg(test)]
 mod hostile;
 mod kills;
 mod large;

@@ -160,6 +160,7 @@ fn settings(config: &Config, args: &ServeArgs, state: &Arc<State>) -> anyhow::Re
         listen: (!args.socket_only).then_some(config.listen),
         socket: fits.then_some(socket),
         tls: config.tls.as_ref().map(crate::tls::server).transpose()?,
+        public_url: config.public_url.clone(),
         allowed_hosts: config.allowed_hosts.clone(),
         servers: config.servers.clone(),
         stderr_dir: config.data.join("stderr"),

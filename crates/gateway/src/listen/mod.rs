@@ -3,8 +3,10 @@
 pub(crate) mod body;
 pub(crate) mod guard;
 pub(crate) mod login;
+pub(crate) mod page;
 pub(crate) mod reply;
 pub(crate) mod sse;
+pub(crate) mod status;
 pub(crate) mod streamable;
 pub(crate) mod wrap;
 
@@ -301,6 +303,9 @@ async fn route(
     let mut segments = path.split('/').skip(1);
     match (segments.next(), segments.next(), segments.next(), segments.next()) {
         (Some("healthz"), None, ..) => reply::text(StatusCode::OK, "ok"),
+        (Some("approvals"), Some(hold), None, _) => {
+            status::serve(gateway.pipeline.holds().map(AsRef::as_ref), hold, request.method()).await
+        }
         (Some("wrap"), Some(name), None, _) => wrap::accept(gateway, connection, name, request).await,
         (Some("mcp"), Some(name), endpoint, None) => {
             let Some(server) = gateway.servers.get(name) else {

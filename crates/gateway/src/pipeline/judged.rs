@@ -72,8 +72,9 @@ impl Pipeline {
                 Judged { decision, denial: None, needs: Vec::new(), under, ..judged }
             }
             Sought::Waits(hold) => {
+                let page = holds.page(&hold.id).map(|page| format!(" ({page})")).unwrap_or_default();
                 let why = format!(
-                    "`{}` waits for the approval of {}. Ask for it, then repeat the same call",
+                    "`{}` waits for the approval of {}{page}. Ask for it, then repeat the same call",
                     hold.id,
                     judge::people(&hold.needs)
                 );

@@ -1,21 +1,56 @@
-//! What the gateway itself tells clients. It is recorded before it is sent, like all else.
+//! What the gateway itself tells clients, and what they say to it. It is recorded before it is sent, like all else.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use mcp::era::Era;
-use mcp::message::IdBuf;
+use mcp::message::{Answer, Frame, IdBuf, Kind};
 use mcp::page::Lists;
 
-use super::{Pipeline, ReleasedBody};
-use crate::account;
+use super::{Pipeline, ReleasedBody, Sent};
+use crate::account::{self, Side};
+use crate::asking::Again;
+use crate::holds::Under;
 use crate::judge::Judged;
 use crate::news::{Grants, Hearing};
 use crate::peer::Peer;
-use crate::refusal::Reason;
+use crate::refusal::{Reason, Refused};
 use crate::scope::Scope;
 
 impl Pipeline {
+    /// Hears what a client says to the gateway itself: how its user has answered. It is recorded, and goes no further.
+    pub(super) async fn hear(&self, scope: &Scope, sent: Sent<'_>) -> Option<Refused> {
+        let (Side::Client, Frame::Single(message)) = (sent.side, sent.frame) else { return None };
+        let Kind::Response { id: Some(id), outcome } = message.kind() else { return None };
+        let hold = scope.take_led(&id.to_buf())?;
+        let mut account = account::of_message(scope, message, &sent);
+        let under = Under { hold: hold.clone(), asked: None, by: Vec::new() };
+        account.fields.insert("hold".into(), account::of_hold(&under));
+        let recorded = async {
+            let cleared = self.clear(account, Judged::unasked()).await?;
+            self.recorder.pass(cleared).await.map_err(Reason::from)
+        };
+        if let Err(reason) = recorded.await {
+            return Some(Refused::frame(sent.frame, Side::Client, &reason));
+        }
+        if let (Some(holds), Answer::Result(result)) = (&self.holds, outcome)
+            && mcp::fields::user_action(result).as_deref() == Some("decline")
+        {
+            holds.give_up(&hold).await;
+        }
+        Some(Refused::heard())
+    }
+
+    /// A call that its client tries again with a state that it was given; `None`: it is not such a one. What is no state of this
+    /// call is refused, and recorded.
+    pub(crate) async fn again(&self, scope: &Scope, sent: Sent<'_>) -> Result<Option<Again>, Refused> {
+        let Some(holds) = &self.holds else { return Ok(None) };
+        match holds.again(scope, sent).await {
+            Ok(again) => Ok(again),
+            Err(reason) => Err(self.turn_back(scope, sent, 0, reason).await),
+        }
+    }
+
     /// What grants follow from.
     pub(crate) fn grants(&self) -> &Arc<Grants> {
         &self.grants
@@ -63,7 +98,18 @@ impl Pipeline {
             format!(r#","params":{{"_meta":{{"io.modelcontextprotocol/subscriptionId":{id}}}}}"#)
         });
         let body = Bytes::from(format!(r#"{{"jsonrpc":"2.0","method":"{method}"{params}}}"#));
-        let cleared = self.clear(account::of_own(scope, method, &body), Judged::unasked()).await?;
+        self.say(scope, method, (body, "the gateway itself says so: what the caller may see has changed"))
+            .await
+    }
+
+    /// Says something to a client in the gateway's own name, and why.
+    pub(crate) async fn say(
+        &self,
+        scope: &Scope,
+        method: &str,
+        (body, why): (Bytes, &str),
+    ) -> Result<ReleasedBody, Reason> {
+        let cleared = self.clear(account::of_own(scope, (method, why), &body), Judged::unasked()).await?;
         self.recorder.pass(cleared).await?; // durable from here on
         let frame = mcp::message::parse(&body).ok();
         Ok(ReleasedBody::of(body.clone().into(), frame.as_ref()))

@@ -1,0 +1,257 @@
+//! Held calls as clients on the official SDKs live through them, in both eras: what each client saw, and how often its tool ran.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use e2e::http::exchange;
+use e2e::peers::{Peer, free_port, node, repository};
+use expect_test::{Expect, expect};
+use serde_json::{Value, json};
+
+use crate::approvals::{Office, id, now};
+use crate::callers::{post, printed};
+use crate::peers::{Client, python_sdk, rust, typescript};
+
+const CLIENTS: [(&str, Client, &str); 6] = [
+    ("typescript", typescript, "legacy"),
+    ("typescript", typescript, "2026-07-28"),
+    ("python", python_sdk, "legacy"),
+    ("python", python_sdk, "2026-07-28"),
+    ("rust", rust, "legacy"),
+    ("rust", rust, "2026-07-28"),
+];
+
+/// A bank on an SDK, and a gateway before it.
+struct Branch {
+    office: Office,
+    bank: String,
+    _bank: Peer,
+}
+
+/// A client that calls, each in a run of its own.
+struct Caller {
+    who: usize,
+    token: String,
+    amount: usize,
+    answer: mpsc::Receiver<String>,
+}
+
+impl Branch {
+    fn open(approvals: &str) -> Branch {
+        let mut command = Command::new(node());
+        let port = free_port();
+        command.arg(repository().join("e2e/peers/node/bank.mjs")).arg(port.to_string());
+        let peer = Peer::start(command, "listening on");
+        let bank = format!("http://127.0.0.1:{port}");
+        Branch { office: Office::open(&format!("{bank}/mcp"), approvals), bank, _bank: peer }
+    }
+
+    /// Has each client call a tool; what it asks for says whose call it is.
+    fn all_call(&self, tool: &str, more: &Value) -> Vec<Caller> {
+        let amounts = (0..CLIENTS.len()).map(|who| (who, self.office.mint(&[]), 100 + who));
+        amounts.map(|(who, token, amount)| self.calls((who, token, amount), tool, more)).collect()
+    }
+
+    fn calls(&self, (who, token, amount): (usize, String, usize), tool: &str, more: &Value) -> Caller {
+        let (_, client, version) = CLIENTS[who];
+        let arguments = match tool {
+            "transfer" => json!({"to": "ann", "amount": amount}),
+            _ => json!({"account": amount.to_string()}),
+        };
+        let mut spec = json!({
+            "transport": {"http": format!("{}/mcp/bank", self.office.url)}, "version": version,
+            "headers": {"authorization": format!("Bearer {token}")}, "urls": "accept", "repeats": true,
+            "steps": [["tools/call", {"name": tool, "arguments": arguments}]],
+        });
+        spec.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
+        let (sender, answer) = mpsc::channel();
+        // A client that nobody waits for any more has nobody to tell.
+        thread::spawn(move || drop(sender.send(client(&spec))));
+        Caller { who, token, amount, answer }
+    }
+
+    /// The holds that wait, once all clients have one.
+    fn all_wait(&self) -> Vec<Value> {
+        let mut waiting = Vec::new();
+        self.office.hold(|_| {
+            waiting = self.office.holds();
+            waiting.retain(|hold| hold["status"] == "pending" && hold["asked"].is_u64());
+            waiting.len() >= CLIENTS.len()
+        });
+        waiting
+    }
+
+    /// Has somebody say something of each hold.
+    fn all_decided(&self, who: &str, holds: &[Value], words: &[&str]) {
+        for hold in holds {
+            let id = id(hold);
+            let (code, said) = self.office.decides(who, &[&[words[0], &id], &words[1..]].concat());
+            assert_eq!(code, 0, "{said}");
+        }
+    }
+
+    /// A line for each client: what it saw, and how often the tool ran for it since then.
+    fn saw(&self, callers: Vec<Caller>, before: usize) -> String {
+        let told: Vec<_> = callers
+            .iter()
+            .map(|caller| (caller.who, caller.amount, in_words(&caller.answer.recv().expect("it tells"))))
+            .collect();
+        let ran = self.ran();
+        let line = |(who, amount, words): (usize, usize, String)| {
+            let (client, _, version) = CLIENTS[who];
+            let mine = ran.iter().skip(before).filter(|done| is_for(done, amount)).count();
+            format!("{client} {version}: {words} | ran {mine}\n")
+        };
+        told.into_iter().map(line).collect()
+    }
+
+    /// What the bank did.
+    fn ran(&self) -> Vec<Value> {
+        serde_json::from_str(&exchange(&self.bank, "GET /done", "", "").2).expect("JSON")
+    }
+
+    /// A case: each client calls, something happens, and each has seen what it should.
+    fn case(&self, tool: &str, act: impl FnOnce(&[Value]), expected: &Expect) {
+        let before = self.ran().len();
+        let callers = self.all_call(tool, &json!({}));
+        act(&self.all_wait());
+        expected.assert_eq(&self.saw(callers, before));
+    }
+}
+
+fn is_for(done: &Value, amount: usize) -> bool {
+    done["amount"] == amount || done["account"] == amount.to_string()
+}
+
+/// What a client told, a word for each line; how often it asked again depends on the machine.
+fn in_words(told: &str) -> String {
+    let mut words: Vec<String> = told
+        .lines()
+        .map(|line| {
+            let line: Value = serde_json::from_str(line).expect("JSON");
+            let text = line["result"]["content"][0]["text"].as_str().or(line["error"]["message"].as_str());
+            match (line["step"].as_str(), text) {
+                (Some("led"), _) => format!("page `{}`", line["result"].as_str().unwrap_or_default()),
+                (Some("tools/call"), Some(text)) => without_numbers(text),
+                (step, _) => step.unwrap_or_default().to_owned(),
+            }
+        })
+        .collect();
+    let last = words.pop().unwrap_or_default();
+    let first: BTreeSet<String> = words.into_iter().collect();
+    first.into_iter().chain([last]).collect::<Vec<_>>().join(", ")
+}
+
+/// Ids and times are others each time.
+fn without_numbers(text: &str) -> String {
+    let word = |word: &str| match word {
+        _ if word.starts_with("`hold_") => "`hold_…`".to_owned(),
+        _ if word.chars().all(|one| one.is_ascii_digit()) => "…".to_owned(),
+        _ if word.len() > 30 => "…".to_owned(),
+        _ => word.to_owned(),
+    };
+    text.split(' ').map(word).collect::<Vec<_>>().join(" ")
+}
+
+/// Nobody needs to be told how to wait: a few seconds in line, then an address or an answer, until people have decided.
+#[test]
+fn what_clients_see_and_how_often_the_tool_runs() {
+    let branch = Branch::open("wait_seconds = 7\nrefusal_seconds = 1");
+    let office = &branch.office;
+    let approve = |holds: &[Value]| branch.all_decided("ann", holds, &["grant"]);
+    branch.case("transfer", approve, &expect![[r#""#]]);
+    branch.case(
+        "transfer",
+        |holds| branch.all_decided("ann", holds, &["refuse", "--reason", "not today"]),
+        &expect![[r#""#]],
+    );
+    branch.case(
+        "close_account",
+        |holds| {
+            approve(holds);
+            branch.all_decided("bob", holds, &["grant"]);
+        },
+        &expect![[r#""#]],
+    );
+    branch.case(
+        "transfer",
+        |holds| {
+            for hold in holds {
+                printed(&office.data(), &["run", "revoke", hold["run"].as_str().expect("a run")]);
+            }
+        },
+        &expect![[r#""#]],
+    );
+    gone(&branch);
+    let forbidden = |holds: &[Value]| {
+        office.has_policies(|policies| {
+            format!("{policies}\nforbid (principal, action, resource == Tool::\"bank/transfer\");")
+        });
+        approve(holds);
+    };
+    branch.case("transfer", forbidden, &expect![[r#""#]]);
+    office.has_policies(str::to_owned);
+    let tampered = |holds: &[Value]| {
+        exchange(&branch.bank, "POST /tamper", "", "");
+        post(&office.url, Some(&office.mint(&[])), "tools/list", &json!({}));
+        approve(holds);
+    };
+    branch.case("transfer", tampered, &expect![[r#""#]]);
+    branch.office.close();
+}
+
+/// Clients that leave: what people say later is for who comes back with the same call, and the gateway was restarted meanwhile.
+fn gone(branch: &Branch) {
+    let before = branch.ran().len();
+    let callers = branch.all_call("transfer", &json!({"leaves": true}));
+    let holds = branch.all_wait();
+    for caller in &callers {
+        caller.answer.recv().expect("it leaves");
+    }
+    branch.all_decided("ann", &holds, &["grant"]);
+    assert_eq!(branch.ran().len(), before, "nobody waited");
+    let again = |others: usize| -> Vec<Caller> {
+        let calls = |caller: &Caller| {
+            let whose = (caller.who, caller.token.clone(), caller.amount + others);
+            branch.calls(whose, "transfer", &json!({}))
+        };
+        callers.iter().map(calls).collect()
+    };
+    let other = again(1_000);
+    branch.all_decided("bob", &branch.all_wait(), &["refuse", "--reason", "that is another call"]);
+    expect![[r#""#]].assert_eq(&branch.saw(other, before));
+    expect![[r#""#]].assert_eq(&branch.saw(again(0), before));
+}
+
+/// Nobody decides.
+#[test]
+fn what_clients_see_when_nobody_decides() {
+    let branch = Branch::open("wait_seconds = 60\nlasts_seconds = 4");
+    branch.case("transfer", |_| {}, &expect![[r#""#]]);
+    branch.office.close();
+}
+
+/// With the settings that there are by default, of the gateway as of the clients: after ten seconds, after fifty, after five minutes.
+#[test]
+fn clients_wait_for_people_who_take_their_time() {
+    let branch = Branch::open("");
+    let mut told = String::new();
+    for seconds in [10, 50, 300] {
+        let before = branch.ran().len();
+        let callers = branch.all_call("transfer", &json!({}));
+        let holds = branch.all_wait();
+        for (hold, caller) in holds.iter().zip(&callers) {
+            let made = hold["created"].as_u64().expect("a time");
+            let left = Duration::from_secs((made + seconds).saturating_sub(now()));
+            let early = caller.answer.recv_timeout(left);
+            assert!(early.is_err(), "it has not waited: {early:?}");
+        }
+        branch.all_decided("ann", &holds, &["grant"]);
+        told += &format!("after {seconds} s\n{}", branch.saw(callers, before));
+    }
+    expect![[r#""#]].assert_eq(&told);
+    branch.office.close();
+}
