@@ -35,7 +35,7 @@ const APPLIED: &str = "configuration reloaded";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A bank that offers three tools. `balance` has another description after `POST` of a note that says so.
-fn bank(asked: &[u8]) -> Bytes {
+pub(crate) fn bank(asked: &[u8]) -> Bytes {
     let request: Value = serde_json::from_slice(asked).expect("a request");
     let amount =
         json!({"type": "object", "properties": {"amount": {"type": "integer"}, "note": {"type": "string"}}});
@@ -166,7 +166,7 @@ impl Office {
     }
 
     /// The id of the hold that waits, once its record is noted.
-    fn waits(&self) -> String {
+    pub(crate) fn waits(&self) -> String {
         id(&self.hold(|hold| hold["status"] == "pending" && hold["asked"].is_u64()))
     }
 
@@ -181,7 +181,7 @@ impl Office {
 }
 
 /// Calls of a tool that the server saw.
-fn seen(upstream: &Upstream, tool: &str) -> usize {
+pub(crate) fn seen(upstream: &Upstream, tool: &str) -> usize {
     let name = format!("\"name\":\"{tool}\"");
     let called = |body: &&Bytes| {
         let text = String::from_utf8_lossy(body);

@@ -68,8 +68,13 @@ impl Branch {
         });
         spec.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
         let (sender, answer) = mpsc::channel();
-        // A client that nobody waits for any more has nobody to tell.
-        thread::spawn(move || drop(sender.send(client(&spec))));
+        thread::spawn(move || {
+            // A client whose credential was revoked fails, as it should.
+            let told = std::panic::catch_unwind(|| client(&spec));
+            let told = told.unwrap_or_else(|_| json!({"step": "fails"}).to_string());
+            // One that nobody waits for any more has nobody to tell.
+            drop(sender.send(told));
+        });
         Caller { who, token, amount, answer }
     }
 
@@ -93,11 +98,18 @@ impl Branch {
         }
     }
 
-    /// A line for each client: what it saw, and how often the tool ran for it since then.
+    /// A line for each client: what it saw at last, and how often the tool ran for it since then.
     fn saw(&self, callers: Vec<Caller>, before: usize) -> String {
+        self.table(callers, before, |words| words.last().cloned().unwrap_or_default())
+    }
+
+    /// The same, of some of what it saw.
+    fn table(&self, callers: Vec<Caller>, before: usize, pick: fn(&[String]) -> String) -> String {
         let told: Vec<_> = callers
             .iter()
-            .map(|caller| (caller.who, caller.amount, in_words(&caller.answer.recv().expect("it tells"))))
+            .map(|caller| {
+                (caller.who, caller.amount, pick(&in_words(&caller.answer.recv().expect("it tells"))))
+            })
             .collect();
         let ran = self.ran();
         let line = |(who, amount, words): (usize, usize, String)| {
@@ -126,8 +138,8 @@ fn is_for(done: &Value, amount: usize) -> bool {
     done["amount"] == amount || done["account"] == amount.to_string()
 }
 
-/// What a client told, a word for each line; how often it asked again depends on the machine.
-fn in_words(told: &str) -> String {
+/// What a client told, once each: how often it asked again depends on the machine.
+fn in_words(told: &str) -> Vec<String> {
     let mut words: Vec<String> = told
         .lines()
         .map(|line| {
@@ -140,9 +152,9 @@ fn in_words(told: &str) -> String {
             }
         })
         .collect();
-    let last = words.pop().unwrap_or_default();
-    let first: BTreeSet<String> = words.into_iter().collect();
-    first.into_iter().chain([last]).collect::<Vec<_>>().join(", ")
+    let mut seen = BTreeSet::new();
+    words.retain(|word| seen.insert(word.clone()));
+    words
 }
 
 /// Ids and times are others each time.
@@ -159,7 +171,7 @@ fn without_numbers(text: &str) -> String {
 /// Nobody needs to be told how to wait: a few seconds in line, then an address or an answer, until people have decided.
 #[test]
 fn what_clients_see_and_how_often_the_tool_runs() {
-    let branch = Branch::open("wait_seconds = 7\nrefusal_seconds = 1");
+    let branch = Branch::open("wait_seconds = 7");
     let office = &branch.office;
     let approve = |holds: &[Value]| branch.all_decided("ann", holds, &["grant"]);
     branch.case("transfer", approve, &expect![[r#""#]]);
@@ -176,15 +188,7 @@ fn what_clients_see_and_how_often_the_tool_runs() {
         },
         &expect![[r#""#]],
     );
-    branch.case(
-        "transfer",
-        |holds| {
-            for hold in holds {
-                printed(&office.data(), &["run", "revoke", hold["run"].as_str().expect("a run")]);
-            }
-        },
-        &expect![[r#""#]],
-    );
+    revoked(&branch);
     gone(&branch);
     let forbidden = |holds: &[Value]| {
         office.has_policies(|policies| {
@@ -201,6 +205,21 @@ fn what_clients_see_and_how_often_the_tool_runs() {
     };
     branch.case("transfer", tampered, &expect![[r#""#]]);
     branch.office.close();
+}
+
+/// Runs that are revoked while their calls wait: how a client fails then depends on whether its answer has begun.
+fn revoked(branch: &Branch) {
+    let before = branch.ran().len();
+    let callers = branch.all_call("transfer", &json!({}));
+    let holds = branch.all_wait();
+    for hold in &holds {
+        printed(&branch.office.data(), &["run", "revoke", hold["run"].as_str().expect("a run")]);
+    }
+    for hold in &holds {
+        assert!(branch.office.decides("ann", &["grant", &id(hold)]).1.contains("withdrawn already"));
+    }
+    let told = branch.table(callers, before, |words| words.concat());
+    assert_eq!((told.contains("moved to"), told.matches("ran 0").count()), (false, CLIENTS.len()), "{told}");
 }
 
 /// Clients that leave: what people say later is for who comes back with the same call, and the gateway was restarted meanwhile.
@@ -229,7 +248,7 @@ fn gone(branch: &Branch) {
 /// Nobody decides.
 #[test]
 fn what_clients_see_when_nobody_decides() {
-    let branch = Branch::open("wait_seconds = 60\nlasts_seconds = 4");
+    let branch = Branch::open("wait_seconds = 120\nlasts_seconds = 25");
     branch.case("transfer", |_| {}, &expect![[r#""#]]);
     branch.office.close();
 }
@@ -250,7 +269,7 @@ fn clients_wait_for_people_who_take_their_time() {
             assert!(early.is_err(), "it has not waited: {early:?}");
         }
         branch.all_decided("ann", &holds, &["grant"]);
-        told += &format!("after {seconds} s\n{}", branch.saw(callers, before));
+        told += &format!("after {seconds} s\n{}", branch.table(callers, before, |words| words.join(", ")));
     }
     expect![[r#""#]].assert_eq(&told);
     branch.office.close();

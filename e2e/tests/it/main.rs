@@ -33,6 +33,8 @@ mod receipts;
 mod reload;
 mod replayed;
 mod revoked;
+mod rounds;
+#[cfg(test)]
 mod saml;
 mod upstream_credentials;
 mod upstreams;

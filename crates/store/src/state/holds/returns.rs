@@ -17,7 +17,7 @@ const KEPT: u64 = 24 * 60 * 60;
 /// What came of a state that was brought back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Back {
-    /// It was given out for this very call, and is used up now.
+    /// It was given out for this very call, and is used up now. People decide still, or have approved.
     Known,
     /// It was never given out, is used up already, or was given out for another call.
     Unknown,
@@ -57,6 +57,9 @@ impl State {
             }
             Ok(match hold.status {
                 HoldStatus::Expired | HoldStatus::Withdrawn => Back::Ended(hold.why.unwrap_or_default()),
+                HoldStatus::Refused => {
+                    Back::Ended(format!("it was refused: {}", hold.why.unwrap_or_default()))
+                }
                 _ => Back::Known,
             })
         })
