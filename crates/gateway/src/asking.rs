@@ -11,7 +11,7 @@ use mcp::era::{Era, ProtocolVersion};
 use mcp::fields::Params;
 use mcp::message::{Frame, Kind};
 use mcp::mrtr::Leg;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use store::state::Back;
 
 use crate::clock;
@@ -72,7 +72,7 @@ impl Holds {
         }
         let result = json!({
             "resultType": "input_required",
-            "inputRequests": { KEY: { "method": "elicitation/create", "params": elicited(&hold, &url) } },
+            "inputRequests": { KEY: { "method": "elicitation/create", "params": elicited((&hold, &url)) } },
             "requestState": state,
         });
         refused.instead(format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#))
@@ -87,8 +87,8 @@ impl Holds {
         }
         let url = self.page(hold)?;
         let id = scope.lead(hold)?;
-        let mut params = elicited(hold, &url);
-        params["elicitationId"] = hold.into();
+        let mut params = elicited((hold, &url));
+        params.insert("elicitationId".to_owned(), hold.into());
         let request = json!({ "jsonrpc": "2.0", "id": id, "method": "elicitation/create", "params": params });
         Some(request.to_string().into())
     }
@@ -146,10 +146,11 @@ impl Again {
 }
 
 /// What leads a user to a page.
-fn elicited(hold: &str, url: &str) -> serde_json::Value {
+fn elicited((hold, url): (&str, &str)) -> Map<String, Value> {
     let message =
         format!("This call waits for the approval of others. The page shows how it stands ({hold}).");
-    json!({ "mode": "url", "message": message, "url": url })
+    let params = [("mode", "url"), ("message", &message), ("url", url)];
+    params.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect()
 }
 
 /// The id of a request that may be answered by asking back, and whose client says that it can lead its user to a page. What

@@ -157,8 +157,11 @@ fn in_words(told: &str) -> Vec<String> {
     words
 }
 
-/// Ids and times are others each time.
+/// Ids and times are others each time, and whether a refusal was met in line or on coming back.
 fn without_numbers(text: &str) -> String {
+    if let Some((_, why)) = text.split_once("was refused: ") {
+        return format!("refused: {}", why.split('.').next().unwrap_or_default());
+    }
     let word = |word: &str| match word {
         _ if word.starts_with("`hold_") => "`hold_…`".to_owned(),
         _ if word.chars().all(|one| one.is_ascii_digit()) => "…".to_owned(),
@@ -174,11 +177,29 @@ fn what_clients_see_and_how_often_the_tool_runs() {
     let branch = Branch::open("wait_seconds = 7");
     let office = &branch.office;
     let approve = |holds: &[Value]| branch.all_decided("ann", holds, &["grant"]);
-    branch.case("transfer", approve, &expect![[r#""#]]);
+    branch.case(
+        "transfer",
+        approve,
+        &expect![[r#"
+        typescript legacy: … moved to ann | ran 1
+        typescript 2026-07-28: … moved to ann | ran 1
+        python legacy: … moved to ann | ran 1
+        python 2026-07-28: … moved to ann | ran 1
+        rust legacy: … moved to ann | ran 1
+        rust 2026-07-28: … moved to ann | ran 1
+    "#]],
+    );
     branch.case(
         "transfer",
         |holds| branch.all_decided("ann", holds, &["refuse", "--reason", "not today"]),
-        &expect![[r#""#]],
+        &expect![[r#"
+            typescript legacy: denied: `hold_…` was refused: not today. It may be asked again in … s (decision … | ran 0
+            typescript 2026-07-28: denied: `hold_…` was refused: not today. It may be asked again in … s (decision … | ran 0
+            python legacy: denied: `hold_…` was refused: not today. It may be asked again in … s (decision … | ran 0
+            python 2026-07-28: denied: `hold_…` was refused: not today. It may be asked again in … s (decision … | ran 0
+            rust legacy: denied: `hold_…` was refused: not today. It may be asked again in … s (decision … | ran 0
+            rust 2026-07-28: denied: `hold_…` was refused: not today. It may be asked again in … s (decision … | ran 0
+        "#]],
     );
     branch.case(
         "close_account",
@@ -186,7 +207,14 @@ fn what_clients_see_and_how_often_the_tool_runs() {
             approve(holds);
             branch.all_decided("bob", holds, &["grant"]);
         },
-        &expect![[r#""#]],
+        &expect![[r#"
+            typescript legacy: … is closed | ran 1
+            typescript 2026-07-28: … is closed | ran 1
+            python legacy: … is closed | ran 1
+            python 2026-07-28: … is closed | ran 1
+            rust legacy: … is closed | ran 1
+            rust 2026-07-28: … is closed | ran 1
+        "#]],
     );
     revoked(&branch);
     gone(&branch);
@@ -196,14 +224,36 @@ fn what_clients_see_and_how_often_the_tool_runs() {
         });
         approve(holds);
     };
-    branch.case("transfer", forbidden, &expect![[r#""#]]);
+    branch.case(
+        "transfer",
+        forbidden,
+        &expect![[r#"
+        typescript legacy: Unknown tool: transfer | ran 0
+        typescript 2026-07-28: Unknown tool: transfer | ran 0
+        python legacy: Unknown tool: transfer | ran 0
+        python 2026-07-28: Unknown tool: transfer | ran 0
+        rust legacy: Unknown tool: transfer | ran 0
+        rust 2026-07-28: Unknown tool: transfer | ran 0
+    "#]],
+    );
     office.has_policies(str::to_owned);
     let tampered = |holds: &[Value]| {
         exchange(&branch.bank, "POST /tamper", "", "");
         post(&office.url, Some(&office.mint(&[])), "tools/list", &json!({}));
         approve(holds);
     };
-    branch.case("transfer", tampered, &expect![[r#""#]]);
+    branch.case(
+        "transfer",
+        tampered,
+        &expect![[r#"
+        typescript legacy: Unknown tool: transfer | ran 0
+        typescript 2026-07-28: Unknown tool: transfer | ran 0
+        python legacy: Unknown tool: transfer | ran 0
+        python 2026-07-28: Unknown tool: transfer | ran 0
+        rust legacy: Unknown tool: transfer | ran 0
+        rust 2026-07-28: Unknown tool: transfer | ran 0
+    "#]],
+    );
     branch.office.close();
 }
 
@@ -241,8 +291,23 @@ fn gone(branch: &Branch) {
     };
     let other = again(1_000);
     branch.all_decided("bob", &branch.all_wait(), &["refuse", "--reason", "that is another call"]);
-    expect![[r#""#]].assert_eq(&branch.saw(other, before));
-    expect![[r#""#]].assert_eq(&branch.saw(again(0), before));
+    expect![[r#"
+        typescript legacy: denied: `hold_…` was refused: that is another call. It may be asked again in … s (decision … | ran 0
+        typescript 2026-07-28: denied: `hold_…` was refused: that is another call. It may be asked again in … s (decision … | ran 0
+        python legacy: denied: `hold_…` was refused: that is another call. It may be asked again in … s (decision … | ran 0
+        python 2026-07-28: denied: `hold_…` was refused: that is another call. It may be asked again in … s (decision … | ran 0
+        rust legacy: denied: `hold_…` was refused: that is another call. It may be asked again in … s (decision … | ran 0
+        rust 2026-07-28: denied: `hold_…` was refused: that is another call. It may be asked again in … s (decision … | ran 0
+    "#]].assert_eq(&branch.saw(other, before));
+    expect![[r#"
+        typescript legacy: … moved to ann | ran 1
+        typescript 2026-07-28: … moved to ann | ran 1
+        python legacy: … moved to ann | ran 1
+        python 2026-07-28: … moved to ann | ran 1
+        rust legacy: … moved to ann | ran 1
+        rust 2026-07-28: … moved to ann | ran 1
+    "#]]
+    .assert_eq(&branch.saw(again(0), before));
 }
 
 /// Nobody decides.
