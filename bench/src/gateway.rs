@@ -49,7 +49,12 @@ pub(crate) enum Access {
     Open,
     /// Runs with a token, as policies allow.
     Guarded,
+    /// The same, and calls whose text begins with `held-` wait for people.
+    Holding,
 }
+
+/// How long calls wait for people.
+pub(crate) const HOLDS_LAST: Duration = Duration::from_secs(90);
 
 /// A data folder and its configuration, ready to be started.
 pub(crate) struct Site {
@@ -71,17 +76,24 @@ impl Site {
         let mut text =
             format!("listen = \"127.0.0.1:0\"\n[servers.bench]\nurl = \"http://{upstream}/mcp\"\n");
         let mut site = Site { binary: binary.to_owned(), data: data.to_owned(), credential: None };
-        if access == Access::Guarded {
-            let policies = data.join("bench.cedar");
-            std::fs::write(&policies, policies_of_an_office())?;
-            text = format!(
-                "public_url = \"http://{PUBLIC}\"\n{text}[identity]\n[policy]\npath = {policies:?}\n"
-            );
+        if access == Access::Open {
             std::fs::write(data.join("tollbook.toml"), text)?;
-            site.credential = Some(site.mint()?);
-        } else {
-            std::fs::write(data.join("tollbook.toml"), text)?;
+            return Ok(site);
         }
+        let policies = data.join("bench.cedar");
+        text = format!("public_url = \"http://{PUBLIC}\"\n{text}[identity]\n[policy]\npath = {policies:?}\n");
+        let mut office = policies_of_an_office();
+        if access == Access::Holding {
+            let seconds = HOLDS_LAST.as_secs();
+            office += HELD;
+            text += &format!(
+                "[approvals]\nwait_seconds = {}\nlasts_seconds = {seconds}\npending_of_run = 5000\n",
+                2 * seconds
+            );
+        }
+        std::fs::write(&policies, office)?;
+        std::fs::write(data.join("tollbook.toml"), text)?;
+        site.credential = Some(site.mint()?);
         Ok(site)
     }
 
@@ -138,6 +150,10 @@ fn policies_of_an_office() -> String {
     }
     text
 }
+
+/// What waits for people.
+const HELD: &str = "@hold(\"oncall\")\n\
+    permit (principal, action == Action::\"tools/call\", resource == Tool::\"bench/echo\") when { context.arguments.text like \"held-*\" };\n";
 
 const CALL: &str = "action == Action::\"tools/call\"";
 

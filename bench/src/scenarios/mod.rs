@@ -2,6 +2,7 @@
 
 pub(crate) mod bulk;
 pub(crate) mod calls;
+pub(crate) mod holds;
 pub(crate) mod ledger;
 pub(crate) mod million;
 pub(crate) mod start;

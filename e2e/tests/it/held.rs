@@ -336,6 +336,29 @@ fn clients_wait_for_people_who_take_their_time() {
         branch.all_decided("ann", &holds, &["grant"]);
         told += &format!("after {seconds} s\n{}", branch.table(callers, before, |words| words.join(", ")));
     }
-    expect![[r#""#]].assert_eq(&told);
+    expect![[r#"
+        after 10 s
+        typescript legacy: page `Waits for approval`, … moved to ann | ran 1
+        typescript 2026-07-28: … moved to ann | ran 1
+        python legacy: page `Waits for approval`, … moved to ann | ran 1
+        python 2026-07-28: … moved to ann | ran 1
+        rust legacy: page `Waits for approval`, … moved to ann | ran 1
+        rust 2026-07-28: … moved to ann | ran 1
+        after 50 s
+        typescript legacy: page `Waits for approval`, repeats, … moved to ann | ran 1
+        typescript 2026-07-28: page `Waits for approval`, … moved to ann | ran 1
+        python legacy: page `Waits for approval`, repeats, … moved to ann | ran 1
+        python 2026-07-28: page `Waits for approval`, … moved to ann | ran 1
+        rust legacy: page `Waits for approval`, repeats, … moved to ann | ran 1
+        rust 2026-07-28: page `Waits for approval`, … moved to ann | ran 1
+        after 300 s
+        typescript legacy: page `Waits for approval`, repeats, … moved to ann | ran 1
+        typescript 2026-07-28: page `Waits for approval`, … moved to ann | ran 1
+        python legacy: page `Waits for approval`, repeats, … moved to ann | ran 1
+        python 2026-07-28: page `Waits for approval`, … moved to ann | ran 1
+        rust legacy: page `Waits for approval`, repeats, … moved to ann | ran 1
+        rust 2026-07-28: page `Waits for approval`, … moved to ann | ran 1
+    "#]]
+    .assert_eq(&told);
     branch.office.close();
 }
