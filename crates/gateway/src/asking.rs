@@ -10,7 +10,7 @@ use ledger::Hash;
 use mcp::era::{Era, ProtocolVersion};
 use mcp::fields::Params;
 use mcp::message::{Frame, Kind};
-use mcp::mrtr::Leg;
+use mcp::mrtr::{Leg, RoundKey};
 use serde_json::{Map, Value, json};
 use store::state::Back;
 
@@ -113,7 +113,7 @@ impl Holds {
                 _ => Said::Seen,
             },
         };
-        let bytes: Bytes = mcp::edit::without_params(message, &OURS).map_err(|_| Reason::HoldState)?.into();
+        let bytes: Bytes = message.without_params(&OURS).map_err(|_| Reason::HoldState)?.into();
         Ok(Some(Again { bytes, hold, said }))
     }
 
@@ -122,8 +122,8 @@ impl Holds {
         let bytes = sent.content.in_memory()?;
         memchr::memmem::find(bytes, self.tag.as_bytes())?;
         let Frame::Single(message) = sent.frame else { return None };
-        let Kind::Request { params: Some(params), .. } = message.kind() else { return None };
-        let state = Params::of(params).request_state()?;
+        let Kind::Request { method, params: Some(params), .. } = message.kind() else { return None };
+        let Some(RoundKey::State(state)) = Leg::of(method, params)?.continued(params) else { return None };
         let rest = state.strip_prefix(&self.tag)?.to_owned();
         Some((state, rest))
     }
@@ -161,7 +161,6 @@ fn asked_by_stateless(frame: &Frame<'_>) -> Option<String> {
     let read = Params::of(params);
     let is_stateless =
         read.meta_version().is_some_and(|version| ProtocolVersion::parse(&version).era() == Era::Stateless);
-    let is_first = read.request_state().is_none() && !read.has_input_responses();
-    let can = is_stateless && is_first && read.leads_to_urls() && Leg::of(method, params).is_some();
-    can.then(|| id.raw().to_owned())
+    let is_first = Leg::of(method, params)?.continued(params).is_none();
+    (is_stateless && is_first && read.leads_to_urls()).then(|| id.raw().to_owned())
 }

@@ -4,6 +4,8 @@
 //! in the stateless era; in the session era the upstream is read to its end (MCP 2025-11-25, transports,
 //! "Sending Messages to the Server").
 
+mod up;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,11 +16,9 @@ use ledger::Status;
 use mcp::era::Era;
 use mcp::message::{Frame, IdBuf, Message};
 use mcp::page::Lists;
-use tokio::time::Instant;
 
 use crate::Gateway;
 use crate::account::Side;
-use crate::asking::Said;
 use crate::bridge::{self, Bridge};
 use crate::content::{Content, Reading};
 use crate::intake::Intake;
@@ -37,7 +37,6 @@ use crate::taking::AnswerError;
 use crate::upstream::answer;
 use crate::upstream::http::{HttpUpstream, Unreachable, on_behalf};
 use crate::upstream::{Link, Server};
-use crate::wait::{Courier, Wait, Waited};
 
 /// One exchange and its open calls.
 pub(crate) struct Exchange {
@@ -100,60 +99,6 @@ impl Exchange {
             Link::Sse(..) | Link::Stdio(_) => self.over_bridge(&place, released, requests).await,
         }
         self.end_unborn(&place).await;
-    }
-
-    /// Carries a frame up, for the first time or again.
-    async fn carry_up(&mut self, place: &Place, sent: Sent<'_>, bytes: &Bytes) -> Result<Released, Refused> {
-        let gateway = Arc::clone(&self.gateway);
-        let Some(again) = gateway.pipeline.again(&place.scope, sent).await? else {
-            return self.carry_or_wait(place, sent, bytes, Said::Seen).await;
-        };
-        let content = again.content();
-        let frame = content.parse().map_err(|error| Refused::unparsed(None, &error.into()))?;
-        let sent = Sent { content: &content, frame: &frame, ..sent };
-        if let Said::Over(why) = &again.said {
-            return Err(gateway.pipeline.end_held(&place.scope, sent, (&again.hold, why)).await);
-        }
-        self.carry_or_wait(place, sent, &again.bytes, again.said).await
-    }
-
-    /// Carries a frame up. Where it is held, people are waited for, and it is tried again.
-    async fn carry_or_wait(
-        &mut self,
-        place: &Place,
-        sent: Sent<'_>,
-        bytes: &Bytes,
-        said: Said,
-    ) -> Result<Released, Refused> {
-        let gateway = Arc::clone(&self.gateway);
-        let mut waits_until = None;
-        loop {
-            // Over a stream of messages the answers come to the session, over HTTP to this exchange.
-            let exchange = matches!(self.server.link, Link::Http(_)).then_some(&mut self.pending);
-            let route = Route { scope: &place.scope, exchange };
-            let refused = match self.gateway.pipeline.carry(route, sent, bytes).await {
-                Ok(released) => return Ok(released),
-                Err(refused) => refused,
-            };
-            let holds = gateway.pipeline.holds();
-            let (Some(hold), Some(holds), Said::Seen) = (refused.held.as_deref(), holds, &said) else {
-                return Err(refused);
-            };
-            let until = *waits_until.get_or_insert_with(|| Instant::now() + holds.inline());
-            let wait = Wait { pipeline: &gateway.pipeline, scope: &place.scope, hold, until, sent };
-            let waited = tokio::select! {
-                waited = wait.out(holds, Courier::Reply(&mut self.reply)) => waited,
-                () = gateway.stopping(&self.server) => Waited::Enough,
-            };
-            match waited {
-                Waited::Decided if gateway.stands(&self.server.name, &self.peer) => {}
-                Waited::Ended(why) => {
-                    return Err(gateway.pipeline.end_held(&place.scope, sent, (hold, &why)).await);
-                }
-                Waited::Enough => return Err(holds.ask_back(sent, refused).await),
-                Waited::Decided | Waited::Gone => return Err(refused),
-            }
-        }
     }
 
     /// A GET: the session's own stream.

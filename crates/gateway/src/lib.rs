@@ -168,11 +168,7 @@ impl Gateway {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(settings: Settings, recorder: Recorder, clerk: Clerk) -> Result<Bound, StartError> {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&settings.stderr_dir)
-            .map_err(|source| StartError::Folder { path: settings.stderr_dir.clone(), source })?;
+        make_folder(&settings.stderr_dir)?;
         let state = settings.rules.as_ref().map(|rules| Arc::clone(&rules.state));
         let rules = Rules::of(settings.rules, &settings.servers)?;
         let terms = Terms::new(settings.receipts, rules, &settings.servers);
@@ -202,10 +198,7 @@ impl Gateway {
         let socket = settings.socket.as_deref().map(bind_socket).transpose()?;
         let address = tcp.as_ref().and_then(|listener| listener.local_addr().ok());
         let callers = settings.callers.map(|callers| Arc::new(Callers::new(callers)));
-        let page_base = settings.public_url.or_else(|| {
-            let scheme = if settings.tls.is_some() { "https" } else { "http" };
-            address.map(|address| format!("{scheme}://{address}"))
-        });
+        let page_base = settings.public_url.or_else(|| Some(own_url(address?, settings.tls.as_ref())));
         let holds = state
             .clone()
             .map(|state| Arc::new(Holds::new(state, settings.holds, (page_base, recorder.origin()))));
@@ -277,6 +270,18 @@ impl Bound {
             task.abort();
         }
     }
+}
+
+/// Makes a folder that only this user can look into, if it is not there.
+fn make_folder(path: &Path) -> Result<(), StartError> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| StartError::Folder { path: path.to_owned(), source })
+}
+
+/// The address of a listener that has no other.
+fn own_url(address: SocketAddr, tls: Option<&Arc<rustls::ServerConfig>>) -> String {
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    format!("{scheme}://{address}")
 }
 
 async fn bind_tcp(address: SocketAddr) -> Result<TcpListener, StartError> {

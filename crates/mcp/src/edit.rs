@@ -47,36 +47,38 @@ pub fn set_meta(message: &Message<'_>, key: &str, value: &str) -> Result<String,
     }
 }
 
-/// The request without these members of its params, whether they are there or not.
-///
-/// # Errors
-/// [`EditError::NoParams`] for all but requests whose params are an object.
-pub fn without_params(message: &Message<'_>, names: &[&str]) -> Result<String, EditError> {
-    let Kind::Request { params: Some(params), .. } = message.kind() else { return Err(EditError::NoParams) };
-    let raw = message.raw();
-    let members: Members<'_> = serde_json::from_str(params.get()).map_err(|_| EditError::NoParams)?;
-    // Each member from the end of the one before it: its comma, where it has one, its name and its value.
-    let first = span_of(raw, params.get()).start + 1;
-    let mut pieces = Vec::new();
-    let mut from = first;
-    for (name, value) in &members.0 {
-        let end = span_of(raw, value.get()).end;
-        let piece = raw.get(from..end).ok_or(EditError::NoParams)?;
-        if !names.contains(&name.as_str()) {
-            pieces.push(piece);
+impl Message<'_> {
+    /// The request without these members of its params, whether they are there or not.
+    ///
+    /// # Errors
+    /// [`EditError::NoParams`] for all but requests whose params are an object.
+    pub fn without_params(&self, names: &[&str]) -> Result<String, EditError> {
+        let Kind::Request { params: Some(params), .. } = self.kind() else { return Err(EditError::NoParams) };
+        let raw = self.raw();
+        let members: Members<'_> = serde_json::from_str(params.get()).map_err(|_| EditError::NoParams)?;
+        // Each member from the end of the one before it: its comma, where it has one, its name and its value.
+        let first = span_of(raw, params.get()).start + 1;
+        let mut pieces = Vec::new();
+        let mut from = first;
+        for (name, value) in &members.0 {
+            let end = span_of(raw, value.get()).end;
+            let piece = raw.get(from..end).ok_or(EditError::NoParams)?;
+            if !names.contains(&name.as_str()) {
+                pieces.push(piece);
+            }
+            from = end;
         }
-        from = end;
+        let (Some(before), Some(after)) = (raw.get(..first), raw.get(from..)) else {
+            return Err(EditError::NoParams);
+        };
+        // What is first now has no comma before it.
+        if let Some(first) = pieces.first_mut()
+            && let Some(bare) = first.trim_start().strip_prefix(',')
+        {
+            *first = bare;
+        }
+        Ok([before, &pieces.concat(), after].concat())
     }
-    let (Some(before), Some(after)) = (raw.get(..first), raw.get(from..)) else {
-        return Err(EditError::NoParams);
-    };
-    // What is first now has no comma before it.
-    if let Some(first) = pieces.first_mut()
-        && let Some(bare) = first.trim_start().strip_prefix(',')
-    {
-        *first = bare;
-    }
-    Ok([before, &pieces.concat(), after].concat())
 }
 
 /// The members of an object in their order.

@@ -42,8 +42,6 @@ struct RawParams<'a> {
     request_id: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "inputResponses")]
     input_responses: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "requestState")]
-    request_state: Option<&'a RawValue>,
     #[serde(borrow, default)]
     capabilities: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -139,20 +137,10 @@ impl<'a> Params<'a> {
         Lists { tools: is(wanted.tools), prompts: is(wanted.prompts), resources: is(wanted.resources) }
     }
 
-    /// Whether the request brings answers to what the server asked in an earlier round.
-    pub fn has_input_responses(&self) -> bool {
-        self.members.input_responses.is_some()
-    }
-
-    /// What the request brings back of an earlier round's answer.
-    pub fn request_state(&self) -> Option<String> {
-        text(self.members.request_state)
-    }
-
     /// What its user did when asked under that key in an earlier round: `accept`, `decline`, `cancel`.
     pub fn input_action(&self, key: &str) -> Option<String> {
         let responses: BTreeMap<String, &RawValue> = self.members.input_responses.and_then(object)?;
-        user_action(responses.get(key)?)
+        ResultView::of(responses.get(key)?).user_action()
     }
 
     /// Whether the client says, in `initialize` or in a stateless request's `_meta`, that its user can be led to an address
@@ -172,18 +160,6 @@ impl<'a> Params<'a> {
             ("baggage", self.meta.baggage.map(RawValue::get)),
         ]
     }
-}
-
-/// What a user did when asked: the `action` of an elicitation's result.
-pub fn user_action(result: &RawValue) -> Option<String> {
-    let result: Option<Answered<'_>> = object(result);
-    text(result?.action)
-}
-
-#[derive(Deserialize)]
-struct Answered<'a> {
-    #[serde(borrow, default)]
-    action: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -213,6 +189,8 @@ pub struct ResultView<'a> {
     capabilities: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "inputRequests")]
     input_requests: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    action: Option<&'a RawValue>,
 }
 
 impl<'a> ResultView<'a> {
@@ -224,6 +202,11 @@ impl<'a> ResultView<'a> {
     /// Whether a tool says that it failed.
     pub fn is_error(&self) -> bool {
         self.is_error.is_some_and(|value| value.get() == "true")
+    }
+
+    /// What a user did when asked: `accept`, `decline`, `cancel`.
+    pub fn user_action(&self) -> Option<String> {
+        text(self.action)
     }
 
     /// Whether the server needs more before it can answer (2026-07-28).

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mcp::era::Era;
+use mcp::fields::ResultView;
 use mcp::message::{Answer, Frame, IdBuf, Kind};
 use mcp::page::Lists;
 
@@ -34,7 +35,7 @@ impl Pipeline {
             return Some(Refused::frame(sent.frame, Side::Client, &reason));
         }
         if let (Some(holds), Answer::Result(result)) = (&self.holds, outcome)
-            && mcp::fields::user_action(result).as_deref() == Some("decline")
+            && ResultView::of(result).user_action().as_deref() == Some("decline")
         {
             holds.give_up(&hold).await;
         }

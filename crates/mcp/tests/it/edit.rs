@@ -1,7 +1,7 @@
 //! `edit`: a member that is put in is there afterwards, one that is taken out is not, and no other byte has changed.
 
 use expect_test::expect;
-use mcp::edit::{EditError, set_meta, without_params};
+use mcp::edit::{EditError, set_meta};
 use mcp::message::{Frame, parse};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -175,7 +175,7 @@ proptest! {
 
 fn without(text: &str, names: &[&str]) -> Result<String, EditError> {
     let Ok(Frame::Single(message)) = parse(text.as_bytes()) else { panic!("no message: {text}") };
-    without_params(&message, names)
+    message.without_params(names)
 }
 
 #[test]

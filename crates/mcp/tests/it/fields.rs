@@ -27,8 +27,6 @@ fn shown(text: &str) -> String {
         ("progress of", id(params.progress_token())),
         ("subscription", id(params.subscription_id())),
         ("cancelled", id(params.request_id())),
-        ("input responses", params.has_input_responses().then(|| "yes".to_owned())),
-        ("state", params.request_state()),
         ("action", params.input_action("k")),
         ("to urls", params.leads_to_urls().then(|| "yes".to_owned())),
     ];
@@ -65,16 +63,12 @@ fn params_are_read() {
     .collect();
     expect![[r#"
         {"requestState":"s","inputResponses":{"k":{"action":"decline"}},"_meta":{"io.modelcontextprotocol/clientCapabilities":{"elicitation":{"url":{}}}}}
-          input responses: yes
-          state: s
           action: decline
           to urls: yes
         {"capabilities":{"elicitation":{"form":{},"url":{}}}}
           to urls: yes
         {"requestState":7,"inputResponses":{"k":["accept"]},"capabilities":{"elicitation":{"url":true}}}
-          input responses: yes
         {"inputResponses":{"other":{"action":"accept"}},"capabilities":{"elicitation":{}}}
-          input responses: yes
         {"name":"e\u0063ho","arguments":{"a": 1},"_meta":{"progressToken":"t"}}
           name: echo
           arguments: {"a": 1}
@@ -96,9 +90,6 @@ fn params_are_read() {
           subscription: 7
         {"name":"a","requestState":"opaque\n","inputResponses":{}}
           name: a
-          input responses: yes
-          state: opaque
-
         {"_meta":{"traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01","tracestate":"a=b","baggage":"k=v"}}
           traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
           tracestate: "a=b"
