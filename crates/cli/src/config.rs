@@ -28,7 +28,7 @@ use toml::de::DeTable;
 
 use crate::config::approvals_file::ApprovalsFile;
 use crate::config::console_file::ConsoleFile;
-pub(crate) use crate::config::console_file::DeskSettings;
+pub(crate) use crate::config::console_file::{DeskSettings, OperatorLogin};
 use crate::config::credentials_file::{CredentialsFile, exchanges, name_clients};
 use crate::config::identity_file::IdentityFile;
 use crate::environment::Environment;

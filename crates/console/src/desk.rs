@@ -1,7 +1,7 @@
 //! The operators' pages: login, logout, the link by which a password is chosen. Plain forms; nothing runs in them.
 //!
 //! Invariant: whatever changes something names this very origin in `Origin` (other ports of a machine are of the same site,
-//! so cookies alone say nothing), and of a session sends back its token.
+//! so cookies alone say nothing), and of a session sends back its token. A SAML provider's response proves itself (`saml.rs`).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use identity::operators::{EnrolError, Invited, LogIn, LoginRefused, Operator, Op
 use store::state::Deed;
 
 use crate::form::Form;
-use crate::{api, html, reply};
+use crate::{api, html, reply, saml};
 
 /// Who looks after operators, and where they find the console.
 #[derive(Debug)]
@@ -71,7 +71,8 @@ impl Desk {
             Ok(who) => who,
             Err(response) => return *response,
         };
-        if is_write && !self.is_same_origin(&asked.headers) {
+        let is_vouched = self.takes_response(&asked.method, &asked.path);
+        if is_write && !is_vouched && !self.is_same_origin(&asked.headers) {
             self.tell_forbidden(who.as_ref(), &asked, "the request names no `Origin`, or another one").await;
             return page(
                 StatusCode::FORBIDDEN,
@@ -81,6 +82,11 @@ impl Desk {
         }
         if asked.path.starts_with("/api/") {
             return api::answer(self, who, &asked).await;
+        }
+        if saml::method_of(&asked.path).is_some_and(|method| method == asked.method)
+            && let Some(response) = self.saml(&asked).await
+        {
+            return response;
         }
         let reading = !is_write;
         match asked.path.as_str() {
@@ -154,8 +160,18 @@ impl Desk {
     }
 
     async fn arrive(&self, asked: &Asked) -> Response<Full<Bytes>> {
-        let browser = cookie_of(&asked.headers, self.names().1);
-        match self.operators.arrive(&asked.query, browser.as_deref(), self.now()).await {
+        let browser = self.trip_of(&asked.headers);
+        self.entered(self.operators.arrive(&asked.query, browser.as_deref(), self.now()).await)
+    }
+
+    /// The secret of the cookie of a trip.
+    pub(crate) fn trip_of(&self, headers: &HeaderMap) -> Option<String> {
+        cookie_of(headers, self.names().1)
+    }
+
+    /// What who comes back from the provider is shown.
+    pub(crate) fn entered(&self, begun: Result<Secret, LoginRefused>) -> Response<Full<Bytes>> {
+        match begun {
             Ok(secret) => {
                 // A redirect that another site began would not bring a strict cookie along; a page of ours does.
                 let entered = page(StatusCode::OK, "Logged in", html::ENTERED);
@@ -216,7 +232,7 @@ impl Desk {
         page(StatusCode::BAD_REQUEST, "Choose a password", &html::setup(&whom, Some(why)))
     }
 
-    fn refused(&self, refused: &LoginRefused) -> Response<Full<Bytes>> {
+    pub(crate) fn refused(&self, refused: &LoginRefused) -> Response<Full<Bytes>> {
         let (status, wait) = match refused {
             LoginRefused::Throttled(wait) => (StatusCode::TOO_MANY_REQUESTS, Some(*wait)),
             LoginRefused::Busy => (StatusCode::SERVICE_UNAVAILABLE, Some(1)),
@@ -349,9 +365,9 @@ fn unavailable() -> Response<Full<Bytes>> {
 fn not_here(path: &str) -> Response<Full<Bytes>> {
     let allowed = match path {
         "/" | "/style.css" => "GET, HEAD",
-        "/login/provider" | "/login/callback" => "GET",
+        "/login/provider" | "/login/callback" | "/login/saml/metadata" | "/login/saml/arrived" => "GET",
         "/login" => "GET, HEAD, POST",
-        "/logout" => "POST",
+        "/logout" | saml::ASSERTIONS => "POST",
         _ => return page(StatusCode::NOT_FOUND, "Not found", "<p>There is nothing here.</p>"),
     };
     let mut response = page(StatusCode::METHOD_NOT_ALLOWED, "Not so", "<p>This is not done that way.</p>");

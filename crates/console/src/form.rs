@@ -12,10 +12,14 @@ pub(crate) struct Form(BTreeMap<String, String>);
 impl Form {
     /// The body of a request; `None` if it is no form, or names a field twice.
     pub(crate) fn of(asked: &Asked) -> Option<Form> {
+        Form::parse(Form::body_of(asked)?)
+    }
+
+    /// The body of a request that says that it is a form.
+    pub(crate) fn body_of(asked: &Asked) -> Option<&[u8]> {
         let kind = asked.headers.get(CONTENT_TYPE)?.to_str().ok()?;
         let kind = kind.split(';').next().unwrap_or_default().trim();
-        kind.eq_ignore_ascii_case("application/x-www-form-urlencoded").then_some(())?;
-        Form::parse(&asked.body)
+        kind.eq_ignore_ascii_case("application/x-www-form-urlencoded").then_some(&asked.body)
     }
 
     pub(crate) fn parse(text: &[u8]) -> Option<Form> {

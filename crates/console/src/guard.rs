@@ -15,18 +15,8 @@ pub(crate) enum Intrusion {
 /// Checks every `Host`, the authority of the address and every `Origin`: which one a reader would take does not matter then.
 /// `public`: the https address by which browsers come too.
 pub(crate) fn check(uri: &Uri, headers: &HeaderMap, public: Option<&str>) -> Result<(), Intrusion> {
+    check_host(uri, headers, public)?;
     let public = public.map(|url| url.trim_end_matches('/'));
-    let public_host = public.and_then(|url| url.split_once("://")).map(|(_, host)| host);
-    let is_own = |authority: &Authority| {
-        is_own(authority) || public_host.is_some_and(|host| host.eq_ignore_ascii_case(authority.as_str()))
-    };
-    let text = |value: &http::HeaderValue| value.to_str().ok().map(str::to_owned);
-    let mut hosts = headers.get_all(header::HOST).iter().map(text).map(|host| host?.parse().ok());
-    let is_named = headers.contains_key(header::HOST) || uri.authority().is_some();
-    let are_own = hosts.all(|host| host.as_ref().is_some_and(is_own)) && uri.authority().is_none_or(is_own);
-    if !is_named || !are_own {
-        return Err(Intrusion::Host);
-    }
     let is_own_origin = |origin: &http::HeaderValue| {
         let text = origin.to_str().ok();
         if text.is_some() && text == public {
@@ -39,6 +29,20 @@ pub(crate) fn check(uri: &Uri, headers: &HeaderMap, public: Option<&str>) -> Res
         true => Ok(()),
         false => Err(Intrusion::Origin),
     }
+}
+
+/// The same, for what may come from any site.
+pub(crate) fn check_host(uri: &Uri, headers: &HeaderMap, public: Option<&str>) -> Result<(), Intrusion> {
+    let public = public.map(|url| url.trim_end_matches('/'));
+    let public_host = public.and_then(|url| url.split_once("://")).map(|(_, host)| host);
+    let is_own = |authority: &Authority| {
+        is_own(authority) || public_host.is_some_and(|host| host.eq_ignore_ascii_case(authority.as_str()))
+    };
+    let text = |value: &http::HeaderValue| value.to_str().ok().map(str::to_owned);
+    let mut hosts = headers.get_all(header::HOST).iter().map(text).map(|host| host?.parse().ok());
+    let is_named = headers.contains_key(header::HOST) || uri.authority().is_some();
+    let are_own = hosts.all(|host| host.as_ref().is_some_and(is_own)) && uri.authority().is_none_or(is_own);
+    if is_named && are_own { Ok(()) } else { Err(Intrusion::Host) }
 }
 
 fn is_own(authority: &Authority) -> bool {

@@ -12,6 +12,7 @@ mod exposition;
 mod form;
 mod guard;
 mod html;
+mod saml;
 
 use std::convert::Infallible;
 use std::io;
@@ -34,6 +35,7 @@ use tokio::sync::Semaphore;
 use crate::desk::Asked;
 pub use crate::desk::Desk;
 pub use crate::exposition::{Exposition, Family, Kind, Unit};
+pub use crate::saml::ROOT as SAML_ROOT;
 
 /// Connections at once; further ones wait to be accepted.
 const CONNECTIONS: usize = 64;
@@ -181,7 +183,11 @@ async fn speak_http(ground: Arc<Ground>, stream: TcpStream, address: IpAddr) {
 
 async fn answer(ground: &Ground, request: Request<Incoming>, address: IpAddr) -> Response<Full<Bytes>> {
     let is_health = matches!(request.uri().path(), "/healthz" | "/readyz" | "/metrics");
-    if let Err(intrusion) = guard::check(request.uri(), request.headers(), ground.desk.public_url()) {
+    let check = match ground.desk.takes_response(request.method(), request.uri().path()) {
+        true => guard::check_host,
+        false => guard::check,
+    };
+    if let Err(intrusion) = check(request.uri(), request.headers(), ground.desk.public_url()) {
         let why = intrusion.to_string();
         if !is_health {
             ground.desk.tell_turned_away((request.method(), request.uri().path()), &why).await;
@@ -213,7 +219,11 @@ async fn health(ground: &Ground, request: &Request<Incoming>) -> Response<Full<B
 
 async fn at_desk(ground: &Ground, request: Request<Incoming>, address: IpAddr) -> Response<Full<Bytes>> {
     let (parts, body) = request.into_parts();
-    let body = match body_of(&parts, body).await {
+    let most = match ground.desk.takes_response(&parts.method, parts.uri.path()) {
+        true => saml::RESPONSE_BYTES,
+        false => BODY_BYTES,
+    };
+    let body = match body_of(&parts, (body, most)).await {
         Ok(body) => body,
         Err((status, why)) => {
             ground.desk.tell_turned_away((&parts.method, parts.uri.path()), why).await;
@@ -232,12 +242,15 @@ async fn at_desk(ground: &Ground, request: Request<Incoming>, address: IpAddr) -
 }
 
 /// Reads a body within bounds; what is wrong, where it is not.
-async fn body_of(parts: &http::request::Parts, body: Incoming) -> Result<Bytes, (StatusCode, &'static str)> {
+async fn body_of(
+    parts: &http::request::Parts,
+    (body, most): (Incoming, usize),
+) -> Result<Bytes, (StatusCode, &'static str)> {
     let target = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     if target.len() > TARGET_BYTES {
         return Err((StatusCode::URI_TOO_LONG, "the address is too long"));
     }
-    match tokio::time::timeout(REQUEST, Limited::new(body, BODY_BYTES).collect()).await {
+    match tokio::time::timeout(REQUEST, Limited::new(body, most).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(_)) => Err((StatusCode::PAYLOAD_TOO_LARGE, "the body is too large, or broke off")),
         Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the body did not come in time")),

@@ -125,7 +125,7 @@ pub struct LoginSettings {
 }
 
 /// How people log in through Tollbook with SAML.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SamlSettings {
     /// The provider's entity id: equal, character for character, to the one in its metadata and its assertions.
     pub entity_id: String,

@@ -1,7 +1,7 @@
 //! `[console]`: where operators' port is, and who may log in there.
 
 use identity::operators::{Role, RoleMap};
-use identity::{LoginSettings, Secret};
+use identity::{LoginSettings, SamlSettings, Secret};
 #[cfg(test)]
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -32,11 +32,12 @@ pub(super) struct ConsoleFile {
 #[cfg_attr(test, derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct OperatorLoginFile {
-    /// The issuer that they log in with: a name below `[identity.issuers]`.
+    /// The issuer that they log in with: a name below `[identity.issuers]`, or `saml` for the provider of `[identity.saml]`,
+    /// to which the console is a service of its own, with metadata at its address and `/login/saml/metadata`.
     #[cfg_attr(test, schemars(with = "String"))]
     issuer: Spanned<String>,
-    /// The console's client id there. Its redirect URI is the console's address and `/login/callback`.
-    client_id: String,
+    /// The console's client id there. Its redirect URI is the console's address and `/login/callback`. Not for `saml`.
+    client_id: Option<String>,
     /// The console's secret there: a value, `file:PATH` or `env:NAME`.
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     client_secret: Option<Spanned<String>>,
@@ -67,18 +68,34 @@ pub(crate) struct DeskSettings {
     /// What groups of a provider make people.
     pub(crate) roles: RoleMap,
     /// The provider that operators log in with.
-    pub(crate) login: Option<LoginSettings>,
+    pub(crate) login: Option<OperatorLogin>,
+}
+
+/// The name of `[identity.saml]` among issuers.
+const SAML: &str = "saml";
+
+/// How operators log in with a provider.
+#[derive(Debug, Clone)]
+pub(crate) enum OperatorLogin {
+    /// With OpenID Connect.
+    Issuer(LoginSettings),
+    /// With SAML.
+    Saml(SamlSettings),
 }
 
 impl DeskSettings {
     /// Whether operators log in otherwise there.
     pub(super) fn is_login_other(&self, next: &DeskSettings) -> bool {
         let told = |desk: &DeskSettings| {
-            let login = desk.login.as_ref()?;
+            let Some(OperatorLogin::Issuer(login)) = &desk.login else { return None };
             let LoginSettings { issuer, client_id, client_secret, scopes, .. } = login.clone();
             Some((issuer, client_id, client_secret, scopes))
         };
-        told(self) != told(next)
+        let saml = |desk: &DeskSettings| match &desk.login {
+            Some(OperatorLogin::Saml(saml)) => Some(saml.clone()),
+            _ => None,
+        };
+        told(self) != told(next) || saml(self) != saml(next)
     }
 }
 
@@ -102,7 +119,7 @@ impl Reading<'_> {
             text
         });
         let roles = file.roles.map(|roles| (roles.span().start, roles.into_inner().read()));
-        let login = file.login.map(|login| {
+        let login = file.login.and_then(|login| {
             if roles.is_none() {
                 let why = "`[console.login]` needs `[console.roles]`: nobody has a role without";
                 self.mistake(login.issuer.span().start, why);
@@ -119,21 +136,65 @@ impl Reading<'_> {
         (console, DeskSettings { public_url, roles, login })
     }
 
-    fn operator_login(&mut self, file: OperatorLoginFile, identity: Option<&IdentityFile>) -> LoginSettings {
-        let name = file.issuer.get_ref();
+    fn operator_login(
+        &mut self,
+        file: OperatorLoginFile,
+        identity: Option<&IdentityFile>,
+    ) -> Option<OperatorLogin> {
+        let (name, at) = (file.issuer.get_ref(), file.issuer.span().start);
         let url = identity.and_then(|identity| identity.issuer(name)).map(str::to_owned);
-        if url.is_none() {
-            let why = format!("`issuer`: there is no `[identity.issuers.{name}]`");
-            self.mistake(file.issuer.span().start, &why);
+        let saml = identity.and_then(IdentityFile::saml).filter(|_| name == SAML);
+        match (url, saml) {
+            (Some(_), Some(_)) => {
+                let why = "`issuer`: `saml` is both `[identity.saml]` and an issuer's name; give the issuer another";
+                self.mistake(at, why);
+                None
+            }
+            (None, None) => {
+                self.mistake(at, &format!("`issuer`: there is no `{}`", section(name)));
+                None
+            }
+            (Some(url), None) => self.issuer_login(file, url),
+            (None, Some(saml)) => {
+                self.saml_login(&file, &saml);
+                Some(OperatorLogin::Saml(saml))
+            }
         }
-        let default = LoginSettings::new(url.unwrap_or_default(), file.client_id);
+    }
+
+    fn issuer_login(&mut self, file: OperatorLoginFile, url: String) -> Option<OperatorLogin> {
+        let Some(client_id) = file.client_id else {
+            self.mistake(
+                file.issuer.span().start,
+                "`[console.login]` needs `client_id`: the console's name there",
+            );
+            return None;
+        };
+        let default = LoginSettings::new(url, client_id);
         let secret = file.client_secret.as_ref().and_then(|secret| self.secret(secret));
-        LoginSettings {
+        Some(OperatorLogin::Issuer(LoginSettings {
             client_secret: secret.map(Secret::new),
             scopes: file.scopes.unwrap_or(default.scopes),
             ..default
+        }))
+    }
+
+    fn saml_login(&mut self, file: &OperatorLoginFile, saml: &SamlSettings) {
+        let at = file.issuer.span().start;
+        if saml.groups_attribute.is_none() {
+            let why = "`[console.login]` with `saml` needs `[identity.saml] groups_attribute`: nobody has a role without";
+            self.mistake(at, why);
+        }
+        if file.client_id.is_some() || file.client_secret.is_some() || file.scopes.is_some() {
+            let why = "`client_id`, `client_secret` and `scopes` are not for `saml`: remove them";
+            self.mistake(at, why);
         }
     }
+}
+
+/// Where a provider of that name would stand.
+fn section(name: &str) -> String {
+    if name == SAML { "[identity.saml]".to_owned() } else { format!("[identity.issuers.{name}]") }
 }
 
 impl RolesFile {
@@ -186,5 +247,30 @@ mod tests {
               t.toml:3: `issuer`: there is no `[identity.issuers.corporate]`
         "#]]
         .assert_eq(&mistakes);
+    }
+
+    #[test]
+    fn a_saml_provider_is_no_client_s() {
+        let told = |text: &str| {
+            let text = format!(
+                "public_url = \"https://gate.example\"\n[console.roles]\nadmin = [\"staff\"]\n{text}"
+            );
+            let read = interpret("t.toml", &text, &Environment::read());
+            read.map(|config| config.desk.login.is_some()).map_err(|error| error.to_string())
+        };
+        let saml =
+            "[identity.saml]\nentity_id = \"https://idp.example\"\nmetadata = \"https://idp.example/m\"\n";
+        let login = "[console.login]\nissuer = \"saml\"\n";
+        assert_eq!(told(&format!("{saml}groups_attribute = \"groups\"\n{login}")), Ok(true));
+        let mistakes = [
+            told(login),
+            told(&format!("{saml}{login}client_id = \"x\"\n")),
+            told(&format!(
+                "{saml}groups_attribute = \"groups\"\n[identity.issuers.saml]\nurl = \"https://a.example\"\n{login}"
+            )),
+            told("[identity.issuers.a]\nurl = \"https://a.example\"\n[console.login]\nissuer = \"a\"\n"),
+        ];
+        let mistakes = mistakes.map(|told| told.unwrap_err().lines().skip(1).collect::<Vec<_>>().join("\n"));
+        expect![[r#""#]].assert_eq(&mistakes.join("\n"));
     }
 }

@@ -185,7 +185,10 @@ impl IdentityFile {
                 "`[identity.saml]` stands beside `[identity.login]`: people log in one way; remove one",
             );
         }
-        let saml = self.saml.map(|saml| saml.read(mistake));
+        let saml = self.saml.map(|saml| {
+            saml.check(mistake);
+            saml.settings()
+        });
         let runs = RunLimits {
             lifetime: seconds(self.run_seconds, default.runs.lifetime),
             longest: seconds(self.run_longest_seconds, default.runs.longest),
@@ -210,6 +213,11 @@ impl IdentityFile {
         self.issuers.get(name).map(|issuer| issuer.url.get_ref().as_str())
     }
 
+    /// The SAML provider.
+    pub(super) fn saml(&self) -> Option<SamlSettings> {
+        self.saml.as_ref().map(SamlFile::settings)
+    }
+
     /// The login, for its secret.
     pub(super) fn login(&self) -> Option<&LoginFile> {
         self.login.as_ref()
@@ -231,29 +239,29 @@ impl LoginFile {
 }
 
 impl SamlFile {
-    fn read(self, mistake: Mistake<'_>) -> SamlSettings {
-        let (written, at) = (self.metadata.get_ref(), self.metadata.span().start);
+    fn check(&self, mistake: Mistake<'_>) {
+        let (metadata, entity) = (&self.metadata, &self.entity_id);
+        if !["file:", "https://", "http://"].iter().any(|kind| metadata.get_ref().starts_with(kind)) {
+            let why = "`metadata` is an address like `https://idp.example/metadata`, or `file:PATH`";
+            mistake(metadata.span().start, why);
+        }
+        if entity.get_ref().trim().is_empty() {
+            mistake(entity.span().start, "`entity_id` is empty; it stands in the provider's metadata");
+        }
+    }
+
+    fn settings(&self) -> SamlSettings {
+        let written = self.metadata.get_ref();
         let metadata = match written.strip_prefix("file:") {
             Some(path) => SamlMetadata::File(path.into()),
             None => SamlMetadata::At(written.clone()),
         };
-        if let SamlMetadata::At(url) = &metadata
-            && !(url.starts_with("https://") || url.starts_with("http://"))
-        {
-            mistake(at, "`metadata` is an address like `https://idp.example/metadata`, or `file:PATH`");
-        }
-        if self.entity_id.get_ref().trim().is_empty() {
-            mistake(
-                self.entity_id.span().start,
-                "`entity_id` is empty; it stands in the provider's metadata",
-            );
-        }
-        let default = SamlSettings::new(self.entity_id.into_inner(), metadata);
+        let default = SamlSettings::new(self.entity_id.get_ref().clone(), metadata);
         SamlSettings {
-            principal_attribute: self.principal_attribute,
-            groups_attribute: self.groups_attribute,
-            name_attribute: self.name_attribute,
-            email_attribute: self.email_attribute,
+            principal_attribute: self.principal_attribute.clone(),
+            groups_attribute: self.groups_attribute.clone(),
+            name_attribute: self.name_attribute.clone(),
+            email_attribute: self.email_attribute.clone(),
             skew: seconds(self.skew_seconds, default.skew),
             network: if self.allow_private { Network::Private } else { Network::Public },
             stale: hours(self.stale_hours, default.stale),

@@ -21,7 +21,7 @@ use store::state::State;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::clock;
-use crate::config::{self, Config, ConsoleAt, DeskSettings};
+use crate::config::{self, Config, ConsoleAt, DeskSettings, OperatorLogin};
 use crate::environment::Environment;
 use crate::follow::Follower;
 use crate::serve::measure::Measures;
@@ -228,7 +228,14 @@ fn with_desk(
     let mut operators = Operators::new(Arc::clone(state), desk.roles.clone());
     let url = desk.public_url.clone().unwrap_or_else(|| format!("http://{}", console.address));
     if let (Some(login), Some(verifier)) = (&desk.login, verifier) {
-        operators = operators.with_login(&verifier, login, &format!("{url}/login/callback"))?;
+        operators = match login {
+            OperatorLogin::Issuer(login) => {
+                operators.with_login(&verifier, login, &format!("{url}/login/callback"))?
+            }
+            OperatorLogin::Saml(saml) => {
+                operators.with_saml(&verifier, saml, &format!("{url}{}", console::SAML_ROOT))?
+            }
+        };
     }
     let opened = Desk::new(Arc::new(operators), desk.public_url.clone(), clock::unix_seconds);
     let first = match desk.roles.makes_admins() {

@@ -1,6 +1,7 @@
 //! A console on a free port, with two operators, and a browser's bare words.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -54,6 +55,14 @@ pub(crate) struct Session {
 impl Stage {
     /// With an admin `mira`, a viewer `noor`, and nobody else.
     pub(crate) async fn set(public_url: Option<&str>) -> Stage {
+        Stage::with(public_url, |operators, _| operators).await
+    }
+
+    /// The same, where operators log in otherwise too; what that needs may be put into the folder.
+    pub(crate) async fn with(
+        public_url: Option<&str>,
+        change: impl FnOnce(Operators, &Path) -> Operators,
+    ) -> Stage {
         let folder = tempfile::tempdir().unwrap();
         let state = Arc::new(State::open(folder.path()).unwrap());
         let operators = Operators::new(Arc::clone(&state), RoleMap::default());
@@ -61,6 +70,7 @@ impl Stage {
             let link = operators::add(&state, name, &[role], clock()).unwrap().secret;
             operators.set_up(link.reveal(), None, Secret::new(PASSWORD), clock()).await.unwrap();
         }
+        let operators = change(operators, folder.path());
         let desk = Desk::new(Arc::new(operators), public_url.map(str::to_owned), clock);
         let console = Console::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = console.address;

@@ -6,3 +6,5 @@ mod attacks;
 mod made;
 #[cfg(test)]
 mod pages;
+#[cfg(test)]
+mod saml;

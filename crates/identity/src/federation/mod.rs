@@ -13,6 +13,8 @@ use crate::form::Form;
 use crate::random::NoRandomness;
 use crate::refused::{Reason, Refused};
 use crate::saml::{self, Flaw, Saml};
+use crate::settings::SamlSettings;
+use crate::verifier::{SetupError, Verifier};
 
 /// Who logs people in.
 #[derive(Debug)]
@@ -92,6 +94,26 @@ impl Federation {
             _ => Err(unavailable().into()),
         }
     }
+}
+
+/// The SAML provider of the settings; our metadata and the place for responses are below `root`.
+pub(crate) fn saml(
+    settings: &SamlSettings,
+    root: &str,
+    verifier: &Verifier,
+) -> Result<Federation, SetupError> {
+    let (entity, mint) = (&settings.entity_id, verifier.mint());
+    if entity.is_empty() || **entity == **mint.issuer() || verifier.provider(entity).is_some() {
+        // Two that are named alike would vouch for each other's people.
+        return Err(unusable(entity, "it is empty, an issuer's, or Tollbook's own"));
+    }
+    let (fetcher, state) = (Arc::clone(verifier.fetcher()), Arc::clone(mint.state()));
+    let saml = Saml::new(settings.clone(), root, fetcher, state);
+    Ok(Federation::Saml(Box::new(saml.map_err(|error| unusable(entity, &error.to_string()))?)))
+}
+
+pub(crate) fn unusable(url: &str, why: &str) -> SetupError {
+    SetupError::Issuer { url: url.to_owned(), why: why.to_owned() }
 }
 
 fn stopped(saml: &Saml, reason: Reason) -> Stopped {

@@ -26,13 +26,13 @@ use ledger::Hash;
 use self::client::{Client, Clients};
 use self::grant::Code;
 use self::shelf::Shelf;
-use crate::federation::{Denied, Federation, Oidc, Person, Stopped, Trip, extended};
+use crate::federation::{Denied, Federation, Oidc, Person, Stopped, Trip, extended, saml, unusable};
 use crate::form::Form;
 use crate::random::{self, NoRandomness};
 use crate::refused::{Reason, Refused};
-use crate::saml::{Flaw, Saml};
+use crate::saml::Flaw;
 use crate::scope::Scope;
-use crate::settings::{LoginSettings, SamlSettings, Settings};
+use crate::settings::{LoginSettings, Settings};
 use crate::verifier::{SetupError, Verifier};
 
 /// Seconds that a login may take.
@@ -149,7 +149,7 @@ impl Logins {
             }
             (None, Some(own)) => {
                 let lives = Lives { login: own.lifetime, token: own.token_lifetime };
-                (saml(settings, own, &verifier)?, lives)
+                (saml(own, &format!("{}/oauth", settings.public_url), &verifier)?, lives)
             }
             (Some(_), Some(own)) => {
                 return Err(unusable(
@@ -429,22 +429,6 @@ fn oidc(settings: &Settings, logins: &LoginSettings, verifier: &Verifier) -> Res
     let provider = Arc::clone(verifier.provider(&logins.issuer).ok_or_else(unknown)?);
     let callback = format!("{}/oauth/callback", settings.public_url);
     Ok(Federation::Oidc(Box::new(Oidc::new(provider, logins, callback))))
-}
-
-fn saml(settings: &Settings, own: &SamlSettings, verifier: &Verifier) -> Result<Federation, SetupError> {
-    let entity = &own.entity_id;
-    if entity.is_empty() || *entity == settings.public_url || verifier.provider(entity).is_some() {
-        // Two that are named alike would vouch for each other's people.
-        return Err(unusable(entity, "it is empty, an issuer's, or Tollbook's own"));
-    }
-    let root = format!("{}/oauth", settings.public_url);
-    let (fetcher, state) = (Arc::clone(verifier.fetcher()), Arc::clone(verifier.mint().state()));
-    let saml = Saml::new(own.clone(), &root, fetcher, state);
-    Ok(Federation::Saml(Box::new(saml.map_err(|error| unusable(entity, &error.to_string()))?)))
-}
-
-fn unusable(url: &str, why: &str) -> SetupError {
-    SetupError::Issuer { url: url.to_owned(), why: why.to_owned() }
 }
 
 fn secret() -> Result<String, NoRandomness> {

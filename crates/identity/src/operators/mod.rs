@@ -110,6 +110,8 @@ pub struct Vouched {
     pub name: Option<String>,
     /// Their groups.
     pub groups: Vec<String>,
+    /// When the provider's session ends, if it says so: theirs ends then, too.
+    pub until: Option<u64>,
 }
 
 /// Why there is no session.
@@ -210,7 +212,7 @@ impl Operators {
         let begun = match (tried, &known) {
             (Ok(()), Some(row)) => {
                 self.throttle.forgive(&name, asked.address);
-                self.begin((&row.identity, &row.name), Vec::new(), now).await
+                self.begin((&row.identity, &row.name), (Vec::new(), None), now).await
             }
             (Ok(()), None) => Err(LoginRefused::Wrong),
             (Err(refused), _) => Err(refused),
@@ -234,7 +236,7 @@ impl Operators {
             [] => Err(LoginRefused::NoRole),
             _ => {
                 let name = person.name.as_deref().unwrap_or(&person.subject);
-                self.begin((&identity, name), person.groups.clone(), now).await
+                self.begin((&identity, name), (person.groups.clone(), person.until), now).await
             }
         };
         if let Err(refused) = &begun {
@@ -322,7 +324,7 @@ impl Operators {
     async fn begin(
         &self,
         (identity, name): (&str, &str),
-        groups: Vec<String>,
+        (groups, until): (Vec<String>, Option<u64>),
         now: u64,
     ) -> Result<Secret, LoginRefused> {
         let secret = random::digits(DIGITS)?;
@@ -331,7 +333,8 @@ impl Operators {
             identity: identity.to_owned(),
             name: name.to_owned(),
             groups,
-            begun: now,
+            // One that ends sooner counts as begun sooner: the longest time of a session is counted from here.
+            begun: until.map_or(now, |until| until.saturating_sub(LONGEST).min(now)),
             used: now,
         };
         let state = self.state.acting(identity, now);

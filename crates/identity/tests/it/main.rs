@@ -33,6 +33,8 @@ mod saml_attacks;
 #[cfg(test)]
 mod saml_made;
 #[cfg(test)]
+mod saml_operators;
+#[cfg(test)]
 mod saml_wrapped;
 #[cfg(test)]
 mod signing;

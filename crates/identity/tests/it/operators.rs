@@ -230,6 +230,7 @@ async fn a_person_of_a_provider_is_what_their_groups_make_them() {
         subject: "alice".to_owned(),
         name: Some("Alice".to_owned()),
         groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+        until: None,
     };
     for none in [person(&[]), person(&["sales"])] {
         assert!(matches!(desk.operators.admit(&none, NOW).await, Err(LoginRefused::NoRole)));
