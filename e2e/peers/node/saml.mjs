@@ -1,4 +1,4 @@
-// A SAML provider for the tests, on Auth0's `samlp`. Usage: node saml.mjs PORT GATEWAY; prints `listening on URL`.
+// A SAML provider for the tests, on Auth0's `samlp`. Usage: node saml.mjs PORT GATEWAY [CONSOLE]; prints `listening on URL`.
 // People type who they are; each has groups. Its entity id is `URL/saml`, its metadata is there too.
 
 import { execFileSync } from 'node:child_process';
@@ -6,10 +6,15 @@ import { createServer } from 'node:http';
 
 import samlp from 'samlp';
 
-const [port, gateway] = process.argv.slice(2);
+const [port, gateway, desk] = process.argv.slice(2);
 const url = `http://127.0.0.1:${port}`;
 const issuer = `${url}/saml`;
-const acs = `${gateway}/oauth/saml/acs`;
+
+/** Where the responses to each service go, by its entity id. */
+const PLACES = {
+  [`${gateway}/oauth/saml/metadata`]: `${gateway}/oauth/saml/acs`,
+  [`${desk}/login/saml/metadata`]: `${desk}/login/saml/acs`,
+};
 
 const PEOPLE = { mira: ['tellers', 'staff'], otto: ['guests'] };
 
@@ -32,24 +37,33 @@ class Profile {
 }
 Profile.prototype.metadata = [];
 
-const told = { issuer, cert, key, recipient: acs, destination: acs, getPostURL: (_audience, _request, _req, done) => done(null, acs) };
-const accept = samlp.auth({
-  ...told,
-  profileMapper: (person) => new Profile(person),
-  getUserFromRequest: ({ person }) => person,
-  authnContextClassRef: 'urn:oasis:names:tc:SAML:2.0:ac:classes:TimeSyncToken',
-  sessionIndex: 'session-of-a-test',
-  lifetimeInSeconds: 300,
-});
 const metadata = samlp.metadata({ issuer, cert, redirectEndpointPath: '/login', postEndpointPath: '/login', profileMapper: Profile });
 
-/** Sends an answer that says no. */
-function refuse(request, response) {
-  samlp.parseRequest(request, (error, { id }) => {
-    if (error) throw error;
-    const said = { ...told, inResponseTo: id, RelayState: request.query.RelayState, error: { code: 'urn:oasis:names:tc:SAML:2.0:status:Responder' } };
-    samlp.sendError({ ...said, getPostURL: (_request, done) => done(null, acs) })(request, response, failed(response));
-  });
+/** What is said to a service in any case. */
+function told(acs) {
+  return { issuer, cert, key, recipient: acs, destination: acs };
+}
+
+/** Sends an answer that says who the person is. */
+function accept(request, response, { issuer: service }) {
+  const acs = PLACES[service];
+  samlp.auth({
+    ...told(acs),
+    getPostURL: (_audience, _request, _req, done) => done(null, acs),
+    profileMapper: (person) => new Profile(person),
+    getUserFromRequest: ({ person }) => person,
+    authnContextClassRef: 'urn:oasis:names:tc:SAML:2.0:ac:classes:TimeSyncToken',
+    sessionIndex: 'session-of-a-test',
+    lifetimeInSeconds: 300,
+  })(request, response, failed(response));
+}
+
+/** Sends one that says no. */
+function refuse(request, response, { id, issuer: service }) {
+  const acs = PLACES[service];
+  const error = { code: 'urn:oasis:names:tc:SAML:2.0:status:Responder' };
+  const said = { ...told(acs), inResponseTo: id, RelayState: request.query.RelayState, error };
+  samlp.sendError({ ...said, getPostURL: (_request, done) => done(null, acs) })(request, response, failed(response));
 }
 
 function failed(response) {
@@ -64,8 +78,10 @@ async function login(request, response) {
   let body = '';
   for await (const chunk of request) body += chunk;
   request.person = new URLSearchParams(body).get('account');
-  if (request.person in PEOPLE) return accept(request, response, failed(response));
-  return refuse(request, response);
+  samlp.parseRequest(request, (error, asked) => {
+    if (error) return failed(response)(error);
+    return (request.person in PEOPLE ? accept : refuse)(request, response, asked);
+  });
 }
 
 /** What Express adds to a request and a response. */

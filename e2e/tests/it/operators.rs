@@ -190,8 +190,9 @@ fn the_printed_link_makes_the_first_admin_and_what_they_do_is_recorded() {
     again.stop();
 }
 
-/// Logs a person in with the provider, from the console on; gives what the console answers to who comes back.
-fn log_in(console: &str, person: &str) -> (u16, String, String) {
+/// A person at the provider, sent there by the console: the address at which they come back to it, and the cookie of their
+/// trip. `back`: where the console is come back to.
+pub(crate) fn sent_back(console: &str, back: &str, person: &str) -> Result<(String, String), String> {
     let (status, head, _) = exchange(console, "GET /login/provider", "", "");
     assert_eq!(status, 303, "{head}");
     let lines: Vec<&str> = head.lines().collect();
@@ -200,15 +201,29 @@ fn log_in(console: &str, person: &str) -> (u16, String, String) {
         found.and_then(|line| line.split_once(": ")).map_or("", |(_, value)| value)
     };
     let trip = of("set-cookie").split(';').next().expect("a cookie").to_owned();
-    let stop = format!("{console}/login/callback");
+    let stop = format!("{console}{back}");
     let browser = repository().join("e2e/peers/clients/browser.mjs");
     let output =
         Command::new(node()).arg(browser).args([of("location"), &stop, person]).output().expect("it runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
     let seen: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    let path =
-        seen["url"].as_str().expect("an address").strip_prefix(console).expect("the console's").to_owned();
-    exchange(console, &format!("GET {path}"), &format!("cookie: {trip}\r\n"), "")
+    let path = seen["url"].as_str().expect("an address").strip_prefix(console).expect("the console's");
+    Ok((path.to_owned(), format!("cookie: {trip}\r\n")))
+}
+
+/// The session's cookie of an answer's head, as a header.
+pub(crate) fn session(head: &str) -> String {
+    let values = head.lines().filter_map(|line| line.split_once(": ")).map(|(_, value)| value);
+    let mut pairs = values.filter_map(|value| value.split(';').next());
+    format!("cookie: {}\r\n", pairs.find(|pair| pair.starts_with("tollbook-console=")).expect("a session"))
+}
+
+/// Logs a person in with the provider, from the console on; gives what the console answers to who comes back.
+fn log_in(console: &str, person: &str) -> (u16, String, String) {
+    let (path, trip) = sent_back(console, "/login/callback", person).expect("they come back");
+    exchange(console, &format!("GET {path}"), &trip, "")
 }
 
 #[test]
@@ -239,10 +254,7 @@ fn a_real_provider_logs_operators_in_and_its_groups_make_them_what_they_are() {
 
     let (status, head, body) = log_in(&console, "mira");
     assert_eq!(status, 200, "{body}");
-    let cookie = head.lines().filter_map(|line| line.split_once(": ")).map(|(_, value)| value);
-    let cookie =
-        cookie.filter_map(|value| value.split(';').next()).find(|pair| pair.starts_with("tollbook-console="));
-    let own = format!("cookie: {}\r\n", cookie.expect("a session"));
+    let own = session(&head);
     let (status, me) = request(&console, "GET /api/v1/me", &own, "");
     let me: Value = serde_json::from_str(&me).expect("JSON");
     assert_eq!((status, &me["roles"]), (200, &json!(["admin"])), "{me}");

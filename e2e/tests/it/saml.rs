@@ -5,13 +5,14 @@ use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use e2e::gateway::tollbook;
+use e2e::gateway::{Gateway, tollbook};
 use e2e::peers::{Peer, free_port, node, repository};
 use serde_json::{Value, json};
 
 use crate::callers::{printed, silent};
-use crate::console::exchange;
+use crate::console::{exchange, request};
 use crate::logins::{Office, Vouching, head};
+use crate::operators::{sent_back, session};
 use crate::peers::typescript;
 
 /// A provider that knows the gateway.
@@ -105,4 +106,77 @@ fn who_is_not_logged_in_goes_back_with_nothing_and_that_is_recorded() {
     let calls = printed(&data, &["calls", "--json", "--limit", "1000"]);
     assert!(calls.contains("the provider did not log the person in"), "{calls}");
     assert!(log.contains("a login was refused that is for no server"), "{log}");
+}
+
+#[test]
+fn operators_log_in_with_saml_on_the_console() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path();
+    let [port, gate, desk] = [free_port(), free_port(), free_port()];
+    let (gate, console) = (format!("127.0.0.1:{gate}"), format!("http://127.0.0.1:{desk}"));
+    let mut command = Command::new(node());
+    let arguments = [port.to_string(), format!("http://{gate}"), console.clone()];
+    command.arg(repository().join("e2e/peers/node/saml.mjs")).args(arguments);
+    let _provider = Peer::start(command, "listening on");
+    let issuer = format!("http://127.0.0.1:{port}/saml");
+    let settings = format!(
+        "listen = \"{gate}\"\npublic_url = \"http://{gate}\"\n[identity.saml]\nentity_id = \"{issuer}\"\n\
+         metadata = \"{issuer}\"\ngroups_attribute = \"groups\"\nname_attribute = \"displayName\"\n\
+         [console]\nlisten = \"127.0.0.1:{desk}\"\n[console.login]\nissuer = \"saml\"\n\
+         [console.roles]\nadmin = [\"staff\"]\n"
+    );
+    let gateway = Gateway::with_environment(data, &settings, &[]).expect("it starts");
+    let (_, _, metadata) = exchange(&console, "GET /login/saml/metadata", "", "");
+    assert!(metadata.contains(&format!("Location=\"{console}/login/saml/acs\"")), "{metadata}");
+
+    let (path, trip) = sent_back(&console, "/login/saml/arrived", "mira").expect("they come back");
+    assert_eq!(exchange(&console, &format!("GET {path}"), "", "").0, 401, "in another browser");
+    assert_eq!(exchange(&console, &format!("GET {path}"), &trip, "").0, 401, "a ticket holds once");
+    let (path, trip) = sent_back(&console, "/login/saml/arrived", "mira").expect("they come back");
+    let (status, head, page) = exchange(&console, &format!("GET {path}"), &trip, "");
+    assert!(status == 200 && head.contains("SameSite=Strict"), "{head} {page}");
+    let own = session(&head);
+    let (status, me) = request(&console, "GET /api/v1/me", &own, "");
+    let me: Value = serde_json::from_str(&me).expect("JSON");
+    let identity = format!("user:{issuer}:mira");
+    let told = [&me["identity"], &me["name"], &me["roles"][0]];
+    assert_eq!((status, told), (200, [&json!(identity), &json!("mira of the tests"), &json!("admin")]));
+    let write =
+        format!("{own}origin: {console}\r\nx-csrf-token: {}\r\n", me["csrf"].as_str().expect("a token"));
+    let noor = json!({"name": "noor", "roles": ["viewer"]}).to_string();
+    assert_eq!(request(&console, "POST /api/v1/operators", &write, &noor).0, 201);
+
+    let (path, trip) = sent_back(&console, "/login/saml/arrived", "otto").expect("they come back");
+    let (status, head, page) = exchange(&console, &format!("GET {path}"), &trip, "");
+    assert!(status == 401 && page.contains("none of your groups has a role"), "{status} {page}");
+    assert!(!head.contains("tollbook-console="), "{head}");
+    let refused = sent_back(&console, "/login/saml/arrived", "nobody").expect_err("the provider says no");
+    assert!(refused.contains("401 at /login/saml/acs"), "{refused}");
+    printed(data, &["operators", "disable", &identity]);
+    assert_eq!(request(&console, "GET /api/v1/me", &own, "").0, 401, "disabled: the session is over");
+
+    let log = gateway.log();
+    gateway.stop();
+    let actions = printed(data, &["operators", "actions", "--json"]);
+    let told = |line: &str| {
+        let action: Value = serde_json::from_str(line).expect("JSON");
+        format!("{} {}", action["what"].as_str().unwrap_or(""), action["outcome"].as_str().unwrap_or(""))
+    };
+    let refused = "operators.login refused";
+    assert_eq!(
+        actions.lines().map(told).collect::<Vec<_>>(),
+        [
+            refused,
+            refused,
+            "operators.login done",
+            "operators.add done",
+            refused,
+            refused,
+            "operators.disable done"
+        ]
+    );
+    assert!(actions.contains("the provider did not log the person in"), "{actions}");
+    let calls = printed(data, &["calls", "method:operator/*", "--json"]);
+    silent(&[own.trim().split_once('=').expect("a cookie").1.to_owned()], &[&log, &actions, &calls]);
+    assert!(tollbook(data, &["verify"]).status.success());
 }

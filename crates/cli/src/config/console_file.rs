@@ -119,6 +119,7 @@ impl Reading<'_> {
             text
         });
         let roles = file.roles.map(|roles| (roles.span().start, roles.into_inner().read()));
+        let has_login = file.login.is_some();
         let login = file.login.and_then(|login| {
             if roles.is_none() {
                 let why = "`[console.login]` needs `[console.roles]`: nobody has a role without";
@@ -126,7 +127,7 @@ impl Reading<'_> {
             }
             self.operator_login(login, identity)
         });
-        if let (Some((at, _)), None) = (&roles, &login) {
+        if let (Some((at, _)), false) = (&roles, has_login) {
             self.mistake(
                 *at,
                 "`[console.roles]` needs `[console.login]`: the groups are those of its issuer",
@@ -271,6 +272,14 @@ mod tests {
             told("[identity.issuers.a]\nurl = \"https://a.example\"\n[console.login]\nissuer = \"a\"\n"),
         ];
         let mistakes = mistakes.map(|told| told.unwrap_err().lines().skip(1).collect::<Vec<_>>().join("\n"));
-        expect![[r#""#]].assert_eq(&mistakes.join("\n"));
+        expect![[r#"
+              t.toml:2: `[console.roles]` needs `[console.login]`: the groups are those of its issuer
+              t.toml:5: `issuer`: there is no `[identity.saml]`
+              t.toml:8: `[console.login]` with `saml` needs `[identity.saml] groups_attribute`: nobody has a role without
+              t.toml:8: `client_id`, `client_secret` and `scopes` are not for `saml`: remove them
+              t.toml:2: `[console.roles]` needs `[console.login]`: the groups are those of its issuer
+              t.toml:11: `issuer`: `saml` is both `[identity.saml]` and an issuer's name; give the issuer another
+              t.toml:2: `[console.roles]` needs `[console.login]`: the groups are those of its issuer
+              t.toml:7: `[console.login]` needs `client_id`: the console's name there"#]].assert_eq(&mistakes.join("\n"));
     }
 }
