@@ -21,7 +21,7 @@ use crate::content::Content;
 use crate::holds::Under;
 use crate::listen::guard;
 use crate::pipeline::Sent;
-use crate::scope::Scope;
+use crate::scope::{NO_SERVER, Scope};
 
 /// Who sent a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -103,7 +103,9 @@ fn of_scope(scope: &Scope, side: Side) -> Fields {
     let facts = scope.facts();
     let mut fields = Fields::new();
     fields.insert("principal".into(), json_text(&scope.peer.principal));
-    fields.insert("server".into(), json_text(&scope.server));
+    if *scope.server != *NO_SERVER {
+        fields.insert("server".into(), json_text(&scope.server));
+    }
     fields.insert("transport".into(), json_text(scope.transport.as_str()));
     fields.insert("direction".into(), json_text(side.as_str()));
     if let Some(era) = facts.era {

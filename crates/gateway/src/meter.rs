@@ -12,7 +12,8 @@ use recorder::{Distribution, Histogram};
 
 use crate::refusal::{REASONS, Reason};
 
-/// Stands for all servers that `wrap` brings: their names are their clients' choice. No configured server can have it.
+/// Stands for all servers that `wrap` brings, whose names are their clients' choice, and for what is refused before it is
+/// for any. No configured server can have it.
 pub const WRAPPED: &str = "(wrapped)";
 
 /// A method that is not among those of MCP.

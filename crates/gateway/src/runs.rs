@@ -18,7 +18,7 @@ use crate::callers;
 use crate::clock;
 use crate::meter::Meters;
 use crate::peer::{Peer, Process};
-use crate::scope::{Scope, Transport};
+use crate::scope::{NO_SERVER, Scope, Transport};
 
 /// The open runs and the sessions they stand for.
 #[derive(Debug)]
@@ -110,7 +110,9 @@ impl Runs {
         let run = clock::new_run();
         let mut fields = Fields::new();
         fields.insert("principal".into(), json_text(&peer.principal));
-        fields.insert("server".into(), json_text(server));
+        if **server != *NO_SERVER {
+            fields.insert("server".into(), json_text(server));
+        }
         fields.insert("transport".into(), json_text(transport.as_str()));
         fields.insert("peer".into(), peer.describe());
         fields.insert("rule".into(), json_text(rule.of(&peer)));

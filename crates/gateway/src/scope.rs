@@ -28,7 +28,7 @@ use crate::rounds::Approval;
 /// Shared by all messages that may answer one another.
 #[derive(Debug)]
 pub(crate) struct Scope {
-    /// The server's configured name.
+    /// The server's configured name, or [`NO_SERVER`].
     pub(crate) server: Arc<str>,
     pub(crate) run: RunId,
     pub(crate) peer: Arc<Peer>,
@@ -47,6 +47,9 @@ pub(crate) struct Scope {
 
 /// Holds that are remembered as led to; of more the oldest are forgotten, and their users led there again.
 const LED: usize = 256;
+
+/// Stands for the server where there is none, as of a login that is refused: no server can have that name.
+pub(crate) const NO_SERVER: &str = "";
 
 /// Cancellations that are remembered; of more the oldest are forgotten, and their calls end as failed.
 const CANCELLED: usize = 256;

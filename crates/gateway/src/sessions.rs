@@ -135,16 +135,22 @@ impl Gateway {
         }
     }
 
-    /// Records that a caller was refused, under the run of the client's process.
-    pub(crate) async fn refuse_caller(&self, server: &Server, peer: &Arc<Peer>, refused: &identity::Refused) {
+    /// Records that a caller was refused, under the run of the client's process. `server`: its name, [`NO_SERVER`](crate::scope::NO_SERVER)
+    /// for a login that is for none.
+    pub(crate) async fn refuse_caller(
+        &self,
+        server: &Arc<str>,
+        peer: &Arc<Peer>,
+        refused: &identity::Refused,
+    ) {
         let reason = Reason::Caller(refused.clone());
-        match self.runs.of_process(&server.name, peer).await {
+        match self.runs.of_process(server, peer).await {
             Ok(session) => {
                 let nothing = Content::Small(Bytes::new());
                 self.pipeline.refuse_unparsed(&session.scope, Side::Client, &nothing, reason).await;
             }
             Err(error) => {
-                server.meter.refuse(&reason);
+                self.meters.of(server).refuse(&reason);
                 tracing::error!(%error, "that a caller was refused was not recorded");
             }
         }

@@ -100,12 +100,15 @@ fn who_is_not_logged_in_goes_back_with_nothing_and_that_is_recorded() {
     let (status, _, page) =
         exchange(&office.url, "POST /oauth/saml/acs", form, "SAMLResponse=eA&RelayState=x");
     assert_eq!(status, 400, "{page}");
-    let log = office.gateway.log();
     office.gateway.stop();
     let data = office.folder.path().join("data");
     let calls = printed(&data, &["calls", "--json", "--limit", "1000"]);
     assert!(calls.contains("the provider did not log the person in"), "{calls}");
-    assert!(log.contains("a login was refused that is for no server"), "{log}");
+    // That one belonged to no login, and so to no server.
+    let refused = calls.lines().find(|call| call.contains("the login is not known")).expect("a record");
+    let refused: Value = serde_json::from_str(refused).expect("JSON");
+    assert_eq!((&refused["verdict"], &refused["server"]), (&json!("deny"), &Value::Null), "{refused}");
+    assert!(tollbook(&data, &["verify"]).status.success());
 }
 
 #[test]

@@ -33,6 +33,7 @@ use crate::listen::reply::Body;
 use crate::peer::{Owners, Peer, Verified};
 use crate::refusal::Reason;
 use crate::reload::Present;
+use crate::scope::NO_SERVER;
 use crate::upstream::Link;
 
 /// A TLS handshake that takes longer is given up.
@@ -233,31 +234,28 @@ async fn admit(
             }
             if let Some(server) = gateway.servers.get(server) {
                 let peer = connection.peer(&gateway.owners).await;
-                gateway.refuse_caller(server, &peer, &refused).await;
+                gateway.refuse_caller(&server.name, &peer, &refused).await;
             }
             Err(Box::new(callers.challenge(server, &refused)))
         }
     }
 }
 
-/// Records that what a provider brought was refused, under the server that the login was for. Where that is not known
-/// there is no such server, and a log line has to do.
+/// Records that what a provider brought was refused, under the server that the login was for, as far as that is known.
 async fn record_login(
     gateway: &Arc<Gateway>,
     callers: &Callers,
     connection: &Arc<Connection>,
     (server, refused): (&str, &identity::Refused),
 ) {
-    match gateway.servers.get(server) {
-        Some(_) if !callers.may_record() => {
-            gateway.meters.of(server).refuse(&Reason::Caller(refused.clone()));
-        }
-        Some(server) => {
-            let peer = connection.peer(&gateway.owners).await;
-            gateway.refuse_caller(server, &peer, refused).await;
-        }
-        None => tracing::warn!(reason = %refused.reason, "a login was refused that is for no server"),
+    let server =
+        gateway.servers.get(server).map_or_else(|| NO_SERVER.into(), |server| Arc::clone(&server.name));
+    if !callers.may_record() {
+        gateway.meters.of(&server).refuse(&Reason::Caller(refused.clone()));
+        return;
     }
+    let peer = connection.peer(&gateway.owners).await;
+    gateway.refuse_caller(&server, &peer, refused).await;
 }
 
 /// Whether a request may come from where it says: a SAML provider's page sends its form from another site, and what that
