@@ -16,7 +16,7 @@ use super::UpstreamError;
 use super::challenge::Challenge;
 use super::client::{Client, ClientProof};
 use super::connected::ConnectionSettings;
-use super::discovery::{Discovery, ResourceMetadata, ServerMetadata, parted, unavailable};
+use super::discovery::{Discovery, ResourceMetadata, ServerMetadata, unavailable};
 use super::source::SecretSource;
 use super::token::{self, Token};
 use super::vault::{Connection, Vault};
@@ -205,14 +205,14 @@ impl Connector {
     /// The authorization server: the first that the server names, or the one that is configured. A server without metadata is of
     /// 2025-03-26, where it is at the server's own origin.
     async fn server(&self, metadata: Option<&ResourceMetadata>) -> Result<ServerMetadata, ConnectError> {
-        let origin = || vec![parted(&self.settings.url).0.to_owned()];
-        let named = metadata.map_or_else(origin, |metadata| metadata.issuers.clone());
-        let issuer = match &self.settings.issuer {
-            Some(issuer) if !named.contains(issuer) && metadata.is_some() => {
+        let named = metadata.map(|metadata| &metadata.issuers);
+        let issuer = match (&self.settings.issuer, named) {
+            (Some(issuer), Some(named)) if !named.contains(issuer) => {
                 return Err(ConnectError::OtherIssuer(named.join(", ")));
             }
-            Some(issuer) => issuer,
-            None => named.first().ok_or(ConnectError::NoIssuer)?,
+            (Some(issuer), _) => issuer,
+            (None, Some(named)) => named.first().ok_or(ConnectError::NoIssuer)?,
+            (None, None) => return Ok(self.discovery.server_of_origin().await?),
         };
         Ok(self.discovery.server(issuer).await?)
     }

@@ -87,12 +87,24 @@ impl Discovery {
 
     /// An authorization server's metadata; its `issuer` must be the URL that it was looked for by.
     pub(super) async fn server(&self, issuer: &str) -> Result<ServerMetadata, UpstreamError> {
+        let said = self.server_if_any(issuer).await?;
+        said.ok_or(UpstreamError::Metadata("the authorization server has none"))
+    }
+
+    /// The authorization server at the server's own origin, for servers of 2025-03-26: without metadata, it is where that
+    /// revision says.
+    pub(super) async fn server_of_origin(&self) -> Result<ServerMetadata, UpstreamError> {
+        let origin = parted(&self.url).0;
+        Ok(self.server_if_any(origin).await?.unwrap_or_else(|| ServerMetadata::unsaid(origin)))
+    }
+
+    async fn server_if_any(&self, issuer: &str) -> Result<Option<ServerMetadata>, UpstreamError> {
         for place in server_places(issuer) {
             if let Some(bytes) = self.document_if_any(&place).await? {
-                return server_of(&bytes, issuer);
+                return server_of(&bytes, issuer).map(Some);
             }
         }
-        Err(UpstreamError::Metadata("the authorization server has none"))
+        Ok(None)
     }
 
     /// Which addresses may be connected to for a place.
@@ -157,6 +169,16 @@ impl ServerMetadata {
             knows_documents: false,
             proofs: Vec::new(),
             scopes: Vec::new(),
+        }
+    }
+
+    /// An authorization server of 2025-03-26 that has no metadata. That revision demands PKCE of it.
+    fn unsaid(origin: &str) -> ServerMetadata {
+        ServerMetadata {
+            authorize: Some(format!("{origin}/authorize")),
+            register: Some(format!("{origin}/register")),
+            binds_codes: true,
+            ..ServerMetadata::at(origin, &format!("{origin}/token"))
         }
     }
 }

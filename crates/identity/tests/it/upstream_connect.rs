@@ -236,6 +236,29 @@ async fn what_cannot_be_done_safely_is_not_begun() {
 }
 
 #[tokio::test]
+async fn a_server_of_2025_03_26_without_metadata_has_its_endpoints_where_that_revision_says() {
+    let stage = Stage::set().await;
+    for place in [RESOURCE, SERVER, "/.well-known/openid-configuration"] {
+        stage.idp.answers(place, Answer::Status(404));
+    }
+    let connector = stage.connector(stage.settings());
+    let journey = connector.begin(BACK).await.unwrap();
+    assert!(journey.url.starts_with(&format!("{}/authorize?", stage.idp.url)), "{}", journey.url);
+    assert_eq!(parameter(&journey, "code_challenge_method"), "S256");
+    connector.finish(&journey, &stage.answer(&journey), NOW).await.unwrap();
+    assert_eq!(stage.shown(NOW).await.unwrap(), "Bearer canary-access-1");
+
+    // It has none at all, or it is not guessed where it is.
+    let named = ConnectionSettings { issuer: Some(stage.idp.url.clone()), ..stage.settings() };
+    let error = stage.connector(named).begin(BACK).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Upstream(UpstreamError::Metadata(_))), "{error:?}");
+    for broken in [Answer::Status(503), Answer::Json("{}".to_owned())] {
+        stage.idp.answers(SERVER, broken);
+        stage.connector(stage.settings()).begin(BACK).await.unwrap_err();
+    }
+}
+
+#[tokio::test]
 async fn the_gateway_is_who_is_configured_then_who_a_document_says_then_who_registers() {
     let stage = Stage::set().await;
     stage.server(&json!({ "client_id_metadata_document_supported": true }));
