@@ -11,6 +11,7 @@ use store::state::{Action, State};
 
 use crate::logins::form;
 use crate::made::{NOW, Stage, logged};
+use crate::provider::Answer;
 use crate::saml_made::{
     CANARY, Door, ENTITY, How, KEY, OTHER, OURS, PLACE, assertion, good, named, response, signed,
 };
@@ -338,6 +339,17 @@ async fn who_has_no_role_or_is_disabled_gets_no_session() {
         .iter()
         .filter(|line| line.starts_with(&format!("{identity} operators.login {identity} refused")));
     assert_eq!(refused.count() as u64 + desk.operators.unnoted(), 5, "{noted:?}");
+}
+
+#[tokio::test]
+async fn while_the_metadata_cannot_be_had_nobody_sets_out() {
+    let desk = Desk::open().await;
+    desk.door.stage.idp.answers("/saml", Answer::Status(503));
+    let refused = desk.operators.depart(NOW).await;
+    assert!(matches!(refused, Err(LoginRefused::NotVouched("the login cannot go on now"))), "{refused:?}");
+    let good = crate::saml_made::metadata(&[&crate::saml_made::certificate(&KEY)]);
+    desk.door.stage.idp.answers("/saml", Answer::Json(good));
+    assert!(desk.operators.depart(NOW + 10).await.is_ok(), "well again");
 }
 
 #[tokio::test]

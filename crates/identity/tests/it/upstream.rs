@@ -144,6 +144,20 @@ async fn many_calls_get_one_token_and_a_due_one_is_renewed_beside_them() {
 }
 
 #[tokio::test]
+async fn a_token_in_hand_outlasts_an_outage_to_its_own_end() {
+    let stage = Stage::set().await;
+    let credentials = stage.credentials();
+    assert_eq!(shown(&credentials.present(None, NOW).await.unwrap()), "Bearer canary-1");
+    stage.idp.answers("/token", Answer::Status(503));
+    for now in [NOW + 551, NOW + 570, NOW + 596] {
+        assert_eq!(shown(&credentials.present(None, now).await.unwrap()), "Bearer canary-1", "{now}");
+    }
+    assert!(credentials.present(None, NOW + 598).await.is_err(), "it would end on the way");
+    stage.token("canary-2", 600);
+    assert_eq!(shown(&credentials.present(None, NOW + 610).await.unwrap()), "Bearer canary-2", "well again");
+}
+
+#[tokio::test]
 async fn a_refused_token_is_replaced_once_in_a_while_and_more_scope_is_asked_for_once() {
     let stage = Stage::set().await;
     let credentials = stage.credentials();
