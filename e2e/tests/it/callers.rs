@@ -107,14 +107,29 @@ async fn a_credential_says_who_calls_until_it_is_revoked() {
 
         let minted = printed(&data, &["run", "minted"]);
         let run = minted.lines().find(|line| line.contains("audit of May")).expect("it is listed");
-        printed(&data, &["run", "revoke", run.split(' ').next().expect("an id")]);
+        let run = run.split(' ').next().expect("an id");
+        let under = [
+            "run",
+            "mint",
+            "--config",
+            &config,
+            "--under",
+            run,
+            "--purpose",
+            "half of it",
+            "--scope",
+            "bank/balance",
+        ];
+        let child = printed(&data, &under);
+        printed(&data, &["run", "revoke", run]);
         assert_eq!(call(&url, &audit, "balance").0, 401, "revoked: the next call is refused");
         let id = key.split('_').nth(1).expect("an id").to_owned();
         printed(&data, &["keys", "revoke", &id]);
         assert_eq!(call(&url, &key, "balance").0, 401, "revoked: the next call is refused");
         let log = gateway.log();
         gateway.stop();
-        recorded(&data, &[key, audit, other, elsewhere], &log);
+        shown(&data, run);
+        recorded(&data, &[key, audit, other, elsewhere, child], &log);
     };
     tokio::task::spawn_blocking(act).await.expect("all holds");
 }
@@ -161,6 +176,32 @@ fn strangers_are_sent_to_the_metadata(url: &str) {
     }
     let (status, head, _) = exchange(url, "POST /mcp/bank?access_token=x", "", "");
     assert_eq!(status, 400, "a token in the address: {head}");
+}
+
+/// A minted run is shown with what was done with it, and so is what was recorded under it.
+fn shown(data: &std::path::Path, run: &str) {
+    let text = printed(data, &["run", "show", run]);
+    for part in [
+        &format!("{run}, minted"),
+        &format!("principal  user:mira ({URL})"),
+        "purpose    audit of May",
+        "scope      bank/balance",
+        "status     revoked ",
+        "calls      3 in 1 recorded  ▲ 1 denied",
+        &format!("does not hold: {run} above it does not  half of it"),
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let json = printed(data, &["run", "show", run, "--json"]);
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    let told = json!([json["status"], json["children"][0]["status"], json["calls"], json["purpose"]]);
+    assert_eq!(told, json!(["revoked", "parent does not hold", 3, "audit of May"]), "{json}");
+    let recorded = json["recorded"][0]["run"].as_str().expect("a run");
+    let text = printed(data, &["run", "show", recorded]);
+    assert!(text.contains(&format!("minted     {run};")), "{text}");
+    let child = json["children"][0]["run"].as_str().expect("a run");
+    let text = printed(data, &["run", "show", child]);
+    assert!(text.contains(&format!("parent     {run}")) && text.contains("calls      0 in 0"), "{text}");
 }
 
 /// What the ledger says of all that, and what nothing says.

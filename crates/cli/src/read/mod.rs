@@ -5,6 +5,7 @@
 
 pub(crate) mod calls;
 pub(crate) mod index;
+pub(crate) mod minted;
 pub(crate) mod render;
 pub(crate) mod replay;
 pub(crate) mod runs;

@@ -14,27 +14,33 @@ const SUMMARY: usize = 80;
 /// Widths of the columns that depend on what is shown.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Widths {
+    principal: usize,
     server: usize,
     name: usize,
 }
 
 impl Widths {
     /// For rows that are not known yet.
-    pub(crate) const FIXED: Widths = Widths { server: 16, name: 28 };
+    pub(crate) const FIXED: Widths = Widths { principal: 16, server: 16, name: 28 };
 
     /// Just wide enough for `rows`, within limits.
     pub(crate) fn of(rows: &[CallRow]) -> Widths {
         let widest = |of: fn(&CallRow) -> &str, limit| {
             rows.iter().map(|row| text::width(&text::cut(of(row), limit))).max().unwrap_or(0)
         };
-        Widths { server: widest(server, 20).max(6), name: widest(name, 36).max(9) }
+        Widths {
+            principal: widest(principal, 20).max(9),
+            server: widest(server, 20).max(6),
+            name: widest(name, 36).max(9),
+        }
     }
 
     /// The heading.
     pub(crate) fn heading(self) -> String {
         let (server, name) = (text::cell("SERVER", self.server), text::cell("TOOL/NAME", self.name));
+        let principal = text::cell("PRINCIPAL", self.principal);
         format!(
-            "{:<23}  {:<8}  {server}  {name}  {:<18}  {:>10}  {:>6}  {:>6}",
+            "{:<23}  {:<8}  {principal}  {server}  {name}  {:<18}  {:>10}  {:>6}  {:>6}",
             "TIME (UTC)", "RUN", "RESULT", "DURATION", "IN", "OUT"
         )
     }
@@ -44,11 +50,12 @@ impl Widths {
         let run: String =
             row.run.map(|run| run.to_string().chars().skip(4).take(8).collect()).unwrap_or_default();
         let (server, name) = (text::cell(server(row), self.server), text::cell(name(row), self.name));
+        let principal = text::cell(principal(row), self.principal);
         let bytes = |n: Option<u64>| n.map(text::size).unwrap_or_default();
         let duration =
             row.duration().filter(|_| row.kind == RowKind::Call).map(text::duration).unwrap_or_default();
         let mut line = format!(
-            "{}  {run:<8}  {server}  {name}  {}  {duration:>10}  {:>6}  {:>6}",
+            "{}  {run:<8}  {principal}  {server}  {name}  {}  {duration:>10}  {:>6}  {:>6}",
             text::clock(row.t_start),
             text::cell(&outcome(row), 18),
             bytes(row.request_bytes),
@@ -59,6 +66,12 @@ impl Widths {
         }
         line.trim_end().to_owned()
     }
+}
+
+/// Without who vouches for them, which `--json` has.
+fn principal(row: &CallRow) -> &str {
+    let principal = row.principal.as_deref().unwrap_or("-");
+    principal.split_once(" (").map_or(principal, |(name, _)| name)
 }
 
 fn server(row: &CallRow) -> &str {

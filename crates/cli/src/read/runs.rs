@@ -1,4 +1,4 @@
-//! `tollbook run list` and `tollbook run show`: the runs as the index counts them.
+//! `tollbook run list` and `tollbook run show`: the runs as the index counts them, and what was minted (`minted.rs`).
 
 use std::io::{self, Write};
 
@@ -10,7 +10,7 @@ use crate::credentials::{self, MintArgs};
 use crate::environment::Environment;
 
 use super::index::{self, Opened};
-use super::{Mistake, text};
+use super::{Mistake, minted, text};
 
 /// Width of the values of `show`.
 const VALUE: usize = 100;
@@ -52,9 +52,9 @@ enum RunCommand {
         /// The run's id.
         run: RunId,
     },
-    /// Show one run.
+    /// Show one run: one that was recorded, or one that was minted and all that was done with it.
     Show {
-        /// The run's id, the beginning of it, or `last`.
+        /// The run's id, the beginning of it, or `last`, the last recorded one.
         run: String,
         /// One JSON object.
         #[arg(long)]
@@ -91,15 +91,37 @@ pub(crate) fn run(args: &RunArgs, environment: &Environment, out: &mut dyn Write
             Ok(u8::from(runs.is_empty()))
         }
         RunCommand::Show { run, json } => {
-            let run = named(&open()?, run)?;
+            let opened = open()?;
+            if !is_recorded(&opened, run)?
+                && let Some(found) = minted::named(run, environment)?
+            {
+                let told = minted::tell(found, &opened, environment)?;
+                if *json {
+                    writeln!(out, "{}", text::json_line(&told.json())?)?;
+                } else {
+                    told.write(out)?;
+                }
+                return Ok(0);
+            }
+            let run = named(&opened, run)?;
             if *json {
                 writeln!(out, "{}", text::json_line(&run)?)?;
             } else {
                 show(&run, out)?;
+                if let Some(minted) = minted::credential(&opened, &run)? {
+                    writeln!(out, "  {:<9}  {minted}; `tollbook run show {minted}` says more", "minted")?;
+                }
             }
             Ok(0)
         }
     }
+}
+
+/// Whether there is a recorded run whose id begins so: those go before minted ones, whose ids are others.
+fn is_recorded(opened: &Opened, text: &str) -> anyhow::Result<bool> {
+    let Some(id) = HexPrefix::new(text.strip_prefix("run_").unwrap_or(text)) else { return Ok(true) };
+    let filter = RunFilter { id: Some(id), limit: Some(1), ..RunFilter::default() };
+    Ok(!opened.index.runs(&filter)?.is_empty())
 }
 
 /// Runs among which the last one with calls is looked for: a server that never started has a run too.
@@ -167,6 +189,11 @@ fn list(runs: &[RunRow], out: &mut dyn Write) -> io::Result<()> {
 /// The servers that it called, or the one that it was begun for.
 fn servers(run: &RunRow) -> String {
     if run.servers.is_empty() { "-".to_owned() } else { run.servers.join(", ") }
+}
+
+/// How many calls, and what went otherwise.
+pub(super) fn tally(run: &RunRow) -> String {
+    format!("{} calls{}", run.calls, marks(run))
 }
 
 /// What went otherwise than asked for, as shape and word.

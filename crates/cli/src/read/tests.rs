@@ -125,13 +125,13 @@ fn calls_are_a_table() {
     check(
         table(&log()),
         expect![[r#"
-            TIME (UTC)               RUN       SERVER    TOOL/NAME           RESULT                DURATION      IN     OUT
-            2026-11-20 10:00:00.001  01010101  files     read_file           ✓ ok                    1.0 ms    16 B    44 B
-            2026-11-20 10:00:00.003  01010101  payments  refund              ▲ denied                         122 B          no refunds for agents
-            2026-11-20 10:04:12.004  01010101  files     search              ✕ error             1 min 30 s     2 B    42 B  Quota exceeded
-            2026-11-20 10:04:12.006  01010101  files     elicitation/create  ✓ ok                    1.0 ms    21 B    19 B
-            2026-11-20 10:05:42.010  01010101  files     write_file          … open                            16 B
-            2026-11-20 10:05:42.011  01010101  files     read_file           ? unknown                         16 B"#]],
+            TIME (UTC)               RUN       PRINCIPAL    SERVER    TOOL/NAME           RESULT                DURATION      IN     OUT
+            2026-11-20 10:00:00.001  01010101  dev@example  files     read_file           ✓ ok                    1.0 ms    16 B    44 B
+            2026-11-20 10:00:00.003  01010101  dev@example  payments  refund              ▲ denied                         122 B          no refunds for agents
+            2026-11-20 10:04:12.004  01010101  dev@example  files     search              ✕ error             1 min 30 s     2 B    42 B  Quota exceeded
+            2026-11-20 10:04:12.006  01010101  -            files     elicitation/create  ✓ ok                    1.0 ms    21 B    19 B
+            2026-11-20 10:05:42.010  01010101  dev@example  files     write_file          … open                            16 B
+            2026-11-20 10:05:42.011  01010101  dev@example  files     read_file           ? unknown                         16 B"#]],
     );
 }
 
@@ -140,9 +140,9 @@ fn hostile_calls_stay_in_their_cells() {
     check(
         table(&evil()),
         expect![[r#"
-        TIME (UTC)               RUN       SERVER                TOOL/NAME                             RESULT                DURATION      IN     OUT
-        2026-11-20 00:00:00.000  01010101  rm‹U+001B›[2J‹U+001…  rm‹U+001B›[2J‹U+001B›]0;owned‹U+000…  ✕ error                 1.0 ms    74 B  200 kB  {"code":1,"message":rm‹U+001B›[2J‹U+001B›]0;owned‹U+0007›‹U+202E›txt.exe‹U+200B…
-        2026-11-20 00:00:00.002  01010101  rm‹U+001B›[2J‹U+001…  rm‹U+001B›[2J‹U+001B›]0;owned‹U+000…  ▲ denied                          74 B          rm‹U+001B›[2J‹U+001B›]0;owned‹U+0007›‹U+202E›txt.exe‹U+200B›‹U+E0041›‹U+000D›‹U…"#]],
+            TIME (UTC)               RUN       PRINCIPAL             SERVER                TOOL/NAME                             RESULT                DURATION      IN     OUT
+            2026-11-20 00:00:00.000  01010101  rm‹U+001B›[2J‹U+001…  rm‹U+001B›[2J‹U+001…  rm‹U+001B›[2J‹U+001B›]0;owned‹U+000…  ✕ error                 1.0 ms    74 B  200 kB  {"code":1,"message":rm‹U+001B›[2J‹U+001B›]0;owned‹U+0007›‹U+202E›txt.exe‹U+200B…
+            2026-11-20 00:00:00.002  01010101  rm‹U+001B›[2J‹U+001…  rm‹U+001B›[2J‹U+001…  rm‹U+001B›[2J‹U+001B›]0;owned‹U+000…  ▲ denied                          74 B          rm‹U+001B›[2J‹U+001B›]0;owned‹U+0007›‹U+202E›txt.exe‹U+200B›‹U+E0041›‹U+000D›‹U…"#]],
     );
 }
 

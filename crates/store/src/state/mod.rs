@@ -142,6 +142,11 @@ impl State {
         Ok(State { file: Arc::new(file), operator: None })
     }
 
+    /// Whether a data folder has a state: a copy of a ledger has none, and is not to be given one.
+    pub fn is_in(data: &Path) -> bool {
+        data.join(FILE).exists()
+    }
+
     /// The same file in the hands of an operator: what is changed through it is noted as theirs, at that time.
     #[must_use]
     pub fn acting(&self, who: &str, now: u64) -> State {

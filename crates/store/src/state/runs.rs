@@ -139,6 +139,21 @@ impl State {
         };
         all().map_err(|source| self.failed(source))
     }
+
+    /// The newest `most` runs that stand right under one, newest first.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn runs_under(&self, run: RunId, most: u32) -> Result<Vec<MintedRun>, StateError> {
+        let reader = self.reader();
+        let all = || {
+            let sql =
+                format!("SELECT {COLUMNS} FROM runs WHERE parent = ? ORDER BY created DESC, id LIMIT ?");
+            let bound = params![run.0.as_slice(), most];
+            reader.prepare(&sql)?.query_map(bound, read)?.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        all().map_err(|source| self.failed(source))
+    }
 }
 
 pub(super) fn changed(db: &Connection, since: i64) -> rusqlite::Result<Vec<MintedRun>> {
