@@ -273,13 +273,10 @@ mod tests {
         ];
         let mistakes = mistakes.map(|told| told.unwrap_err().lines().skip(1).collect::<Vec<_>>().join("\n"));
         expect![[r#"
-              t.toml:2: `[console.roles]` needs `[console.login]`: the groups are those of its issuer
               t.toml:5: `issuer`: there is no `[identity.saml]`
               t.toml:8: `[console.login]` with `saml` needs `[identity.saml] groups_attribute`: nobody has a role without
               t.toml:8: `client_id`, `client_secret` and `scopes` are not for `saml`: remove them
-              t.toml:2: `[console.roles]` needs `[console.login]`: the groups are those of its issuer
               t.toml:11: `issuer`: `saml` is both `[identity.saml]` and an issuer's name; give the issuer another
-              t.toml:2: `[console.roles]` needs `[console.login]`: the groups are those of its issuer
               t.toml:7: `[console.login]` needs `client_id`: the console's name there"#]].assert_eq(&mistakes.join("\n"));
     }
 }
