@@ -148,13 +148,7 @@ impl Desk {
 
     async fn depart(&self) -> Response<Full<Bytes>> {
         match self.operators.depart(self.now()).await {
-            Ok((url, browser)) => {
-                let mut response = with_cookie(see("/login"), &self.trip_cookie(browser.reveal()));
-                // It was parsed as an address where the provider named it.
-                let Ok(place) = HeaderValue::from_str(&url) else { return unavailable() };
-                response.headers_mut().insert(LOCATION, place);
-                response
-            }
+            Ok((url, browser)) => with_cookie(see(&url), &self.trip_cookie(browser.reveal())),
             Err(refused) => self.refused(&refused),
         }
     }
@@ -326,9 +320,12 @@ fn home(operator: &Operator) -> Response<Full<Bytes>> {
     page(StatusCode::OK, "Console", &html::home(operator))
 }
 
-fn see(place: &'static str) -> Response<Full<Bytes>> {
+/// Sends the browser on.
+pub(crate) fn see(place: &str) -> Response<Full<Bytes>> {
+    // What is not ours was parsed as an address where the provider named it.
+    let Ok(place) = HeaderValue::from_str(place) else { return unavailable() };
     let mut response = page(StatusCode::SEE_OTHER, "", "");
-    response.headers_mut().insert(LOCATION, HeaderValue::from_static(place));
+    response.headers_mut().insert(LOCATION, place);
     response
 }
 

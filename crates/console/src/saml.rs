@@ -5,13 +5,12 @@
 //! trip, and only the browser that set out gets one.
 
 use bytes::Bytes;
-use http::header::{HeaderValue, LOCATION};
 use http::{Method, Response, StatusCode};
 use http_body_util::Full;
 
-use crate::desk::{Asked, Desk};
+use crate::desk::{Asked, Desk, see};
 use crate::form::Form;
-use crate::{html, reply};
+use crate::reply;
 
 /// Below the console's address, what the places of SAML are in.
 pub const ROOT: &str = "/login";
@@ -55,14 +54,7 @@ impl Desk {
         // What is no form has no response in it, which is refused and noted like that.
         let body = Form::body_of(asked).unwrap_or_default();
         match self.operators().assertion(body, self.now()).await {
-            Ok(ticket) => {
-                let mut response =
-                    reply(StatusCode::SEE_OTHER, "text/html; charset=utf-8", html::page("", ""));
-                let place = HeaderValue::from_str(&format!("{ARRIVED}?ticket={}", ticket.reveal()));
-                // Letters and digits of ours.
-                response.headers_mut().extend(place.ok().map(|place| (LOCATION, place)));
-                response
-            }
+            Ok(ticket) => see(&format!("{ARRIVED}?ticket={}", ticket.reveal())),
             Err(refused) => self.refused(&refused),
         }
     }
