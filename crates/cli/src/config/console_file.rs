@@ -271,7 +271,8 @@ mod tests {
             )),
             told("[identity.issuers.a]\nurl = \"https://a.example\"\n[console.login]\nissuer = \"a\"\n"),
         ];
-        let mistakes = mistakes.map(|told| told.unwrap_err().lines().skip(1).collect::<Vec<_>>().join("\n"));
+        let mistakes = mistakes
+            .map(|told| told.unwrap_err().lines().skip(1).map(str::trim).collect::<Vec<_>>().join("\n"));
         expect![[r#"
               t.toml:5: `issuer`: there is no `[identity.saml]`
               t.toml:8: `[console.login]` with `saml` needs `[identity.saml] groups_attribute`: nobody has a role without
