@@ -51,7 +51,13 @@ impl Branch {
 
     /// Has each client call a tool; what it asks for says whose call it is.
     fn all_call(&self, tool: &str, more: &Value) -> Vec<Caller> {
-        let amounts = (0..CLIENTS.len()).map(|who| (who, self.office.mint(&[]), 100 + who));
+        self.all_call_for("a test", 100, (tool, more))
+    }
+
+    /// The same for a purpose, with amounts from `first` on.
+    fn all_call_for(&self, purpose: &str, first: usize, (tool, more): (&str, &Value)) -> Vec<Caller> {
+        let mint = || self.office.mint(&["--purpose", purpose]);
+        let amounts = (0..CLIENTS.len()).map(|who| (who, mint(), first + who));
         amounts.map(|(who, token, amount)| self.calls((who, token, amount), tool, more)).collect()
     }
 
@@ -67,7 +73,7 @@ impl Branch {
             "steps": [["tools/call", {"name": tool, "arguments": arguments}]],
         });
         spec.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
-        let (sender, answer) = mpsc::channel();
+        let (sender, answer) = mpsc::sync_channel(1);
         thread::spawn(move || {
             // A client whose credential was revoked fails, as it should.
             let told = std::panic::catch_unwind(|| client(&spec));
@@ -80,11 +86,16 @@ impl Branch {
 
     /// The holds that wait, once all clients have one.
     fn all_wait(&self) -> Vec<Value> {
+        self.all_wait_for("a test")
+    }
+
+    fn all_wait_for(&self, purpose: &str) -> Vec<Value> {
         let mut waiting = Vec::new();
         self.office.hold(|_| {
             waiting = self.office.holds();
-            waiting.retain(|hold| hold["status"] == "pending" && hold["asked"].is_u64());
-            waiting.len() >= CLIENTS.len()
+            let waits = |hold: &Value| hold["status"] == "pending" && hold["asked"].is_u64();
+            waiting.retain(|hold| waits(hold) && hold["purpose"] == purpose);
+            waiting.len() == CLIENTS.len()
         });
         waiting
     }
@@ -99,12 +110,12 @@ impl Branch {
     }
 
     /// A line for each client: what it saw at last, and how often the tool ran for it since then.
-    fn saw(&self, callers: Vec<Caller>, before: usize) -> String {
+    fn saw(&self, callers: &[Caller], before: usize) -> String {
         self.table(callers, before, |words| words.last().cloned().unwrap_or_default())
     }
 
     /// The same, of some of what it saw.
-    fn table(&self, callers: Vec<Caller>, before: usize, pick: fn(&[String]) -> String) -> String {
+    fn table(&self, callers: &[Caller], before: usize, pick: fn(&[String]) -> String) -> String {
         let told: Vec<_> = callers
             .iter()
             .map(|caller| {
@@ -130,12 +141,12 @@ impl Branch {
         let before = self.ran().len();
         let callers = self.all_call(tool, &json!({}));
         act(&self.all_wait());
-        expected.assert_eq(&self.saw(callers, before));
+        expected.assert_eq(&self.saw(&callers, before));
     }
 }
 
 fn is_for(done: &Value, amount: usize) -> bool {
-    done["amount"] == amount || done["account"] == amount.to_string()
+    done["amount"] == amount || done["account"] == *amount.to_string()
 }
 
 /// What a client told, once each: how often it asked again depends on the machine.
@@ -268,7 +279,7 @@ fn revoked(branch: &Branch) {
     for hold in &holds {
         assert!(branch.office.decides("ann", &["grant", &id(hold)]).1.contains("withdrawn already"));
     }
-    let told = branch.table(callers, before, |words| words.concat());
+    let told = branch.table(&callers, before, |words| words.concat());
     assert_eq!((told.contains("moved to"), told.matches("ran 0").count()), (false, CLIENTS.len()), "{told}");
 }
 
@@ -298,7 +309,7 @@ fn gone(branch: &Branch) {
         python 2026-07-28: denied: `hold_…` was refused: that is another call. It may be asked again in … s (decision … | ran 0
         rust legacy: denied: `hold_…` was refused: that is another call. It may be asked again in … s (decision … | ran 0
         rust 2026-07-28: denied: `hold_…` was refused: that is another call. It may be asked again in … s (decision … | ran 0
-    "#]].assert_eq(&branch.saw(other, before));
+    "#]].assert_eq(&branch.saw(&other, before));
     expect![[r#"
         typescript legacy: … moved to ann | ran 1
         typescript 2026-07-28: … moved to ann | ran 1
@@ -307,7 +318,7 @@ fn gone(branch: &Branch) {
         rust legacy: … moved to ann | ran 1
         rust 2026-07-28: … moved to ann | ran 1
     "#]]
-    .assert_eq(&branch.saw(again(0), before));
+    .assert_eq(&branch.saw(&again(0), before));
 }
 
 /// Nobody decides.
@@ -322,19 +333,22 @@ fn what_clients_see_when_nobody_decides() {
 #[test]
 fn clients_wait_for_people_who_take_their_time() {
     let branch = Branch::open("");
+    let times = [10, 50, 300];
+    let purpose = |seconds: u64| format!("wait {seconds} s");
+    let first = |seconds: u64| usize::try_from(seconds).expect("few") * 100;
+    let callers =
+        times.map(|seconds| branch.all_call_for(&purpose(seconds), first(seconds), ("transfer", &json!({}))));
     let mut told = String::new();
-    for seconds in [10, 50, 300] {
-        let before = branch.ran().len();
-        let callers = branch.all_call("transfer", &json!({}));
-        let holds = branch.all_wait();
-        for (hold, caller) in holds.iter().zip(&callers) {
-            let made = hold["created"].as_u64().expect("a time");
+    for (seconds, callers) in times.into_iter().zip(&callers) {
+        let holds = branch.all_wait_for(&purpose(seconds));
+        let made = holds.iter().filter_map(|hold| hold["created"].as_u64()).max().expect("they wait");
+        for caller in callers {
             let left = Duration::from_secs((made + seconds).saturating_sub(now()));
             let early = caller.answer.recv_timeout(left);
             assert!(early.is_err(), "it has not waited: {early:?}");
         }
         branch.all_decided("ann", &holds, &["grant"]);
-        told += &format!("after {seconds} s\n{}", branch.table(callers, before, |words| words.join(", ")));
+        told += &format!("after {seconds} s\n{}", branch.table(callers, 0, |words| words.join(", ")));
     }
     expect![[r#"
         after 10 s
