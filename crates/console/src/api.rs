@@ -3,7 +3,7 @@
 //! [`ROUTES`] says of each route who may use it, and [`answer`] is the one place that asks.
 
 use bytes::Bytes;
-use http::header::{ALLOW, HeaderValue};
+use http::header::{ALLOW, HeaderValue, RETRY_AFTER};
 use http::{Method, Response, StatusCode};
 use http_body_util::Full;
 use identity::operators::{self, EnrolError, Invitation, Permission, Role};
@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use store::state::{Action, OperatorRow, State};
 
+use crate::approvals::routes;
 use crate::desk::{Asked, Desk, Present};
 use crate::form::Form;
 use crate::reply;
@@ -36,10 +37,13 @@ enum Act {
     Link,
     Disable,
     Actions,
+    Document,
+    Approvals(routes::Act),
 }
 
-/// All routes.
-pub(crate) static ROUTES: [Route; 7] = [
+/// All routes. `{id}` stands for one part of a path.
+pub(crate) static ROUTES: [Route; 14] = [
+    Route { method: Method::GET, path: "/api/v1/openapi.json", needs: None, act: Act::Document },
     Route { method: Method::GET, path: "/api/v1/me", needs: None, act: Act::Me },
     manage(Method::GET, "/api/v1/operators", Act::List),
     manage(Method::POST, "/api/v1/operators", Act::Add),
@@ -52,14 +56,52 @@ pub(crate) static ROUTES: [Route; 7] = [
         needs: Some(Permission::SeeActions),
         act: Act::Actions,
     },
+    see_approvals("/api/v1/approvals", routes::Act::List),
+    see_approvals("/api/v1/approvals/changes", routes::Act::Changes),
+    see_approvals("/api/v1/approvals/{id}", routes::Act::Show),
+    decide("/api/v1/approvals/{id}/grant", routes::Act::Grant),
+    decide("/api/v1/approvals/{id}/refuse", routes::Act::Refuse),
+    decide("/api/v1/approvals/{id}/withdraw", routes::Act::Withdraw),
 ];
+
+/// What programs find all this in; the same file as in `docs`.
+const DOCUMENT: &str = include_str!("../../../docs/openapi.json");
+
+const fn see_approvals(path: &'static str, act: routes::Act) -> Route {
+    Route { method: Method::GET, path, needs: Some(Permission::SeeCalls), act: Act::Approvals(act) }
+}
+
+const fn decide(path: &'static str, act: routes::Act) -> Route {
+    Route { method: Method::POST, path, needs: Some(Permission::Approve), act: Act::Approvals(act) }
+}
 
 const fn manage(method: Method, path: &'static str, act: Act) -> Route {
     Route { method, path, needs: Some(Permission::ManageOperators), act }
 }
 
-/// What a request was not answered with.
-struct Problem(StatusCode, String);
+/// What a request is answered with that is not done.
+pub(crate) struct Problem {
+    status: StatusCode,
+    detail: String,
+    /// How what was to be decided on stands.
+    standing: Option<&'static str>,
+    /// Seconds after which it may be tried again.
+    after: Option<u64>,
+}
+
+impl Problem {
+    pub(crate) fn of(status: StatusCode, detail: String) -> Problem {
+        Problem { status, detail, standing: None, after: None }
+    }
+
+    pub(crate) fn standing(self, standing: &'static str) -> Problem {
+        Problem { standing: Some(standing), ..self }
+    }
+
+    pub(crate) fn after(self, seconds: u64) -> Problem {
+        Problem { after: Some(seconds), ..self }
+    }
+}
 
 /// An operator as a request names them.
 #[derive(Deserialize)]
@@ -72,17 +114,21 @@ struct Named {
 
 /// Answers a request of somebody; `None`: of nobody. Its origin was looked at.
 pub(crate) async fn answer(desk: &Desk, who: Option<Present>, asked: &Asked) -> Response<Full<Bytes>> {
-    let of_path: Vec<&Route> = ROUTES.iter().filter(|route| route.path == asked.path).collect();
+    let of_path = routes_of(&asked.path);
+    let is_public = of_path.iter().any(|route| matches!(route.act, Act::Document));
+    if is_public && asked.method == Method::GET {
+        return reply(StatusCode::OK, "application/json", DOCUMENT.to_owned());
+    }
     let Some(who) = who else {
-        return problem(Problem(StatusCode::UNAUTHORIZED, "log in at `/login` first".to_owned()));
+        return problem(Problem::of(StatusCode::UNAUTHORIZED, "log in at `/login` first".to_owned()));
     };
     if of_path.is_empty() {
-        return problem(Problem(StatusCode::NOT_FOUND, "there is nothing here".to_owned()));
+        return problem(Problem::of(StatusCode::NOT_FOUND, "there is nothing here".to_owned()));
     }
     let Some(route) = of_path.iter().find(|route| route.method == asked.method) else {
         let allowed: Vec<&str> = of_path.iter().map(|route| route.method.as_str()).collect();
         let mut response =
-            problem(Problem(StatusCode::METHOD_NOT_ALLOWED, "this is not done that way".to_owned()));
+            problem(Problem::of(StatusCode::METHOD_NOT_ALLOWED, "this is not done that way".to_owned()));
         let allowed = HeaderValue::from_str(&allowed.join(", ")).ok();
         response.headers_mut().extend(allowed.map(|allowed| (ALLOW, allowed)));
         return response;
@@ -91,17 +137,24 @@ pub(crate) async fn answer(desk: &Desk, who: Option<Present>, asked: &Asked) -> 
         let why = format!("no role of theirs permits {}", wanted.as_str());
         desk.tell_forbidden(Some(&who), asked, &why).await;
         let text = format!("your roles do not permit {}; ask an admin", wanted.as_str());
-        return problem(Problem(StatusCode::FORBIDDEN, text));
+        return problem(Problem::of(StatusCode::FORBIDDEN, text));
     }
     let sent = asked.headers.get("x-csrf-token").and_then(|token| token.to_str().ok());
     if route.method != Method::GET && !who.operator.sent(sent.unwrap_or_default()) {
         desk.tell_forbidden(Some(&who), asked, "the `x-csrf-token` header is missing or wrong").await;
         let text = "send the `csrf` of `/api/v1/me` as `x-csrf-token`".to_owned();
-        return problem(Problem(StatusCode::FORBIDDEN, text));
+        return problem(Problem::of(StatusCode::FORBIDDEN, text));
     }
     let (act, now) = (route.act, desk.now());
     if matches!(act, Act::Me) {
         return told(StatusCode::OK, &me(&who));
+    }
+    if let Act::Approvals(act) = act {
+        let id = part(route.path, &asked.path).unwrap_or_default();
+        return match routes::answer(act, desk, (&who, asked), id).await {
+            Ok(answer) => told(StatusCode::OK, &answer),
+            Err(refused) => problem(refused),
+        };
     }
     let state = desk.operators().state().acting(&who.operator.identity, now);
     let (query, body) = (asked.query.clone(), asked.body.clone());
@@ -109,8 +162,25 @@ pub(crate) async fn answer(desk: &Desk, who: Option<Present>, asked: &Asked) -> 
     match done {
         Ok(Ok((status, answer))) => told(status, &answer),
         Ok(Err(refused)) => problem(refused),
-        Err(_) => problem(Problem(StatusCode::INTERNAL_SERVER_ERROR, "it could not be done".to_owned())),
+        Err(_) => problem(Problem::of(StatusCode::INTERNAL_SERVER_ERROR, "it could not be done".to_owned())),
     }
+}
+
+/// The routes of a path: those that name it as it is, else those that stand for it.
+fn routes_of(path: &str) -> Vec<&'static Route> {
+    let named: Vec<&Route> =
+        ROUTES.iter().filter(|route| route.path == path && !path.contains('{')).collect();
+    if !named.is_empty() {
+        return named;
+    }
+    ROUTES.iter().filter(|route| part(route.path, path).is_some()).collect()
+}
+
+/// What stands in a path where the route's has `{id}`.
+fn part<'a>(route: &str, path: &'a str) -> Option<&'a str> {
+    let (before, after) = route.split_once("{id}")?;
+    let part = path.strip_prefix(before)?.strip_suffix(after)?;
+    (!part.is_empty() && !part.contains('/')).then_some(part)
 }
 
 impl Act {
@@ -122,8 +192,8 @@ impl Act {
         now: u64,
     ) -> Result<(StatusCode, Value), Problem> {
         match self {
-            // Answered before, without the state.
-            Act::Me => Ok((StatusCode::OK, Value::Null)),
+            // Answered before, in other ways.
+            Act::Me | Act::Document | Act::Approvals(_) => Ok((StatusCode::OK, Value::Null)),
             Act::List => {
                 let rows = state.operators().map_err(EnrolError::from)?;
                 Ok((StatusCode::OK, json!({ "operators": rows.iter().map(operator).collect::<Vec<_>>() })))
@@ -143,7 +213,7 @@ impl Act {
                 Ok((StatusCode::CREATED, invited(&invitation)))
             }
             Act::Disable => {
-                let wrong = || Problem(StatusCode::BAD_REQUEST, "say whom: `?name=NAME`".to_owned());
+                let wrong = || Problem::of(StatusCode::BAD_REQUEST, "say whom: `?name=NAME`".to_owned());
                 let form = Form::parse(query.as_bytes()).ok_or_else(wrong)?;
                 operators::disable(state, form.field("name").ok_or_else(wrong)?, now)?;
                 Ok((StatusCode::OK, json!({ "disabled": form.field("name") })))
@@ -161,8 +231,9 @@ impl Act {
 
 impl Named {
     fn read(body: &[u8]) -> Result<Named, Problem> {
-        let wrong =
-            |_| Problem(StatusCode::BAD_REQUEST, "send JSON like {\"name\": …, \"roles\": […]}".to_owned());
+        let wrong = |_| {
+            Problem::of(StatusCode::BAD_REQUEST, "send JSON like {\"name\": …, \"roles\": […]}".to_owned())
+        };
         serde_json::from_slice(body).map_err(wrong)
     }
 
@@ -183,10 +254,10 @@ impl From<EnrolError> for Problem {
             EnrolError::State(_) | EnrolError::Random(_) => {
                 tracing::error!(%error, "the state of operators cannot be used");
                 let text = "the state cannot be used; see the log".to_owned();
-                return Problem(StatusCode::SERVICE_UNAVAILABLE, text);
+                return Problem::of(StatusCode::SERVICE_UNAVAILABLE, text);
             }
         };
-        Problem(status, error.to_string())
+        Problem::of(status, error.to_string())
     }
 }
 
@@ -221,10 +292,17 @@ fn told(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
     reply(status, "application/json", value.to_string())
 }
 
-fn problem(Problem(status, detail): Problem) -> Response<Full<Bytes>> {
+fn problem(problem: Problem) -> Response<Full<Bytes>> {
+    let Problem { status, detail, standing, after } = problem;
     let title = status.canonical_reason().unwrap_or_default();
-    let text = json!({ "title": title, "status": status.as_u16(), "detail": detail }).to_string();
-    reply(status, "application/problem+json", text)
+    let mut value = json!({ "title": title, "status": status.as_u16(), "detail": detail });
+    if let (Some(standing), Some(members)) = (standing, value.as_object_mut()) {
+        members.insert("standing".to_owned(), standing.into());
+    }
+    let mut response = reply(status, "application/problem+json", value.to_string());
+    let after = after.and_then(|seconds| HeaderValue::from_str(&seconds.to_string()).ok());
+    response.headers_mut().extend(after.map(|after| (RETRY_AFTER, after)));
+    response
 }
 
 #[cfg(test)]

@@ -16,9 +16,14 @@ use http_body_util::Full;
 use identity::Secret;
 use identity::operators::{EnrolError, Invited, LogIn, LoginRefused, Operator, Operators};
 use store::state::Deed;
+use tokio::sync::Semaphore;
 
+use crate::approvals::{Looks, pages};
 use crate::form::Form;
-use crate::{api, html, reply, saml};
+use crate::{Source, api, html, reply, saml};
+
+/// Who waits for changes at a time: fewer than connections, so that others are answered meanwhile.
+const FOLLOWERS: usize = 16;
 
 /// Who looks after operators, and where they find the console.
 #[derive(Debug)]
@@ -28,6 +33,9 @@ pub struct Desk {
     public_url: Option<String>,
     /// Seconds since the Unix epoch.
     clock: fn() -> u64,
+    looks: Arc<Looks>,
+    /// Places to wait for changes; who finds none is told to come again.
+    followers: Arc<Semaphore>,
 }
 
 /// A request, its body read.
@@ -38,6 +46,7 @@ pub(crate) struct Asked {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
     pub(crate) address: IpAddr,
+    pub(crate) source: Arc<dyn Source>,
 }
 
 /// Somebody who is logged in, and the secret of their session.
@@ -49,14 +58,24 @@ pub(crate) struct Present {
 impl Desk {
     /// Made with what `[console]` says; `public_url` is an https address whose TLS ends before this port.
     pub fn new(operators: Arc<Operators>, public_url: Option<String>, clock: fn() -> u64) -> Desk {
-        Desk { operators, public_url, clock }
+        let (looks, followers) = (Arc::default(), Arc::new(Semaphore::new(FOLLOWERS)));
+        Desk { operators, public_url, clock, looks, followers }
+    }
+
+    pub(crate) fn looks(&self) -> &Arc<Looks> {
+        &self.looks
+    }
+
+    pub(crate) fn followers(&self) -> &Arc<Semaphore> {
+        &self.followers
     }
 
     pub(crate) fn public_url(&self) -> Option<&str> {
         self.public_url.as_deref()
     }
 
-    pub(crate) fn operators(&self) -> &Arc<Operators> {
+    /// Who looks after operators.
+    pub fn operators(&self) -> &Arc<Operators> {
         &self.operators
     }
 
@@ -91,17 +110,23 @@ impl Desk {
         let reading = !is_write;
         match asked.path.as_str() {
             "/" if reading => match who {
-                Some(who) => home(&who.operator),
+                Some(who) => match self.wanted(&asked.headers) {
+                    Some(path) => pages::led_back(&path, self.secure()),
+                    None => home(&who.operator),
+                },
                 None => see("/login"),
             },
             "/style.css" if reading => {
                 reply(StatusCode::OK, "text/css; charset=utf-8", html::STYLE.to_owned())
             }
-            "/login" if reading => page(StatusCode::OK, "Log in", &self.login_form()),
+            "/login" if reading => self.before_login(who.is_some(), &asked),
             "/login/provider" if asked.method == Method::GET => self.depart().await,
             "/login/callback" if asked.method == Method::GET => self.arrive(&asked).await,
             "/login" if asked.method == Method::POST => self.log_in(&asked).await,
             "/logout" if asked.method == Method::POST => self.log_out(who, &asked).await,
+            path if path == "/approvals" || path.starts_with("/approvals/") => {
+                pages::answer(self, who, &asked).await
+            }
             path => match path.strip_prefix("/setup/") {
                 Some(link) if reading => self.invited(link),
                 Some(link) if asked.method == Method::POST => self.set_up(link, &asked).await,
@@ -138,6 +163,27 @@ impl Desk {
             Ok(secret) => with_cookie(see("/"), &self.cookie(secret.reveal())),
             Err(refused) => self.refused(&refused),
         }
+    }
+
+    /// The form of a login; where it should lead to is kept for after it.
+    fn before_login(&self, is_in: bool, asked: &Asked) -> Response<Full<Bytes>> {
+        let query = Form::parse(asked.query.as_bytes());
+        let next = query.as_ref().and_then(|query| pages::destination(query.field("next")?));
+        match next {
+            Some(next) if is_in => see(next),
+            _ => {
+                let mut response = page(StatusCode::OK, "Log in", &self.login_form());
+                let way_back = next.map(|next| pages::way_back(Some(next), self.secure()));
+                response.headers_mut().extend(way_back.map(|cookie| (SET_COOKIE, cookie)));
+                response
+            }
+        }
+    }
+
+    /// The page that somebody wanted who had to log in first.
+    fn wanted(&self, headers: &HeaderMap) -> Option<String> {
+        let path = cookie_of(headers, html::WAY_BACK)?;
+        pages::destination(&path).map(str::to_owned)
     }
 
     /// The form of a login, and the way to the provider if there is one.
@@ -288,6 +334,11 @@ impl Desk {
         self.public_url.as_deref().is_some_and(|url| url.starts_with("https:"))
     }
 
+    /// What cookies end with.
+    fn secure(&self) -> &'static str {
+        if self.is_secure() { "; Secure" } else { "" }
+    }
+
     /// The session's cookie; without a secret, the end of it.
     fn cookie(&self, secret: &str) -> String {
         let end = if secret.is_empty() { "; Max-Age=0" } else { "" };
@@ -301,8 +352,7 @@ impl Desk {
     }
 
     fn baked(&self, name: &str, secret: &str, same_site: &str) -> String {
-        let secure = if self.is_secure() { "; Secure" } else { "" };
-        format!("{name}={secret}; Path=/; HttpOnly; SameSite={same_site}{secure}")
+        format!("{name}={secret}; Path=/; HttpOnly; SameSite={same_site}{}", self.secure())
     }
 }
 
@@ -337,7 +387,7 @@ fn with_cookie(mut response: Response<Full<Bytes>>, cookie: &str) -> Response<Fu
     response
 }
 
-fn unreadable() -> Response<Full<Bytes>> {
+pub(crate) fn unreadable() -> Response<Full<Bytes>> {
     page(StatusCode::BAD_REQUEST, "Not understood", "<p>The form lacks a field, or has one twice.</p>")
 }
 
@@ -354,7 +404,7 @@ fn unfit(error: &EnrolError) -> Response<Full<Bytes>> {
     page(status, "Choose a password", &format!("<p>{}</p>", html::escaped(&error.to_string())))
 }
 
-fn unavailable() -> Response<Full<Bytes>> {
+pub(crate) fn unavailable() -> Response<Full<Bytes>> {
     page(StatusCode::SERVICE_UNAVAILABLE, "Not now", "<p>It could not be done; see the log.</p>")
 }
 
@@ -372,7 +422,7 @@ fn not_here(path: &str) -> Response<Full<Bytes>> {
     response
 }
 
-fn page(status: StatusCode, title: &str, content: &str) -> Response<Full<Bytes>> {
+pub(crate) fn page(status: StatusCode, title: &str, content: &str) -> Response<Full<Bytes>> {
     let mut response = reply(status, "text/html; charset=utf-8", html::page(title, content));
     let headers = response.headers_mut();
     // With `no-referrer` browsers send forms with `Origin: null`.

@@ -32,6 +32,10 @@ impl Form {
         Some(Form(fields))
     }
 
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }

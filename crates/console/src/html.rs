@@ -7,10 +7,10 @@ pub(crate) const POLICY: &str =
     "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// The whole style.
-pub(crate) const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:26rem;margin:12vh auto;padding:0 1rem;color:#1c1c1a;\
-    background:#fbfaf7}label{display:block;margin:0 0 .8rem}input{font:inherit;display:block;width:100%;box-sizing:border-box;\
-    padding:.4rem .5rem;border:1px solid #8a877d;border-radius:4px}button{font:inherit;padding:.5rem 1.2rem;\
-    border:1px solid #1c1c1a;border-radius:4px;background:#1c1c1a;color:#fff}[role=alert]{color:#a4161a}";
+pub(crate) const STYLE: &str = include_str!("style.css");
+
+/// Name of the cookie that leads back to a page after a login.
+pub(crate) const WAY_BACK: &str = "tollbook-way-back";
 
 /// The form of a login.
 pub(crate) const LOGIN: &str = "<form method=\"post\" action=\"/login\">\
@@ -59,7 +59,7 @@ pub(crate) fn setup(whom: &Invited, wrong: Option<&str>) -> String {
 pub(crate) fn home(operator: &Operator) -> String {
     let roles: Vec<&str> = operator.roles.iter().map(|role| role.as_str()).collect();
     format!(
-        "<p>You are <b>{}</b>: {}.</p><form method=\"post\" action=\"/logout\">\
+        "<p>You are <b>{}</b>: {}.</p><p><a href=\"/approvals\">Calls that wait for people</a></p><form method=\"post\" action=\"/logout\">\
          <input type=\"hidden\" name=\"csrf\" value=\"{}\"><button>Log out</button></form>",
         escaped(&operator.name),
         roles.join(", "),

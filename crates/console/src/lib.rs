@@ -1,12 +1,15 @@
-//! The operators' port: is the gateway alive, does it accept calls, what has it counted; and operators' login.
+//! The operators' port: is the gateway alive, does it accept calls, what has it counted; operators' login; calls that wait for
+//! people.
 //!
 //! * [`Console::bind`] takes a loopback address; [`Console::serve`] answers until told to stop.
 //! * What it shows of the gateway comes from a [`Source`], so it knows neither the data path nor the recorder, and nothing on
 //!   the data path waits for it. Health and metrics are read without authentication.
 //! * [`Desk`] is where operators log in; what they may do is said in `api.rs`, route by route.
+//! * [`Look`] gives all that there is to know of a call that waits: the prompt, the API and the pages show the same [`Card`].
 //! * Loopback alone, since passwords cross it, and no web page may reach it (`guard.rs`).
 
 mod api;
+mod approvals;
 mod desk;
 mod exposition;
 mod form;
@@ -28,10 +31,14 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use ledger::Seq;
+use ledger::payload::Payload;
 use serde::Serialize;
+use store::Index;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+pub use crate::approvals::card::{Before, Call, Card, Decided, Listed, Look, Sight, ToolText, Word};
 use crate::desk::Asked;
 pub use crate::desk::Desk;
 pub use crate::exposition::{Exposition, Family, Kind, Unit};
@@ -62,6 +69,16 @@ pub trait Source: Send + Sync + 'static {
 
     /// Everything that is counted or measured.
     fn measure(&self, out: &mut Exposition);
+
+    /// What the record at a place holds; `Ok(None)`: it is not published yet.
+    ///
+    /// # Errors
+    /// Why it cannot be shown, in words for people.
+    fn payload(&self, seq: Seq) -> Result<Option<Payload>, String>;
+
+    /// The index of calls, to be read; `None`: there is none, or it cannot be read. What is recorded up to that place is waited
+    /// for a little.
+    fn index(&self, upto: Option<Seq>) -> Option<Index>;
 }
 
 /// One thing that must hold.
@@ -237,6 +254,7 @@ async fn at_desk(ground: &Ground, request: Request<Incoming>, address: IpAddr) -
         headers: parts.headers,
         body,
         address,
+        source: Arc::clone(&ground.source),
     };
     ground.desk.answer(asked).await
 }

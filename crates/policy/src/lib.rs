@@ -4,7 +4,7 @@
 //!   mistakes with their places. [`Bundle::decide`] judges a [`Question`], [`Bundle::visible`] says what a list may show.
 //! * [`pin`] tells whether a tool's definition changed and what is odd about it, [`starter`] writes a first bundle,
 //!   [`explain`] says why a question got its judgement, [`what_if`] what a draft would change.
-//! * [`budget`] counts what runs have used of the limits that policies set.
+//! * [`budget`] counts what runs have used of the limits that policies set; [`unseen`] shows people what would hide in a text.
 //! * Pure: no clock, no I/O. The one crate that knows Cedar; nothing of Cedar's is in its interface.
 //! * Fails closed: what cannot be judged is denied.
 
@@ -31,6 +31,7 @@ mod scan;
 mod schema;
 pub mod starter;
 mod typing;
+pub mod unseen;
 mod visible;
 pub mod what_if;
 

@@ -62,7 +62,7 @@ impl Index {
         self.search_within(query, page, &query.time_bounds())
     }
 
-    fn search_within(
+    pub(crate) fn search_within(
         &self,
         query: &Query,
         page: &Page,

@@ -10,6 +10,7 @@
 //!
 //! Invariant: nothing on the call path waits for this crate, and only this crate knows SQL.
 
+mod around;
 mod day;
 mod error;
 mod facts;

@@ -4,8 +4,9 @@
 /** Pages and hops until a login leads to `stop`; more are a loop. */
 const STEPS = 30;
 
-/** Goes from `start` on until the browser is sent to `stop`; gives that URL and the pages seen. Every field is filled in
- * with `person`, and of several buttons the one of value `answer` is pressed, else the first. */
+/** Goes from `start` on until the browser is sent to `stop`, or, if that is empty, to the page that a pressed `answer` led to;
+ * gives that URL and the pages seen. Every field is filled in with `person`, or with what that says of the field if it is JSON, and
+ * of several buttons the one of value `answer` is pressed, else the first. */
 export async function browse(start, stop, person, answer = 'allow') {
   const jar = [];
   const pages = [];
@@ -15,12 +16,18 @@ export async function browse(start, stop, person, answer = 'allow') {
     const location = response.headers.get('location');
     if (location) {
       const url = new URL(location, request.url);
-      if (url.href.startsWith(stop)) return { url, pages };
-      request = { url, method: 'GET' };
+      if (stop && url.href.startsWith(stop)) return { url, pages };
+      request = { url, method: 'GET', answered: request.answered };
       continue;
     }
     const page = await response.text();
     pages.push(page);
+    if (!stop && request.answered) return { url: request.url, pages };
+    const on = /<meta http-equiv="refresh" content="0;url=([^"]*)">/.exec(page);
+    if (on) {
+      request = { url: new URL(on[1], request.url), method: 'GET' };
+      continue;
+    }
     if (!response.ok) throw new Error(`${response.status} at ${request.url.pathname}: ${page}`);
     request = submitted(request.url, page, { person, answer, referrers: response.headers.get('referrer-policy') });
   }
@@ -42,13 +49,22 @@ function submitted(url, page, { person, answer, referrers }) {
   const form = /<form([^>]*)>([\s\S]*?)<\/form>/.exec(page);
   if (!form) throw new Error(`a page without a form: ${page}`);
   const body = new URLSearchParams();
-  for (const [tag] of form[2].matchAll(/<input[^>]*\bname=[^>]*>/g)) body.append(attribute(tag, 'name'), attribute(tag, 'value') ?? person);
+  for (const [tag] of form[2].matchAll(/<input[^>]*\bname=[^>]*>/g)) {
+    const name = attribute(tag, 'name');
+    // Boxes are left unchecked.
+    if (attribute(tag, 'type') !== 'checkbox') body.append(name, attribute(tag, 'value') ?? filled(person, name));
+  }
   const buttons = [...form[2].matchAll(/<button[^>]*>/g)].map(([tag]) => tag);
   const pressed = buttons.find((tag) => attribute(tag, 'value') === answer) ?? buttons[0];
   // A form without buttons is one that a script sends.
-  if (pressed) body.append(attribute(pressed, 'name'), attribute(pressed, 'value'));
+  if (pressed && attribute(pressed, 'name')) body.append(attribute(pressed, 'name'), attribute(pressed, 'value'));
   const origin = referrers === 'no-referrer' ? 'null' : url.origin;
-  return { url: new URL(attribute(form[1], 'action') ?? '', url), method: 'POST', body, origin };
+  return { url: new URL(attribute(form[1], 'action') ?? '', url), method: 'POST', body, origin, answered: attribute(pressed ?? '', 'value') === answer };
+}
+
+/** What somebody types into a field. */
+function filled(person, name) {
+  return person.startsWith('{') ? JSON.parse(person)[name] : person;
 }
 
 function attribute(tag, name) {

@@ -106,8 +106,12 @@ impl Office {
         self.folder.path().join("data")
     }
 
-    fn enrol(&self, name: &str, roles: &str, groups: &str) {
-        let console = self.gateway.as_ref().and_then(|gateway| gateway.console.clone()).expect("a console");
+    pub(crate) fn console(&self) -> String {
+        self.gateway.as_ref().and_then(|gateway| gateway.console.clone()).expect("a console")
+    }
+
+    pub(crate) fn enrol(&self, name: &str, roles: &str, groups: &str) {
+        let console = self.console();
         let link = printed(&self.data(), &["operators", "add", name, "--roles", roles]);
         let body = "password=correct+horse+battery&again=correct+horse+battery";
         let answer = form(&console, &link, "", body);
@@ -195,7 +199,7 @@ pub(crate) fn id(hold: &Value) -> String {
 }
 
 /// What a call is answered, in words.
-fn call(url: &str, token: &str, tool: &str, arguments: &Value) -> String {
+pub(crate) fn call(url: &str, token: &str, tool: &str, arguments: &Value) -> String {
     let params = json!({"name": tool, "arguments": arguments});
     let (_, _, answer) = post(url, Some(token), "tools/call", &params);
     let text = answer["result"]["content"][0]["text"].as_str().or(answer["error"]["message"].as_str());

@@ -13,6 +13,7 @@ mod backups;
 mod callers;
 mod conformance;
 mod console;
+mod desk;
 mod faults;
 mod folders;
 mod foreign;

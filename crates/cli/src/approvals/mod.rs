@@ -7,14 +7,13 @@ mod who;
 
 use std::io::Write;
 
-use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use console::Look;
 use identity::operators::{Operator, names};
-use ledger::payload::Payload;
 use store::state::{Ballot, Cast, Choice, Hold, State, Which};
 
 use crate::environment::Environment;
-use crate::read::{Mistake, text};
+use crate::read::{Mistake, index, text};
 use crate::{clock, credentials};
 use who::WhoArgs;
 
@@ -104,11 +103,12 @@ pub(crate) fn run(
             Ok(u8::from(holds.is_empty()))
         }
         ApprovalsCommand::Show { hold, json } => {
-            show::all(&state, &find(&state, hold)?, (&environment.data, *json), out)
+            show::all(&state, &find(&state, hold)?, (&environment.data, *json), out)?;
+            Ok(0)
         }
         ApprovalsCommand::Grant { hold, for_run, any, who } => {
             let hold = find(&state, hold)?;
-            let choice = if *for_run { for_run_but(&hold, any, environment)? } else { Choice::Once };
+            let choice = if *for_run { for_run_but(&state, &hold, any, environment)? } else { Choice::Once };
             decide(&state, (&hold, choice), &who.operator(environment)?, out)
         }
         ApprovalsCommand::Refuse { hold, reason, who } => {
@@ -145,14 +145,15 @@ fn find(state: &State, id: &str) -> anyhow::Result<Hold> {
 }
 
 /// The digest that an approval for the run is bound to, from the call as it was recorded.
-fn for_run_but<'a>(hold: &Hold, any: &'a [String], environment: &Environment) -> anyhow::Result<Choice<'a>> {
-    let payload = show::payload(hold, &environment.data)?;
-    let params = payload.as_ref().and_then(|payload: &Payload| payload.value("params"));
-    let digest = policy::binding::digest(params, any).filter(|_| params.is_some());
-    let is_same = policy::binding::digest(params, &[]) == Some(hold.key.digest);
-    let digest = digest
-        .filter(|_| is_same)
-        .context("the record of the call cannot be read yet; try again in a second")?;
+fn for_run_but<'a>(
+    state: &State,
+    hold: &Hold,
+    any: &'a [String],
+    environment: &Environment,
+) -> anyhow::Result<Choice<'a>> {
+    let payload = |seq| index::payload(&environment.data, seq);
+    let look = Look { state, index: None, payload: &payload };
+    let digest = look.run_digest(hold, any).map_err(anyhow::Error::msg)?;
     Ok(Choice::ForRun { but: any, digest, until: clock::unix_seconds().saturating_add(3_600) })
 }
 

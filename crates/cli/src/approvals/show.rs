@@ -4,24 +4,18 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use ledger::payload::Payload;
-use ledger::{Leaf, Seq};
-use recorder::Reader;
-use serde_json::{Value, json as object};
+use console::{Call, Card, Listed, Look, Sight};
 use store::state::{Hold, HoldStatus, Mark, State};
 
 use super::day;
-use crate::read::text;
+use crate::read::text::Limits;
+use crate::read::{index, text};
 
 /// Between two looks for changes.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Looks for a record that is not published yet.
-const PUBLISHED_LOOKS: u32 = 15;
-
-/// Of a larger call the arguments are not shown here.
-const PAYLOAD_BYTES: usize = 4 << 20;
+/// Arguments up to this width stay on one line.
+const ONE_LINE: usize = 100;
 
 /// One line.
 pub(super) fn line(hold: &Hold) -> String {
@@ -40,106 +34,120 @@ pub(super) fn line(hold: &Hold) -> String {
 
 /// One JSON object.
 pub(super) fn json(hold: &Hold) -> serde_json::Result<String> {
-    text::json_line(&value(hold))
+    text::json_line(&Listed::of(hold))
 }
 
-fn value(hold: &Hold) -> Value {
-    let Hold { id, key, needs, agent, purpose, reason, policies, asked, asks, .. } = hold;
-    let Hold { created, deadline, status, ended, why, run_wide, uses, outcome, .. } = hold;
-    object!({
-        "id": id, "status": status.as_str(), "principal": key.principal, "run": key.run, "server": key.server,
-        "method": key.method, "name": key.name, "digest": key.digest.to_string(), "needs": needs, "agent": agent,
-        "purpose": purpose, "reason": reason, "policies": policies, "asked": asked.map(|seq| seq.0), "asks": asks,
-        "created": created, "deadline": deadline, "ended": ended, "why": why, "for_run_but": run_wide, "uses": uses,
-        "outcome": outcome,
-    })
-}
-
-/// All there is to know before deciding.
+/// All there is to know before deciding, and what came of it.
 pub(super) fn all(
     state: &State,
     hold: &Hold,
     (data, as_json): (&Path, bool),
     out: &mut dyn Write,
-) -> anyhow::Result<u8> {
-    let arguments = arguments(hold, data)?;
-    let said = state.ballots(&hold.id)?;
-    let history = state.hold_history(&hold.key)?;
+) -> anyhow::Result<()> {
+    // Without an index there is less to tell, and the call can be decided on all the same.
+    let opened = index::open(data).ok();
+    let payload = |seq| index::payload(data, seq);
+    let look = Look { state, index: opened.as_ref().map(|opened| &opened.index), payload: &payload };
+    let card = look.card(hold, Sight::Whole)?;
     if as_json {
-        let mut whole = value(hold);
-        if let Some(members) = whole.as_object_mut() {
-            members.insert("arguments".to_owned(), object!(arguments));
-            let said: Vec<Value> = said
-                .iter()
-                .map(|one| object!({"who": one.who, "approves": one.is_approval, "reason": one.reason, "at": one.at}))
-                .collect();
-            members.insert("said".to_owned(), said.into());
-            members.insert(
-                "before".to_owned(),
-                object!({"approved": history.approved, "refused": history.refused}),
-            );
-        }
-        writeln!(out, "{}", text::json_line(&whole)?)?;
-        return Ok(0);
+        writeln!(out, "{}", text::json_line(&card)?)?;
+        return Ok(());
     }
-    let Hold { key, purpose, reason, deadline, .. } = hold;
     writeln!(out, "{}", line(hold))?;
-    writeln!(out, "  run       {}", text::visible(&key.run))?;
-    for (what, told) in
-        [("purpose", purpose), ("why held", reason), ("ended", &hold.why), ("outcome", &hold.outcome)]
-    {
+    facts(&card, out)?;
+    arguments(&card, out)?;
+    around(&card, out)
+}
+
+fn facts(card: &Card, out: &mut dyn Write) -> anyhow::Result<()> {
+    let Listed { run, agent, purpose, reason, why, outcome, policies, deadline, .. } = &card.hold;
+    let agent = agent.as_ref().map(|agent| format!("{agent}, as it calls itself"));
+    let policies = Some(policies.join(", "));
+    for (what, told) in [
+        ("run", &Some(run.clone())),
+        ("agent", &agent),
+        ("purpose", purpose),
+        ("why held", reason),
+        ("policies", &policies),
+        ("ended", why),
+        ("outcome", outcome),
+    ] {
         if let Some(told) = told {
             writeln!(out, "  {what:<9} {}", text::visible(told))?;
         }
     }
-    writeln!(out, "  policies  {}", text::visible(&hold.policies.join(", ")))?;
     writeln!(out, "  until     {}", day(*deadline))?;
-    writeln!(out, "  before    {} approved, {} refused of the same tool", history.approved, history.refused)?;
-    for one in &said {
-        let word = if one.is_approval { "approved" } else { "refused" };
-        let why = one.reason.as_deref().map(text::visible).unwrap_or_default();
-        writeln!(out, "  {word:<9} {}  {}  {why}", day(one.at), text::visible(&one.who))?;
+    for said in &card.said {
+        let word = if said.approves { "approved" } else { "refused" };
+        let why = said.reason.as_deref().map(text::visible).unwrap_or_default();
+        writeln!(out, "  {word:<9} {}  {}  {why}", day(said.at), text::visible(&said.who))?;
     }
-    match arguments {
-        Some(arguments) => {
+    if let Some(tool) = &card.tool {
+        let by =
+            tool.accepted_by.as_deref().map_or_else(|| "at first sight".to_owned(), |by| format!("by {by}"));
+        let at = tool.accepted_at.map(day).unwrap_or_default();
+        let other =
+            if tool.is_waiting || !tool.is_as_asked { "; the server describes it otherwise now" } else { "" };
+        writeln!(out, "  tool      accepted {at} {}{other}", text::visible(&by))?;
+    }
+    Ok(())
+}
+
+fn arguments(card: &Card, out: &mut dyn Write) -> anyhow::Result<()> {
+    match (&card.arguments, &card.arguments_missing) {
+        (Some(arguments), _) => {
             writeln!(out, "  arguments, all of them, control characters visible:")?;
-            let (lines, _) = text::block(arguments.as_bytes());
+            let all = Limits { lines: usize::MAX, width: usize::MAX / 2, one_line: ONE_LINE };
+            // What is longer than is laid out is shown as it is: nothing of it is left out.
+            let lines = match text::block_of(arguments.as_bytes(), all) {
+                (lines, true) => lines,
+                (_, false) => vec![text::visible(arguments)],
+            };
             lines.iter().try_for_each(|line| writeln!(out, "    {line}"))?;
         }
-        None => writeln!(out, "  arguments cannot be shown yet: the record of the call is not published")?,
-    }
-    Ok(0)
-}
-
-/// The arguments in canonical form, if the record holds what is to be approved.
-fn arguments(hold: &Hold, data: &Path) -> anyhow::Result<Option<String>> {
-    let Some(payload) = payload(hold, data)? else { return Ok(None) };
-    let params = payload.value("params");
-    let is_same = policy::binding::digest(params, &[]) == Some(hold.key.digest);
-    anyhow::ensure!(is_same || params.is_none(), "record {:?} is not the call that is held", hold.asked);
-    let arguments = payload.value("arguments").or(params).unwrap_or("{}");
-    Ok(policy::binding::shown(arguments))
-}
-
-/// What the record of the first try holds. A record is published within a second, which is waited for; `None`: it was not.
-pub(super) fn payload(hold: &Hold, data: &Path) -> anyhow::Result<Option<Payload>> {
-    let Some(asked) = hold.asked else { return Ok(None) };
-    for _ in 0..PUBLISHED_LOOKS {
-        if let Some(payload) = published(asked, data)? {
-            return Ok(Some(payload));
+        (None, why) => {
+            let why = why.as_deref().unwrap_or("they cannot be read");
+            writeln!(out, "  arguments cannot be shown: {}", text::visible(why))?;
         }
-        std::thread::sleep(LOOK);
     }
-    Ok(None)
+    Ok(())
 }
 
-fn published(asked: Seq, data: &Path) -> anyhow::Result<Option<Payload>> {
-    let reader =
-        Reader::open(data).with_context(|| format!("cannot read the ledger in `{}`", data.display()))?;
-    let Some((seq, leaf)) = reader.leaves(asked).next().transpose()? else { return Ok(None) };
-    let leaf =
-        Leaf::decode(&leaf).with_context(|| format!("record {seq} is no record, see `tollbook verify`"))?;
-    Ok(reader.payload_within(seq, &leaf, PAYLOAD_BYTES)?)
+/// What else happened: before in the run, before on the same tool, afterwards.
+fn around(card: &Card, out: &mut dyn Write) -> anyhow::Result<()> {
+    match &card.just_before {
+        Some(calls) => {
+            writeln!(out, "  the run did just before, newest first: {}", calls.len())?;
+            calls.iter().try_for_each(|call| writeln!(out, "    {}", told(call)))?;
+        }
+        None => writeln!(out, "  what the run did just before is not in the index")?,
+    }
+    let before = &card.before;
+    let (approved, refused) = (before.approved, before.refused);
+    writeln!(out, "  before    {approved} approved, {refused} refused of the same tool")?;
+    for other in &before.last {
+        let at = other.at.map(day).unwrap_or_default();
+        let same = if other.is_same_arguments { "the same arguments" } else { "other arguments" };
+        let (status, by) = (text::cell(other.status, 9), text::visible(&other.by.join(", ")));
+        writeln!(out, "    {}  {status}  {at}  {by}  {same}", text::visible(&other.id))?;
+    }
+    for call in &card.releases {
+        writeln!(out, "  released  {}", told(call))?;
+    }
+    Ok(())
+}
+
+/// One call on one line.
+fn told(call: &Call) -> String {
+    let part = |part: &Option<String>| part.as_deref().map(text::visible).unwrap_or_default();
+    let what = if call.name.is_some() { &call.name } else { &call.method };
+    let records = match call.seq_end {
+        Some(end) if end != call.seq => format!("records {} and {end}", call.seq),
+        _ => format!("record {}", call.seq),
+    };
+    let took = call.duration_us.map(text::duration).unwrap_or_default();
+    let what = format!("{}/{}", part(&call.server), part(what));
+    format!("{}  {what}  {} {}  {took}  {records}", day(call.at), part(&call.verdict), part(&call.status))
 }
 
 /// Each change, until the reader has gone.

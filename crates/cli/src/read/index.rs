@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use ledger::Seq;
+use ledger::payload::Payload;
 use recorder::{Predecessor, Reader};
 use serde::Serialize;
 use store::{DayStatus, Index, IndexError, Mode, Watermark};
 
+use super::replay::{self, Sealed};
 use super::source::{Pace, Source};
 use super::text;
 
@@ -141,6 +143,29 @@ pub(crate) fn open(data: &Path) -> anyhow::Result<Opened> {
     // What cannot be listed is not spoken of: the log itself can be read.
     let history = Predecessor::put_aside(data).unwrap_or_default();
     Ok(Opened { reader, index, behind, history })
+}
+
+/// What a record holds, for who decides on it. It is published within a second, which is waited for; `Ok(None)`: it was not.
+///
+/// # Errors
+/// Why it cannot be shown, in words for people.
+pub(crate) fn payload(data: &Path, seq: Seq) -> Result<Option<Payload>, String> {
+    let unreadable = |_| "the ledger cannot be read".to_owned();
+    let mut reader = Reader::open(data).map_err(unreadable)?;
+    let begun = Instant::now();
+    while seq.0 >= reader.size() {
+        if begun.elapsed() >= LONGEST_WAIT {
+            return Ok(None);
+        }
+        std::thread::sleep(PAUSE);
+        reader.poll().map_err(unreadable)?;
+    }
+    match replay::read(&reader, seq) {
+        Sealed::Open(payload) => Ok(Some(*payload)),
+        Sealed::Nothing => Err("nothing was recorded of what was sent".to_owned()),
+        Sealed::Erased => Err("the key of the record was destroyed".to_owned()),
+        Sealed::Unreadable(why) => Err(why),
+    }
 }
 
 /// Waits until the gateway has published and indexed what is written now: who asks just after a call wants to see it.

@@ -7,6 +7,8 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use policy::unseen::hides;
+pub(crate) use policy::unseen::visible;
 use serde::Serialize;
 
 /// How much of a text is shown.
@@ -26,19 +28,6 @@ const BRIEF: Limits = Limits { lines: 24, width: 160, one_line: 100 };
 /// How much of a text is looked at.
 pub(crate) const LOOKED_AT: usize = 64 << 10;
 
-/// Writes each character that would act on the terminal or hide as `‹U+XXXX›`.
-pub(crate) fn visible(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if hides(c) {
-            let _ = write!(out, "‹U+{:04X}›", u32::from(c));
-        } else {
-            out.push(c);
-        }
-    }
-    out
-}
-
 /// One line of JSON. What [`visible`] would mark is written as an escape, which means the same to a parser:
 /// serde_json escapes C0 controls only, and U+009B begins a terminal's control sequence as well as ESC does.
 pub(crate) fn json_line(value: &impl Serialize) -> serde_json::Result<String> {
@@ -57,18 +46,6 @@ pub(crate) fn json_line(value: &impl Serialize) -> serde_json::Result<String> {
         }
     }
     Ok(out)
-}
-
-/// Controls, bidirectional marks and isolates, zero-width and invisible characters, tags, variation selectors,
-/// fillers, and the separators that break lines (Unicode 16, general categories Cc, Cf, Zl, Zp and
-/// Default_Ignorable_Code_Point).
-fn hides(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{115f}' | '\u{1160}'
-            | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
-            | '\u{fff0}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// Columns that a safe text takes; a good guess, as terminals differ.

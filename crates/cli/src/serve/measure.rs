@@ -7,9 +7,13 @@ use std::time::{Duration, Instant};
 
 use console::{Check, Exposition, Kind, Source, Unit};
 use gateway::meter::{Counts, Meters};
+use ledger::Seq;
+use ledger::payload::Payload;
 use recorder::{Distribution, RecordError, Recorder};
+use store::{Index, Mode};
 
 use super::reload::Reloads;
+use super::waiting::Waiting;
 use crate::clock;
 
 /// The size of the log is measured no more often than this.
@@ -21,6 +25,10 @@ const SIZE_SHARE: u32 = 100;
 /// Clock ticks of `/proc/self/stat` in a second: a constant of Linux' interface on all machines that we run on.
 const TICKS: f64 = 100.0;
 
+/// How long who looks at a call waits for the index to have it, and how often it looks.
+const INDEXED_WITHIN: Duration = Duration::from_secs(2);
+const INDEX_PAUSE: Duration = Duration::from_millis(20);
+
 /// Where the numbers come from.
 #[derive(Debug)]
 pub(super) struct Measures {
@@ -30,6 +38,7 @@ pub(super) struct Measures {
     /// Records in the index; written by the follower.
     indexed: Arc<AtomicU64>,
     reloads: Arc<Reloads>,
+    waiting: Waiting,
     draining: AtomicBool,
     started: f64,
     /// Locked while the log is measured, which one scrape does for all.
@@ -48,12 +57,12 @@ impl Measures {
         data: PathBuf,
         recorder: Recorder,
         meters: Arc<Meters>,
-        indexed: Arc<AtomicU64>,
-        reloads: Arc<Reloads>,
+        (indexed, reloads): (Arc<AtomicU64>, Arc<Reloads>),
+        waiting: Waiting,
     ) -> Measures {
         let (draining, size) = (AtomicBool::new(false), Mutex::new(None));
         let started = clock::now().as_duration().as_secs_f64();
-        Measures { data, recorder, meters, indexed, reloads, draining, started, size }
+        Measures { data, recorder, meters, indexed, reloads, waiting, draining, started, size }
     }
 
     /// The gateway takes no new connections from now on.
@@ -232,10 +241,26 @@ impl Source for Measures {
         checks
     }
 
+    fn payload(&self, seq: Seq) -> Result<Option<Payload>, String> {
+        crate::read::index::payload(&self.data, seq)
+    }
+
+    fn index(&self, upto: Option<Seq>) -> Option<Index> {
+        let begun = Instant::now();
+        let is_behind = |seq: Seq| self.indexed.load(Ordering::Relaxed) <= seq.0;
+        while upto.is_some_and(is_behind) && begun.elapsed() < INDEXED_WITHIN {
+            std::thread::sleep(INDEX_PAUSE);
+        }
+        Index::open(&self.data, Mode::ReadOnly)
+            .inspect_err(|error| tracing::warn!(%error, "the index cannot be read"))
+            .ok()
+    }
+
     fn measure(&self, out: &mut Exposition) {
         self.calls(out);
         self.ledger(out);
         self.disk(out);
+        self.waiting.measure(out);
         self.process(out);
     }
 }

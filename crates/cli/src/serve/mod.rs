@@ -3,6 +3,7 @@
 mod measure;
 mod reload;
 mod takeover;
+mod waiting;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -26,6 +27,7 @@ use crate::environment::Environment;
 use crate::follow::Follower;
 use crate::serve::measure::Measures;
 use crate::serve::reload::Reload;
+use crate::serve::waiting::Waiting;
 
 /// Longest path that a Unix socket may have on Linux, less one for the closing zero.
 const SOCKET_PATH: usize = 107;
@@ -74,11 +76,17 @@ pub(crate) async fn run(args: ServeArgs, environment: &Environment) -> anyhow::R
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     let data = config.data.clone();
     let console = console.map(|console| with_desk(console, (&state, verifier), &config.desk)).transpose()?;
+    let waiting = Waiting::new(&state, console.as_ref().map(|(_, desk)| desk.operators()))?;
     let reload =
         Reload::new((args, environment.clone(), state), bound.control(), started.recorder.clone(), config);
     let meters = bound.control().meters();
-    let measures =
-        Arc::new(Measures::new(data, started.recorder, meters, follower.indexed(), reload.counts()));
+    let measures = Arc::new(Measures::new(
+        data,
+        started.recorder,
+        meters,
+        (follower.indexed(), reload.counts()),
+        waiting,
+    ));
     announce(
         console.as_ref().map(|(console, _)| console.address),
         bound.address.map(|address| format!("{scheme}://{address}")),

@@ -28,8 +28,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 pub use budgets::Budget;
 pub use connections::Connection as ServerConnection;
 pub use holds::{
-    Back, Ballot, Bounds, Cast, Choice, Full, History, Hold, HoldKey, HoldStatus, Need, NewHold, Release,
-    Said, Sought, Which,
+    Back, Ballot, Bounds, Cast, Choice, Full, History, Hold, HoldKey, HoldPlace, HoldStatus, Need, NewHold,
+    Release, Said, Sought, Which,
 };
 pub use journal::{Action, Deed, Outcome};
 pub use keys::AccessKey;

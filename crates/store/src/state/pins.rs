@@ -153,7 +153,7 @@ fn put(within: &Transaction<'_>, pin: &Pin, change: i64) -> rusqlite::Result<()>
     within.execute(sql, row).map(|_| ())
 }
 
-fn one(db: &Connection, server: &str, tool: &str) -> rusqlite::Result<Option<Pin>> {
+pub(super) fn one(db: &Connection, server: &str, tool: &str) -> rusqlite::Result<Option<Pin>> {
     let sql = format!("SELECT {COLUMNS} FROM pins WHERE server = ? AND tool = ?");
     db.query_row(&sql, [server, tool], read).optional()
 }

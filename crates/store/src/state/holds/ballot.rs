@@ -148,12 +148,14 @@ impl State {
 impl Place<'_> {
     fn cast(&mut self, id: &str, ballot: &Ballot<'_>) -> rusqlite::Result<Cast> {
         let Some(hold) = find(self.within, id)? else { return Ok(Cast::Unknown) };
-        let is_over =
-            !matches!(hold.status, HoldStatus::Pending | HoldStatus::Approved) || hold.deadline <= self.now;
+        let is_open = matches!(hold.status, HoldStatus::Pending | HoldStatus::Approved);
+        let is_over = !is_open || hold.deadline <= self.now;
         let said = of(self.within, id)?;
         let is_own = ballot.people.iter().any(|name| hold.requesters.contains(name));
         let is_asked = hold.needs.iter().any(|need| ballot.groups.contains(&need.group));
         match ballot.choice {
+            // What is overdue has expired, also before that is written down.
+            _ if is_over && is_open => Ok(Cast::Over(HoldStatus::Expired)),
             _ if is_over => Ok(Cast::Over(hold.status)),
             Choice::Withdraw { reason } if is_own || is_asked => {
                 self.close(&hold, HoldStatus::Withdrawn, reason)?;

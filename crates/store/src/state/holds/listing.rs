@@ -5,16 +5,7 @@ use rusqlite::{Row, params};
 
 use super::super::keys::{moment, time};
 use super::super::{Mark, State, StateError};
-use super::{COLUMNS, Hold, HoldKey, changed, read};
-
-/// What was decided on the same tool for the same principal before.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct History {
-    /// Calls that were approved.
-    pub approved: u64,
-    /// Calls that were refused.
-    pub refused: u64,
-}
+use super::{COLUMNS, Hold, changed, read};
 
 impl State {
     /// The newest holds, newest first, at most so many; `open`: those alone that wait or may be used.
@@ -24,10 +15,7 @@ impl State {
     pub fn holds(&self, which: Which, most: u32) -> Result<Vec<Hold>, StateError> {
         let reader = self.reader();
         let all = || {
-            let condition = match which {
-                Which::Open => "status IN ('pending', 'approved')",
-                Which::All => "1",
-            };
+            let condition = which.condition();
             let sql = format!(
                 "SELECT {COLUMNS} FROM holds WHERE {condition} ORDER BY created DESC, changed DESC, id LIMIT ?"
             );
@@ -51,28 +39,14 @@ impl State {
         })
     }
 
-    /// What was decided on the same tool for the same principal before.
-    ///
-    /// # Errors
-    /// See [`StateError`].
-    pub fn hold_history(&self, key: &HoldKey) -> Result<History, StateError> {
-        let HoldKey { principal, server, method, name, .. } = key;
-        let sql = "SELECT coalesce(sum(uses > 0 OR status = 'approved'), 0), coalesce(sum(status = 'refused'), 0) \
-                   FROM holds WHERE principal = ?1 AND server = ?2 AND method = ?3 AND name = ?4";
-        let counts = self.reader().query_row(sql, params![principal, server, method, name], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
-        });
-        let (approved, refused) = counts.map_err(|source| self.failed(source))?;
-        let count = |number: i64| u64::try_from(number).unwrap_or_default();
-        Ok(History { approved: count(approved), refused: count(refused) })
-    }
-
     /// How many holds wait, and since when the oldest.
     ///
     /// # Errors
     /// See [`StateError`].
     pub fn pending_holds(&self) -> Result<(u64, Option<u64>), StateError> {
-        let sql = "SELECT count(*), min(created) FROM holds WHERE status = 'pending'";
+        // The first condition lets SQLite use the index of open holds.
+        let sql = "SELECT count(*), min(created) FROM holds \
+                   WHERE status IN ('pending', 'approved') AND status = 'pending'";
         let read = |row: &Row<'_>| Ok((moment(row, 0)?.unwrap_or_default(), moment(row, 1)?));
         self.reader().query_row(sql, [], read).map_err(|source| self.failed(source))
     }
@@ -107,4 +81,13 @@ pub enum Which {
     Open,
     /// All.
     All,
+}
+
+impl Which {
+    pub(super) fn condition(self) -> &'static str {
+        match self {
+            Which::Open => "status IN ('pending', 'approved')",
+            Which::All => "1",
+        }
+    }
 }

@@ -9,6 +9,7 @@
 mod ballot;
 mod enough;
 mod listing;
+mod pages;
 mod returns;
 mod seek;
 
@@ -23,7 +24,8 @@ use super::{State, StateError};
 pub(super) use seek::end_of_run;
 
 pub use ballot::{Ballot, Cast, Choice, Said};
-pub use listing::{History, Which};
+pub use listing::Which;
+pub use pages::{History, Place as HoldPlace};
 pub use returns::Back;
 pub use seek::{Bounds, Full, NewHold, Release, Sought};
 
