@@ -307,24 +307,75 @@ fn problem(problem: Problem) -> Response<Full<Bytes>> {
 
 #[cfg(test)]
 mod tests {
-    use super::ROUTES;
+    use super::{Act, DOCUMENT, ROUTES, routes_of};
 
     /// Who adds a route adds its case to `tests/it/attacks.rs`, too.
     #[test]
     fn who_may_use_which_route() {
-        let line = |route: &super::Route| {
-            let needs = route.needs.map_or("a session", |needs| needs.as_str());
-            format!("{} {}: {needs}", route.method, route.path)
-        };
         let lines: Vec<String> = ROUTES.iter().map(line).collect();
         expect_test::expect![[r#"
+            GET /api/v1/openapi.json: nothing
             GET /api/v1/me: a session
             GET /api/v1/operators: to manage operators
             POST /api/v1/operators: to manage operators
             PUT /api/v1/operators: to manage operators
             DELETE /api/v1/operators: to manage operators
             POST /api/v1/operators/links: to manage operators
-            GET /api/v1/actions: to see what operators did"#]]
+            GET /api/v1/actions: to see what operators did
+            GET /api/v1/approvals: to see calls
+            GET /api/v1/approvals/changes: to see calls
+            GET /api/v1/approvals/{id}: to see calls
+            POST /api/v1/approvals/{id}/grant: to decide on calls that wait
+            POST /api/v1/approvals/{id}/refuse: to decide on calls that wait
+            POST /api/v1/approvals/{id}/withdraw: to decide on calls that wait"#]]
         .assert_eq(&lines.join("\n"));
+    }
+
+    fn line(route: &super::Route) -> String {
+        let needs = match route.act {
+            Act::Document => "nothing",
+            _ => route.needs.map_or("a session", |needs| needs.as_str()),
+        };
+        format!("{} {}: {needs}", route.method, route.path)
+    }
+
+    /// Every route is in the document, and every operation of the document is a route, with who may use it.
+    #[test]
+    fn the_document_has_the_routes() {
+        let document: serde_json::Value = serde_json::from_str(DOCUMENT).unwrap();
+        let mut told = Vec::new();
+        for (path, operations) in document["paths"].as_object().unwrap() {
+            for (method, operation) in operations.as_object().unwrap() {
+                if method == "parameters" {
+                    continue;
+                }
+                let is_public = operation["security"].as_array().is_some_and(Vec::is_empty);
+                let needs = operation["x-permission"].as_str();
+                let needs = needs.unwrap_or(if is_public { "nothing" } else { "a session" });
+                told.push(format!("{} {path}: {needs}", method.to_uppercase()));
+            }
+        }
+        let mut routes: Vec<String> = ROUTES.iter().map(line).collect();
+        told.sort_unstable();
+        routes.sort_unstable();
+        assert_eq!(told, routes);
+    }
+
+    #[test]
+    fn a_path_stands_for_one_route() {
+        for (path, expected) in [
+            ("/api/v1/approvals/changes", "/api/v1/approvals/changes"),
+            ("/api/v1/approvals/hold_1", "/api/v1/approvals/{id}"),
+            ("/api/v1/approvals/hold_1/grant", "/api/v1/approvals/{id}/grant"),
+            ("/api/v1/approvals/changes/grant", "/api/v1/approvals/{id}/grant"),
+            ("/api/v1/approvals/{id}", "/api/v1/approvals/{id}"),
+            ("/api/v1/approvals/", ""),
+            ("/api/v1/approvals/a/b", ""),
+            ("/api/v1/approvals/a/grant/", ""),
+        ] {
+            let found: Vec<&str> = routes_of(path).iter().map(|route| route.path).collect();
+            let expected: Vec<&str> = Some(expected).filter(|path| !path.is_empty()).into_iter().collect();
+            assert_eq!(found, expected, "{path}");
+        }
     }
 }

@@ -44,7 +44,9 @@ pub(crate) fn post(
         headers.push_str(&format!("authorization: Bearer {credential}\r\n"));
     }
     let (status, head, answer) = exchange(gateway, "POST /mcp/bank", &headers, &body);
-    (status, head, serde_json::from_str(&answer).unwrap_or_default())
+    // What waits for long is answered as a stream of events; the last one is the answer.
+    let event = answer.lines().filter_map(|line| line.strip_prefix("data: ")).last();
+    (status, head, serde_json::from_str(event.unwrap_or(&answer)).unwrap_or_default())
 }
 
 pub(crate) fn listed(gateway: &str, credential: &str) -> Vec<String> {

@@ -68,12 +68,34 @@ pub(crate) enum Came {
     NotSeen,
 }
 
+impl Wish {
+    /// What it is in the journal.
+    pub(crate) fn deed(&self) -> &'static str {
+        match self {
+            Wish::Approve { scope: Scope::Call, .. } => "approvals.grant",
+            Wish::Approve { .. } => "approvals.grant-run",
+            Wish::Refuse { .. } => "approvals.refuse",
+            Wish::Withdraw { .. } => "approvals.withdraw",
+        }
+    }
+}
+
 /// The id of a hold, if it has the form of one.
 pub(crate) fn hold_id(text: &str) -> Option<&str> {
     let digits = text.strip_prefix("hold_")?;
     let is_id =
         digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'));
     is_id.then_some(text)
+}
+
+/// Notes that somebody names a hold that there is not: a forged link, or one of another gateway.
+///
+/// # Errors
+/// See [`StateError`].
+pub(crate) fn note_unknown(state: &State, what: &str, id: &str) -> Result<(), StateError> {
+    // What has not the form of an id may be anything.
+    let subject = hold_id(id).unwrap_or("no id of a hold");
+    state.note(&Deed::refused(what, subject).because(&Cast::Unknown.to_string()))
 }
 
 /// A reason as it is kept: trimmed, not empty, not long.
@@ -129,8 +151,7 @@ pub(crate) fn decide(
     let of_run = look.run_digest(&found, but);
     let is_seen = digest.parse::<Hash>().is_ok_and(|digest| digest == found.key.digest);
     let (true, Ok(of_run)) = (is_seen, of_run) else {
-        let what = if matches!(scope, Scope::Call) { "approvals.grant" } else { "approvals.grant-run" };
-        state.note(&Deed::refused(what, hold).because("they were not shown what is held"))?;
+        state.note(&Deed::refused(wish.deed(), hold).because("they were not shown what is held"))?;
         return Ok(Came::NotSeen);
     };
     match scope {

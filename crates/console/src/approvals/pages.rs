@@ -11,7 +11,7 @@ use store::state::{Cast, StateError, Which};
 
 use super::card::Listed;
 use super::sheet::{self, Sheet};
-use super::{Came, Scope, Wish, decide, hindrance, hold_id, look, reason, standing};
+use super::{Came, Scope, Wish, decide, hindrance, hold_id, look, note_unknown, reason, standing};
 use crate::desk::{Asked, Desk, Present, page, see, unavailable, unreadable};
 use crate::form::Form;
 use crate::html;
@@ -95,7 +95,10 @@ async fn show(
     let (source, looks) = (Arc::clone(&asked.source), Arc::clone(desk.looks()));
     let (operator, of) = (who.operator.clone(), id.to_owned());
     let read = move || -> Result<_, StateError> {
-        let Some(hold) = state.hold(&of)? else { return Ok(None) };
+        let Some(hold) = state.hold(&of)? else {
+            note_unknown(&state, "approvals.read", &of)?;
+            return Ok(None);
+        };
         let card = look(&*source, (&state, &looks), &hold, (&operator, now))?;
         let hindrance = hindrance(&state, &hold, (&operator, now))?;
         Ok(Some((card, standing(&hold, now), hindrance)))
@@ -105,10 +108,7 @@ async fn show(
             let sheet = Sheet { card: &card, standing, hindrance, operator: &who.operator, now };
             page(status, "Approval", &sheet.html(wrong.as_deref()))
         }
-        Ok(Ok(None)) => {
-            desk.tell_forbidden(Some(who), asked, &Cast::Unknown.to_string()).await;
-            nothing()
-        }
+        Ok(Ok(None)) => nothing(),
         Ok(Err(error)) => {
             tracing::error!(%error, "what waits for people cannot be shown");
             unavailable()

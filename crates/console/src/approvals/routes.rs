@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use store::state::{Cast, HoldPlace, State, StateError, Which};
 
 use super::card::Listed;
-use super::{Came, For, Scope, Wish, decide, hold_id, look, reason, standing};
+use super::{Came, For, Scope, Wish, decide, hold_id, look, note_unknown, reason, standing};
 use crate::api::Problem;
 use crate::desk::{Asked, Desk, Present};
 use crate::form::Form;
@@ -78,7 +78,7 @@ pub(crate) async fn answer(
             let (state, query) = (Arc::clone(desk.operators().state()), asked.query.clone());
             blocking(move || list(&state, &query)).await
         }
-        Act::Show => show(desk, who, asked, id).await,
+        Act::Show => show(desk, (who, asked), id).await,
         Act::Grant => {
             let Grant { digest, wide, any } = body(
                 asked,
@@ -143,35 +143,31 @@ fn place(text: &str) -> Option<HoldPlace> {
     Some(HoldPlace { created: created.parse().ok()?, id: hold_id(id)?.to_owned() })
 }
 
-async fn show(desk: &Desk, who: &Present, asked: &Asked, id: &str) -> Result<Value, Problem> {
+async fn show(desk: &Desk, (who, asked): (&Present, &Asked), id: &str) -> Result<Value, Problem> {
     let (state, now) = (desk.operators().state().acting(&who.operator.identity, desk.now()), desk.now());
     let (source, looks) = (Arc::clone(&asked.source), Arc::clone(desk.looks()));
     let (operator, id) = (who.operator.clone(), id.to_owned());
-    let known = hold_id(&id).is_some();
-    let shown = blocking(move || {
-        let hold = if known { state.hold(&id)? } else { None };
-        let Some(hold) = hold else { return Ok(None) };
+    blocking(move || {
+        let hold = hold_id(&id).map(|id| state.hold(id)).transpose()?.flatten();
+        let Some(hold) = hold else {
+            note_unknown(&state, "approvals.read", &id)?;
+            return Err(unknown());
+        };
         let card = look(&*source, (&state, &looks), &hold, (&operator, now))?;
-        serde_json::to_value(&card).map(Some).map_err(|_| broken())
-    });
-    match shown.await? {
-        Some(card) => Ok(card),
-        None => {
-            desk.tell_forbidden(Some(who), asked, &Cast::Unknown.to_string()).await;
-            Err(unknown())
-        }
-    }
+        serde_json::to_value(&card).map_err(|_| broken())
+    })
+    .await
 }
 
 /// Somebody says something of a hold.
 async fn say(desk: &Desk, (who, asked): (&Present, &Asked), id: &str, wish: Wish) -> Result<Value, Problem> {
-    let Some(id) = hold_id(id) else {
-        desk.tell_forbidden(Some(who), asked, &Cast::Unknown.to_string()).await;
-        return Err(unknown());
-    };
     let (state, now) = (desk.operators().state().acting(&who.operator.identity, desk.now()), desk.now());
     let (source, operator, id) = (Arc::clone(&asked.source), who.operator.clone(), id.to_owned());
     blocking(move || {
+        if hold_id(&id).is_none() {
+            note_unknown(&state, wish.deed(), &id)?;
+            return Err(unknown());
+        }
         let came = decide(&*source, &state, (&id, &wish), (&operator, now))?;
         let hold = state.hold(&id)?.ok_or_else(unknown)?;
         match came {

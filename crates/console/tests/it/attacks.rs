@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use crate::made::{NOW, PASSWORD, Session, Stage};
 
 /// Every route of the API, and who is refused.
-const ROUTES: [(&str, &str); 7] = [
+const ROUTES: [(&str, &str); 13] = [
     ("GET /api/v1/me", "nobody"),
     ("GET /api/v1/operators", "viewer"),
     ("POST /api/v1/operators", "viewer"),
@@ -13,7 +13,16 @@ const ROUTES: [(&str, &str); 7] = [
     ("DELETE /api/v1/operators?name=mira", "viewer"),
     ("POST /api/v1/operators/links", "viewer"),
     ("GET /api/v1/actions", "viewer"),
+    ("GET /api/v1/approvals", "nobody"),
+    ("GET /api/v1/approvals/changes?wait=0", "nobody"),
+    (HELD, "nobody"),
+    ("POST /api/v1/approvals/hold_00000000000000000000000000000001/grant", "viewer"),
+    ("POST /api/v1/approvals/hold_00000000000000000000000000000001/refuse", "viewer"),
+    ("POST /api/v1/approvals/hold_00000000000000000000000000000001/withdraw", "viewer"),
 ];
+
+/// One that is not there.
+const HELD: &str = "GET /api/v1/approvals/hold_00000000000000000000000000000001";
 
 /// Moves on, so that what follows is noted again.
 fn later() {
@@ -283,7 +292,8 @@ async fn every_route_asks_for_a_session_and_its_role() {
         assert_eq!(told.status, 401, "{line}: {told:?}");
         assert!(told.head.contains("application/problem+json"), "{line}: {told:?}");
         let told = stage.write(line, &noor, body).await;
-        assert_eq!(told.status, if refused == "viewer" { 403 } else { 200 }, "{line}: {told:?}");
+        let permitted = if line == HELD { 404 } else { 200 };
+        assert_eq!(told.status, if refused == "viewer" { 403 } else { permitted }, "{line}: {told:?}");
         if refused == "viewer" {
             let noted = stage.noted().pop().unwrap();
             assert!(noted.starts_with("operator:local:noor operators.forbidden "), "{line}: {noted}");

@@ -1,13 +1,17 @@
 //! A console on a free port, with two operators, and a browser's bare words.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use console::{Check, Console, Desk, Exposition, Source};
 use identity::Secret;
 use identity::operators::{self, Operators, Role, RoleMap};
+use ledger::Seq;
+use ledger::payload::Payload;
+use store::Index;
 use store::state::{Action, State};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -22,7 +26,8 @@ fn clock() -> u64 {
 }
 
 /// A gateway in good health, with the parameters of these calls on record.
-struct Healthy(Mutex<BTreeMap<u64, String>>);
+#[derive(Default)]
+pub(crate) struct Healthy(pub(crate) Mutex<BTreeMap<u64, String>>);
 
 impl Source for Healthy {
     fn checks(&self) -> Vec<Check> {
@@ -34,7 +39,9 @@ impl Source for Healthy {
     fn payload(&self, seq: Seq) -> Result<Option<Payload>, String> {
         let held = self.0.lock().unwrap();
         Ok(held.get(&seq.0).map(|params| {
-            let spans = [("params".to_owned(), 0..params.len())].into();
+            let at = params.find("\"arguments\":").unwrap() + "\"arguments\":".len();
+            let arguments = ("arguments".to_owned(), at..params.len() - 1);
+            let spans = [("params".to_owned(), 0..params.len()), arguments].into();
             Payload { secret: [7; 32], fields: [].into(), spans, body: params.clone().into() }
         }))
     }
@@ -48,6 +55,7 @@ pub(crate) struct Stage {
     _folder: tempfile::TempDir,
     pub(crate) state: Arc<State>,
     pub(crate) address: SocketAddr,
+    pub(crate) gateway: Arc<Healthy>,
 }
 
 /// An answer.
@@ -86,8 +94,9 @@ impl Stage {
         let desk = Desk::new(Arc::new(operators), public_url.map(str::to_owned), clock);
         let console = Console::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = console.address;
-        tokio::spawn(console.serve(Arc::new(Healthy), desk, std::future::pending()));
-        Stage { _folder: folder, state, address }
+        let gateway = Arc::new(Healthy::default());
+        tokio::spawn(console.serve(gateway.clone(), desk, std::future::pending()));
+        Stage { _folder: folder, state, address, gateway }
     }
 
     /// Sends a line (`POST /login`), further headers and a body; `Host` is right unless it is among the headers.
