@@ -45,7 +45,7 @@ pub(crate) fn post(
     }
     let (status, head, answer) = exchange(gateway, "POST /mcp/bank", &headers, &body);
     // What waits for long is answered as a stream of events; the last one is the answer.
-    let event = answer.lines().filter_map(|line| line.strip_prefix("data: ")).last();
+    let event = answer.lines().filter_map(|line| line.strip_prefix("data: ")).next_back();
     (status, head, serde_json::from_str(event.unwrap_or(&answer)).unwrap_or_default())
 }
 

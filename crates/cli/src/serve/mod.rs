@@ -17,7 +17,7 @@ use gateway::Gateway;
 use gateway::settings::{CallerSettings, RuleSettings, Settings};
 use identity::operators::{self, Operators};
 use identity::{Logins, Mint, RunKey, Vault, Verifier};
-use recorder::Predecessor;
+use recorder::{Predecessor, Started};
 use store::state::State;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -57,15 +57,7 @@ pub(crate) async fn run(args: ServeArgs, environment: &Environment) -> anyhow::R
     let stop = stop_signal()?;
     let hangup = signal(SignalKind::hangup()).context("cannot receive signals")?;
     let console = open_console(&config, &args).await?;
-    let ledger = recorder::Settings {
-        config: Some(config.digest),
-        limits: config.ledger.clone(),
-        ..recorder::Settings::at(&config.data)
-    };
-    let started = match args.socket_only {
-        true => recorder::start(ledger).context("the ledger cannot be opened")?,
-        false => takeover::open_ledger(ledger).await?,
-    };
+    let started = open_ledger(&config, &args).await?;
     tell_recovery(&started.recovered);
     let follower = Follower::start(&config.data, &started.recorder)?;
     let state = Arc::new(State::open(&config.data)?);
@@ -136,6 +128,18 @@ fn read_config(args: &ServeArgs, environment: &Environment) -> anyhow::Result<Co
         config.listen = listen;
     }
     Ok(config)
+}
+
+async fn open_ledger(config: &Config, args: &ServeArgs) -> anyhow::Result<Started> {
+    let ledger = recorder::Settings {
+        config: Some(config.digest),
+        limits: config.ledger.clone(),
+        ..recorder::Settings::at(&config.data)
+    };
+    match args.socket_only {
+        true => recorder::start(ledger).context("the ledger cannot be opened"),
+        false => takeover::open_ledger(ledger).await,
+    }
 }
 
 /// Who did not ask for a console gets a gateway all the same when another process has its port.

@@ -7,10 +7,10 @@ use bytes::Bytes;
 use http::header::{HeaderValue, SET_COOKIE};
 use http::{Method, Response, StatusCode};
 use http_body_util::Full;
-use store::state::{Cast, StateError, Which};
+use store::state::{Cast, Hold, StateError, Which};
 
 use super::card::Listed;
-use super::sheet::{self, Sheet};
+use super::sheet::{self, Row, Sheet};
 use super::{Came, Scope, Wish, decide, hindrance, hold_id, look, note_unknown, reason, standing};
 use crate::desk::{Asked, Desk, Present, page, see, unavailable, unreadable};
 use crate::form::Form;
@@ -75,8 +75,9 @@ async fn list(desk: &Desk, who: &Present) -> Response<Full<Bytes>> {
     };
     match tokio::task::spawn_blocking(read).await {
         Ok(Ok((open, ended))) => {
-            let of = |holds: &[store::state::Hold]| -> Vec<(Listed, &'static str)> {
-                holds.iter().map(|hold| (Listed::of(hold), standing(hold, now).as_str())).collect()
+            let of = |holds: &[Hold]| -> Vec<Row> {
+                let row = |hold| Row { hold: Listed::of(hold), standing: standing(hold, now).as_str() };
+                holds.iter().map(row).collect()
             };
             page(StatusCode::OK, "Approvals", &sheet::list((&of(&open), &of(&ended)), &who.operator, now))
         }

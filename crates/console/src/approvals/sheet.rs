@@ -29,17 +29,19 @@ pub(super) struct Sheet<'a> {
     pub(super) now: u64,
 }
 
+/// A hold on a list, and how it stands.
+pub(super) struct Row {
+    pub(super) hold: Listed,
+    pub(super) standing: &'static str,
+}
+
 /// Escaped, and nothing hidden.
 fn shown(text: &str) -> String {
     escaped(&unseen::visible(text))
 }
 
 /// The lists of what waits and of what has ended, each with how it stands.
-pub(super) fn list(
-    (open, ended): (&[(Listed, &str)], &[(Listed, &str)]),
-    operator: &Operator,
-    now: u64,
-) -> String {
+pub(super) fn list((open, ended): (&[Row], &[Row]), operator: &Operator, now: u64) -> String {
     let mut out = String::from("<p><a href=\"/\">Console</a></p>");
     if open.is_empty() {
         out.push_str("<p>No call waits for anybody.</p>");
@@ -52,7 +54,7 @@ pub(super) fn list(
             continue;
         }
         push(&mut out, format_args!("<h2>{heading}</h2><ul class=\"holds\">"));
-        for (hold, standing) in holds {
+        for Row { hold, standing } in holds {
             let Listed { id, server, name, principal, created, .. } = hold;
             push(
                 &mut out,
