@@ -4,13 +4,14 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use e2e::gateway::tollbook;
+use e2e::http::exchange;
 use e2e::peers::{node, repository};
 use e2e::upstream::Upstream;
 use serde_json::{Value, json};
 
 use crate::approvals::{Office, bank, call, id, now, seen};
 use crate::callers::printed;
-use crate::console::{exchange, request};
+use crate::console::request;
 use crate::operators::form;
 
 const PASSWORD: &str = "correct horse battery";

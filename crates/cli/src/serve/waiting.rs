@@ -71,6 +71,11 @@ impl Waiting {
             out.single(Kind::Gauge, "tollbook_hold_oldest_seconds", help, age);
         }
         self.decisions(out, now);
+        let help = "Calls that were not even held, by why.";
+        let mut family = out.family(Kind::Counter, "tollbook_hold_turned_away_total", help);
+        for (reason, count) in self.state.turned_away() {
+            family.sample(&[("reason", reason)], count);
+        }
         if let Ok(unrecorded) = self.state.unrecorded_count() {
             let help = "Operators' actions that are not in the ledger yet.";
             out.single(Kind::Gauge, "tollbook_operator_actions_unrecorded", help, unrecorded);

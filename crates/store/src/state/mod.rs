@@ -25,6 +25,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+use self::holds::TurnedAway;
+
 pub use budgets::Budget;
 pub use connections::Connection as ServerConnection;
 pub use holds::{
@@ -56,6 +58,7 @@ struct Connections {
     writer: Mutex<Connection>,
     /// Reads alone; apart from the writer, so that nobody who reads waits for a disk. Locked for one read.
     reader: Mutex<Connection>,
+    turned_away: TurnedAway,
 }
 
 /// How far a reader has come; the default is the beginning.
@@ -138,7 +141,8 @@ impl State {
     pub fn open(data: &Path) -> Result<State, StateError> {
         let path = data.join(FILE);
         let (writer, reader) = open::open(data, &path)?;
-        let file = Connections { path, writer: Mutex::new(writer), reader: Mutex::new(reader) };
+        let (writer, reader) = (Mutex::new(writer), Mutex::new(reader));
+        let file = Connections { path, writer, reader, turned_away: TurnedAway::default() };
         Ok(State { file: Arc::new(file), operator: None })
     }
 

@@ -9,6 +9,8 @@ mod made;
 #[cfg(test)]
 mod operators;
 #[cfg(test)]
+mod pages;
+#[cfg(test)]
 mod pins;
 #[cfg(test)]
 mod query;

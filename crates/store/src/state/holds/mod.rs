@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::keys::{moment, strings};
 use super::{State, StateError};
 
+pub(super) use pages::TurnedAway;
 pub(super) use seek::end_of_run;
 
 pub use ballot::{Ballot, Cast, Choice, Said};

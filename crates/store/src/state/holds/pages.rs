@@ -1,10 +1,12 @@
 //! Holds as the console asks for them: page by page, by what has changed, and with what was decided before.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use rusqlite::params;
 
 use super::super::keys::{moment, time};
 use super::super::{Pin, State, StateError, pins};
-use super::{COLUMNS, Hold, Which, read};
+use super::{COLUMNS, Full, Hold, Sought, Which, read};
 
 /// A place in the list of holds, newest first; it does not shift when holds are added.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +26,27 @@ pub struct History {
     pub refused: u64,
     /// The last of them, newest first.
     pub last: Vec<Hold>,
+}
+
+/// Why a call is not held, in the order in which it is counted.
+const REASONS: [&str; 4] = ["run", "all", "refusals", "refused"];
+
+/// Calls that were not even held, by [`REASONS`].
+#[derive(Debug, Default)]
+pub(crate) struct TurnedAway([AtomicU64; REASONS.len()]);
+
+impl TurnedAway {
+    /// Counts what a call found, if that is nothing.
+    pub(super) fn count(&self, sought: &Sought) {
+        let reason = match sought {
+            Sought::Full(Full::Run) => 0,
+            Sought::Full(Full::All) => 1,
+            Sought::Full(Full::Refusals) => 2,
+            Sought::Refused { .. } => 3,
+            _ => return,
+        };
+        self.0.get(reason).into_iter().for_each(|count| _ = count.fetch_add(1, Ordering::Relaxed));
+    }
 }
 
 impl State {
@@ -121,6 +144,17 @@ impl State {
             Ok(Some((pin, at)))
         };
         found().map_err(|source| self.failed(source))
+    }
+
+    /// Calls that were not even held, since the start, by why: the run or all have too many, it was refused lately, the run was
+    /// refused too often. Of this process alone.
+    #[must_use]
+    pub fn turned_away(&self) -> [(&'static str, u64); REASONS.len()] {
+        let counts = &self.file.turned_away.0;
+        std::array::from_fn(|reason| {
+            let count = counts.get(reason).map_or(0, |count| count.load(Ordering::Relaxed));
+            (REASONS.get(reason).copied().unwrap_or_default(), count)
+        })
     }
 
     /// Actions that have no record yet.

@@ -109,7 +109,7 @@ impl State {
         bounds: &Bounds,
         now: u64,
     ) -> Result<Sought, StateError> {
-        self.write(|within, change| {
+        let sought = self.write(|within, change| {
             let mut place = Place { state: self, within, change, now };
             place.end_overdue()?;
             let (like, stale): (Vec<_>, Vec<_>) =
@@ -134,7 +134,9 @@ impl State {
                 Some(full) => Ok(Sought::Full(full)),
                 None => place.enter(call),
             }
-        })
+        })?;
+        self.file.turned_away.count(&sought);
+        Ok(sought)
     }
 
     /// Ends what is overdue; gives how many.
