@@ -189,7 +189,7 @@ pub(crate) enum Hindrance {
     Own,
     #[error("None of your groups is asked.")]
     NotAsked,
-    #[error("There is nothing to decide.")]
+    #[error("It is decided.")]
     Over,
     #[error("You have approved; others must approve too.")]
     Twice,

@@ -16,6 +16,9 @@ use crate::html::escaped;
 /// A tool's text that was accepted so few seconds ago is news.
 const NEWS: u64 = 7 * 86_400;
 
+/// Seconds after a decision in which the page looks for the outcome by itself.
+const AWAITED: u64 = 300;
+
 /// Reasons that are one touch away.
 const READY: [&str; 3] =
     ["This is not what was asked for.", "The arguments are wrong.", "Not now; ask again later."];
@@ -87,7 +90,7 @@ impl Sheet<'_> {
     /// The page; `wrong`: why what was said did not count.
     pub(super) fn html(&self, wrong: Option<&str>) -> String {
         let mut out = String::new();
-        if self.standing == HoldStatus::Approved && self.card.hold.for_run_but.is_none() {
+        if self.is_awaited() {
             out.push_str("<meta http-equiv=\"refresh\" content=\"3\">");
         }
         out.push_str("<p><a href=\"/approvals\">All that wait</a></p>");
@@ -113,11 +116,25 @@ impl Sheet<'_> {
         out
     }
 
+    /// Whether the outcome is still to come, and may come soon: the page looks for it by itself then.
+    fn is_awaited(&self) -> bool {
+        let hold = &self.card.hold;
+        let is_fresh = hold.ended.is_some_and(|ended| self.now.saturating_sub(ended) < AWAITED);
+        let is_to_come = match self.standing {
+            HoldStatus::Approved => hold.for_run_but.is_none(),
+            HoldStatus::Used => {
+                hold.outcome.is_none() || self.card.releases.iter().all(|call| call.seq_end.is_none())
+            }
+            _ => false,
+        };
+        is_fresh && is_to_come
+    }
+
     /// How it stands, in words of its own for each end.
     fn state(&self, out: &mut String) {
         let hold = &self.card.hold;
         let at = hold.ended.map(|ended| ago(ended, self.now)).unwrap_or_default();
-        let why = hold.why.as_deref().map(|why| format!(": {}", shown(why))).unwrap_or_default();
+        let why = hold.why.as_deref().map(|why| format!(": “{}”", shown(why))).unwrap_or_default();
         let by: Vec<String> = self.card.said.iter().map(|said| shown(&said.who)).collect();
         let by = by.join(", ");
         let text = match self.standing {
@@ -169,7 +186,7 @@ impl Sheet<'_> {
             };
         };
         let ended = last.status.as_deref().or(self.card.hold.outcome.as_deref());
-        let took = last.duration_us.map(|us| format!(" after {}", seconds(us))).unwrap_or_default();
+        let took = last.duration_us.map(|us| format!(" after {}", took(us))).unwrap_or_default();
         let end = last.seq_end.map(|end| format!(" and {end}")).unwrap_or_default();
         format!("{}{took} ({}); records {}{end}.", told(ended), shown(ended.unwrap_or("open")), last.seq)
     }
@@ -272,13 +289,14 @@ impl Sheet<'_> {
         let by: Vec<String> = other.by.iter().map(|who| shown(who)).collect();
         let same = if other.is_same_arguments { "same arguments" } else { "other arguments" };
         let at = other.at.map(|at| ago(at, self.now)).unwrap_or_default();
-        let why = other.why.as_deref().map(|why| format!(": {}", shown(why))).unwrap_or_default();
+        let word = if other.status == HoldStatus::Refused.as_str() { "refused" } else { "approved" };
+        let why = other.why.as_deref().map(|why| format!(": “{}”", shown(why))).unwrap_or_default();
         push(
             out,
             format_args!(
                 "<li><a href=\"/approvals/{}\">{}</a> <small>{at} by {}; {same}{why}</small></li>",
                 escaped(&other.id),
-                other.status,
+                word,
                 by.join(", "),
             ),
         );
@@ -286,6 +304,10 @@ impl Sheet<'_> {
 
     /// The buttons, none of them chosen beforehand; or why there are none.
     fn decision(&self, out: &mut String) {
+        let is_open = matches!(self.standing, HoldStatus::Pending | HoldStatus::Approved);
+        if !is_open {
+            return;
+        }
         out.push_str("<section class=\"decide\"><h2>Your decision</h2>");
         match (self.hindrance, &self.card.digest) {
             (None, Some(digest)) => {
@@ -299,8 +321,7 @@ impl Sheet<'_> {
             (Some(hindrance), _) => {
                 push(out, format_args!("<p>{hindrance}</p>"));
                 let may_take_back = matches!(hindrance, Hindrance::Own | Hindrance::Over | Hindrance::Twice);
-                let is_open = matches!(self.standing, HoldStatus::Pending | HoldStatus::Approved);
-                if may_take_back && is_open {
+                if may_take_back {
                     self.take_back(out);
                 }
             }
@@ -411,9 +432,12 @@ fn moment(at: u64) -> String {
     format!("{} {} UTC", at.date(), at.time())
 }
 
-/// `0.8 s`
-fn seconds(us: i64) -> String {
-    format!("{}.{} s", us.max(0) / 1_000_000, us.max(0) % 1_000_000 / 100_000)
+/// `30 ms`, `1.8 s`
+fn took(us: i64) -> String {
+    match us.max(0) {
+        us @ 0..1_000_000 => format!("{} ms", us / 1_000),
+        us => format!("{}.{} s", us / 1_000_000, us % 1_000_000 / 100_000),
+    }
 }
 
 fn push(out: &mut String, what: std::fmt::Arguments<'_>) {

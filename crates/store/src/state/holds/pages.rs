@@ -17,7 +17,7 @@ pub struct Place {
     pub id: String,
 }
 
-/// What was decided on the same tool for the same principal, apart from one hold.
+/// What was decided on the same tool for the same principal before.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
     /// Holds that were approved.
@@ -95,27 +95,29 @@ impl State {
         since().map_err(|source| self.failed(source))
     }
 
-    /// What was decided on the same tool for the same principal as in a hold, and that is not this hold; the last `most` in full.
+    /// What was decided on the same tool for the same principal before a hold was, or until now; the last `most` in full.
     ///
     /// # Errors
     /// See [`StateError`].
     pub fn hold_history(&self, hold: &Hold, most: u32) -> Result<History, StateError> {
         let reader = self.reader();
         let key = &hold.key;
-        let same = "principal = ?1 AND server = ?2 AND method = ?3 AND name = ?4 AND id <> ?5";
+        let same =
+            "principal = ?1 AND server = ?2 AND method = ?3 AND name = ?4 AND id <> ?5 AND ended <= ?6";
+        let until = hold.ended.map_or(i64::MAX, time);
         let read_history = || {
             let sql = format!(
                 "SELECT coalesce(sum(uses > 0 OR status = 'approved'), 0), coalesce(sum(status = 'refused'), 0) \
                  FROM holds WHERE {same}"
             );
-            let of = params![key.principal, key.server, key.method, key.name, hold.id];
+            let of = params![key.principal, key.server, key.method, key.name, hold.id, until];
             let (approved, refused) =
                 reader.prepare_cached(&sql)?.query_row(of, |row| Ok((moment(row, 0)?, moment(row, 1)?)))?;
             let sql = format!(
                 "SELECT {COLUMNS} FROM holds WHERE {same} AND (uses > 0 OR status IN ('approved', 'refused')) \
-                 ORDER BY ended DESC, id LIMIT ?6"
+                 ORDER BY ended DESC, id LIMIT ?7"
             );
-            let of = params![key.principal, key.server, key.method, key.name, hold.id, most];
+            let of = params![key.principal, key.server, key.method, key.name, hold.id, until, most];
             let last = reader.prepare_cached(&sql)?.query_map(of, read)?.collect::<rusqlite::Result<_>>()?;
             let (approved, refused) = (approved.unwrap_or_default(), refused.unwrap_or_default());
             Ok(History { approved, refused, last })
