@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{HeaderValue, SET_COOKIE};
+use http::header::{ALLOW, HeaderValue, SET_COOKIE};
 use http::{Method, Response, StatusCode};
 use http_body_util::Full;
 use store::state::{Cast, Hold, StateError, Which};
@@ -28,11 +28,13 @@ pub(crate) async fn answer(desk: &Desk, who: Option<Present>, asked: &Asked) -> 
         }
         return turned_to_login(&asked.path);
     };
-    match (place, asked.method == Method::POST) {
-        (Place::All, false) => list(desk, &who).await,
-        (Place::All, true) => not_so(),
-        (Place::One(id), false) => show(desk, (&who, asked), id, (StatusCode::OK, None)).await,
-        (Place::One(id), true) => said(desk, (&who, asked), id).await,
+    let reading = matches!(asked.method, Method::GET | Method::HEAD);
+    match place {
+        Place::All if reading => list(desk, &who).await,
+        Place::One(id) if reading => show(desk, (&who, asked), id, (StatusCode::OK, None)).await,
+        Place::One(id) if asked.method == Method::POST => said(desk, (&who, asked), id).await,
+        Place::All => not_so("GET, HEAD"),
+        Place::One(_) => not_so("GET, HEAD, POST"),
     }
 }
 
@@ -182,8 +184,10 @@ fn nothing() -> Response<Full<Bytes>> {
     page(StatusCode::NOT_FOUND, "Not found", text)
 }
 
-fn not_so() -> Response<Full<Bytes>> {
-    page(StatusCode::METHOD_NOT_ALLOWED, "Not so", "<p>This is not done that way.</p>")
+fn not_so(allowed: &'static str) -> Response<Full<Bytes>> {
+    let mut response = page(StatusCode::METHOD_NOT_ALLOWED, "Not so", "<p>This is not done that way.</p>");
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
 }
 
 /// The cookie by which a browser finds back to a page after a login, and its end. What it holds is checked again then.

@@ -192,6 +192,41 @@ async fn each_end_has_words_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_login_leads_back_to_what_was_wanted_and_nowhere_else() {
+    let stage = stage().await;
+    let path = format!("/approvals/{}", held(&stage, 5, 1));
+    let away = stage.send(&format!("GET {path}"), "", "").await;
+    let next = format!("/login?next={path}");
+    assert!(away.status == 401 && away.body.contains(&format!("content=\"0;url={next}\"")), "{away:?}");
+    let login = stage.send(&format!("GET {next}"), "", "").await;
+    let cookie = format!("tollbook-way-back={path}");
+    let line = format!("set-cookie: {cookie}; path=/; httponly; samesite=strict; max-age=600");
+    assert!(login.status == 200 && login.head.contains(&line), "{login:?}");
+    let ann = stage.session("ann").await;
+    let home = stage.send("GET /", &format!("cookie: {}; {cookie}\r\n", ann.cookie), "").await;
+    assert!(home.status == 303 && home.head.contains(&format!("location: {path}")), "{home:?}");
+    assert!(
+        home.head.contains("tollbook-way-back=; path=/; httponly; samesite=strict; max-age=0"),
+        "{home:?}"
+    );
+    let known = stage.send(&format!("GET {next}"), &format!("cookie: {}\r\n", ann.cookie), "").await;
+    assert!(known.status == 303 && known.head.contains(&format!("location: {path}")), "who has a session");
+    for wrong in
+        ["//evil.example", "https://evil.example", "/approvals/../logout", "/login", "%2f%2fevil.example"]
+    {
+        let login = stage.send(&format!("GET /login?next={wrong}"), "", "").await;
+        assert!(login.status == 200 && !login.head.contains("set-cookie"), "{wrong}: {login:?}");
+        let cookies = format!("cookie: {}; tollbook-way-back={wrong}\r\n", ann.cookie);
+        let home = stage.send("GET /", &cookies, "").await;
+        assert!(home.status == 200 && !home.head.contains("location"), "{wrong}: {home:?}");
+    }
+    for (line, allowed) in [("POST /approvals", "get, head"), (&*format!("PUT {path}"), "get, head, post")] {
+        let told = stage.write(line, &ann, "").await;
+        assert!(told.status == 405 && told.head.contains(&format!("allow: {allowed}\r\n")), "{told:?}");
+    }
+}
+
+#[tokio::test]
 async fn pages_and_changes_are_bounded() {
     let stage = stage().await;
     let ann = stage.session("ann").await;
