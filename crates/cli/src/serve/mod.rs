@@ -22,7 +22,7 @@ use store::state::State;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::clock;
-use crate::config::{self, Config, ConsoleAt, DeskSettings, OperatorLogin};
+use crate::config::{self, Config, ConsoleAt, OperatorLogin};
 use crate::environment::Environment;
 use crate::follow::Follower;
 use crate::serve::measure::Measures;
@@ -67,7 +67,7 @@ pub(crate) async fn run(args: ServeArgs, environment: &Environment) -> anyhow::R
     let bound = Gateway::start(settings, started.recorder.clone(), started.clerk).await?;
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     let data = config.data.clone();
-    let console = console.map(|console| with_desk(console, (&state, verifier), &config.desk)).transpose()?;
+    let console = console.map(|console| with_desk(console, verifier, &config)).transpose()?;
     let waiting = Waiting::new(&state, console.as_ref().map(|(_, desk)| desk.operators()))?;
     let reload =
         Reload::new((args, environment.clone(), state), bound.control(), started.recorder.clone(), config);
@@ -234,10 +234,13 @@ fn tell_recovery(recovered: &recorder::Recovered) {
 /// Where operators log in. Prints the link for the first of them, where there is none and no provider makes one.
 fn with_desk(
     console: Console,
-    (state, verifier): (&Arc<State>, Option<Arc<Verifier>>),
-    desk: &DeskSettings,
+    verifier: Option<Arc<Verifier>>,
+    config: &Config,
 ) -> anyhow::Result<(Console, Desk)> {
-    let mut operators = Operators::new(Arc::clone(state), desk.roles.clone());
+    let desk = &config.desk;
+    // Connections of its own: nobody on the data path waits while somebody at the desk reads.
+    let state = Arc::new(State::open(&config.data)?);
+    let mut operators = Operators::new(Arc::clone(&state), desk.roles.clone());
     let url = desk.public_url.clone().unwrap_or_else(|| format!("http://{}", console.address));
     if let (Some(login), Some(verifier)) = (&desk.login, verifier) {
         operators = match login {
@@ -252,7 +255,7 @@ fn with_desk(
     let opened = Desk::new(Arc::new(operators), desk.public_url.clone(), clock::unix_seconds);
     let first = match desk.roles.makes_admins() {
         true => None,
-        false => operators::first_link(state, clock::unix_seconds())?,
+        false => operators::first_link(&state, clock::unix_seconds())?,
     };
     let Some(first) = first else { return Ok((console, opened)) };
     let mut out = std::io::stderr().lock();

@@ -31,6 +31,8 @@ const DECISIONS: [&str; 4] = ["approved", "refused", "expired", "withdrawn"];
 #[derive(Debug)]
 pub(super) struct Waiting {
     state: Arc<State>,
+    /// The gateway's own, which counts what it turns away.
+    own: Arc<State>,
     operators: Option<Arc<Operators>>,
     /// Locked for one look at what has changed.
     tally: Mutex<Tally>,
@@ -50,14 +52,15 @@ struct Tally {
 }
 
 impl Waiting {
-    /// Counts from now on.
-    pub(super) fn new(state: &Arc<State>, operators: Option<&Arc<Operators>>) -> Result<Waiting, StateError> {
+    /// Counts from now on; `own` is the gateway's state, which is read only where operators have no connections of their own.
+    pub(super) fn new(own: &Arc<State>, operators: Option<&Arc<Operators>>) -> Result<Waiting, StateError> {
+        let state = operators.map_or(own, |operators| operators.state());
         let (_, since) = state.holds_since(u64::MAX, 1)?;
         let open = state.holds(Which::Open, OPEN)?.into_iter();
         let approved = open.filter(|hold| hold.status == HoldStatus::Approved);
         let counted = approved.map(|hold| (hold.id, hold.ended.unwrap_or_default())).collect();
         let tally = Mutex::new(Tally { since, counted, ..Tally::default() });
-        Ok(Waiting { state: Arc::clone(state), operators: operators.cloned(), tally })
+        Ok(Waiting { state: Arc::clone(state), own: Arc::clone(own), operators: operators.cloned(), tally })
     }
 
     /// What cannot be read is left out.
@@ -73,7 +76,7 @@ impl Waiting {
         self.decisions(out, now);
         let help = "Calls that were not even held, by why.";
         let mut family = out.family(Kind::Counter, "tollbook_hold_turned_away_total", help);
-        for (reason, count) in self.state.turned_away() {
+        for (reason, count) in self.own.turned_away() {
             family.sample(&[("reason", reason)], count);
         }
         if let Ok(unrecorded) = self.state.unrecorded_count() {
