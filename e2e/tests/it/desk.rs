@@ -116,7 +116,7 @@ fn check_document(heard: &[Value]) {
 async fn approvers_decide_over_the_api_on_what_they_were_shown() {
     let upstream = Upstream::start(bank).await;
     let act = move || {
-        let office = Office::open(&upstream.url, "refusal_seconds = 1");
+        let office = Office::open(&upstream.url, "");
         office.enrol("vera", "viewer", "oncall");
         office.enrol("carl", "auditor", "oncall");
         let heard = std::cell::RefCell::default();
