@@ -68,12 +68,13 @@ fn pages_changes_and_history() {
     let history = state.hold_history(&hold(3), 9).unwrap();
     assert_eq!((history.approved, history.refused), (1, 1));
     assert_eq!(ids(&history.last), ["hold_2", "hold_1"]);
-    let history = state.hold_history(&hold(1), 9).unwrap();
+    let history = state.hold_history(&hold(2), 1).unwrap();
     assert_eq!(
         (history.approved, history.refused, ids(&history.last)),
-        (0, 1, vec!["hold_2"]),
+        (1, 0, vec!["hold_1"]),
         "others alone"
     );
+    assert_eq!(state.hold_history(&hold(1), 9).unwrap().last, [], "and what came before");
 
     assert!(matches!(seek(&state, 2, 50), Sought::Refused { .. }));
     assert_eq!(state.turned_away(), [("run", 1), ("all", 0), ("refusals", 0), ("refused", 1)]);
