@@ -1,5 +1,5 @@
 //! What cannot be made anew from the ledger: service keys, minted runs, logins, revocations, pinned tools, what runs have
-//! used of limits, calls that wait for people, spent assertions, operators. One SQLite file, `state.sqlite`, beside the index.
+//! used of limits, calls that wait for people and who is to be told of it, spent assertions, operators. One SQLite file, `state.sqlite`, beside the index.
 //!
 //! Every write is durable when it returns (WAL, `synchronous = FULL`). Writes block on the disk and belong off the async
 //! threads; [`State::changes`] costs microseconds and may be asked before every call. Other processes may write while
@@ -11,6 +11,8 @@
 mod assertions;
 mod budgets;
 mod connections;
+mod deliveries;
+mod events;
 mod holds;
 mod journal;
 mod keys;
@@ -29,6 +31,8 @@ use self::holds::TurnedAway;
 
 pub use budgets::Budget;
 pub use connections::Connection as ServerConnection;
+pub use deliveries::{DeadLetter, Delivery, DestinationRow, Settled, Told};
+pub use events::{Destination, Event, EventKind};
 pub use holds::{
     Back, Ballot, Bounds, Cast, Choice, Full, History, Hold, HoldKey, HoldPlace, HoldStatus, Need, NewHold,
     Release, Said, Sought, Which,

@@ -21,6 +21,7 @@ const STEPS: &[&str] = &[
     include_str!("assertions.sql"),
     include_str!("operators.sql"),
     include_str!("hold_states.sql"),
+    include_str!("events.sql"),
 ];
 
 /// How long a write waits for another process.

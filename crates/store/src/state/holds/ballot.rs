@@ -3,6 +3,7 @@
 use ledger::Hash;
 use rusqlite::{Connection, Row, params};
 
+use super::super::events::{self, EventKind};
 use super::super::keys::{list, moment, strings, time};
 use super::super::{Deed, State, StateError};
 use super::seek::Place;
@@ -188,6 +189,7 @@ impl Place<'_> {
                      THEN max(deadline, ?3) ELSE ?4 END, changed = ?5 WHERE id = ?1 AND status = 'pending'";
         let to_use = time(self.now.saturating_add(TO_USE));
         self.within.execute(sql, params![hold.id, time(self.now), to_use, time(longest), self.change])?;
+        events::note(self.within, (&hold.id, EventKind::Approved), None, self.now)?;
         Ok(Cast::Approved)
     }
 

@@ -3,6 +3,7 @@
 use ledger::Seq;
 use rusqlite::{Row, params};
 
+use super::super::events::{self, EventKind};
 use super::super::keys::{moment, time};
 use super::super::{Mark, State, StateError};
 use super::{COLUMNS, Hold, changed, read};
@@ -66,10 +67,11 @@ impl State {
     ///
     /// # Errors
     /// See [`StateError`].
-    pub fn hold_outcome(&self, id: &str, outcome: &str) -> Result<(), StateError> {
+    pub fn hold_outcome(&self, id: &str, outcome: &str, now: u64) -> Result<(), StateError> {
         self.write(|within, change| {
             let sql = "UPDATE holds SET outcome = ?2, changed = ?3 WHERE id = ?1";
-            within.execute(sql, params![id, outcome, change]).map(|_| ())
+            within.execute(sql, params![id, outcome, change])?;
+            events::note(within, (id, EventKind::Outcome), Some(outcome), now)
         })
     }
 }

@@ -3,6 +3,7 @@
 use ledger::{Hash, Seq};
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
+use super::super::events::{self, EventKind};
 use super::super::keys::{list, time};
 use super::super::{Deed, State, StateError};
 use super::{COLUMNS, Hold, HoldKey, HoldStatus, Need, enough, find, read};
@@ -231,6 +232,9 @@ impl Place<'_> {
         }
         let sql = "UPDATE holds SET status = ?2, uses = uses + 1, changed = ?3 WHERE id = ?1 AND status = 'approved'";
         let changed = self.within.execute(sql, params![hold.id, next.as_str(), self.change])?;
+        if changed == 1 {
+            events::note(self.within, (&hold.id, EventKind::Used), None, self.now)?;
+        }
         let by = approvals.into_iter().map(|said| said.who).collect();
         let release = Release { hold: hold.id.clone(), by, asked: hold.asked };
         Ok((changed == 1).then_some(Sought::Released(release)))
@@ -315,6 +319,7 @@ impl Place<'_> {
             self.change,
         ];
         self.within.prepare_cached(sql)?.execute(row)?;
+        events::note(self.within, (&call.id, EventKind::Asked), None, self.now)?;
         let hold = find(self.within, &call.id)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
         Ok(Sought::Waits(Box::new(hold)))
     }
@@ -352,7 +357,11 @@ impl Place<'_> {
         let sql = "UPDATE holds SET status = ?2, ended = ?3, why = ?4, changed = ?5 \
                    WHERE id = ?1 AND status IN ('pending', 'approved')";
         let row = params![hold.id, status.as_str(), time(self.now), why, self.change];
-        Ok(self.within.prepare_cached(sql)?.execute(row)? == 1)
+        let is_closed = self.within.prepare_cached(sql)?.execute(row)? == 1;
+        if let Some(kind) = EventKind::of(status.as_str()).filter(|_| is_closed) {
+            events::note(self.within, (&hold.id, kind), Some(why), self.now)?;
+        }
+        Ok(is_closed)
     }
 }
 
