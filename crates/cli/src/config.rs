@@ -5,6 +5,7 @@ mod approvals_file;
 mod check;
 mod console_file;
 mod credentials_file;
+mod export_file;
 mod identity_file;
 #[cfg(test)]
 mod schema;
@@ -14,6 +15,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use export::DestinationSettings;
 use gateway::HoldSettings;
 use gateway::settings::{
     HttpServer, HttpVersion, Limits, Pinning, Receipts, ServerSettings, StdioServer, UserIds,
@@ -30,6 +32,7 @@ use crate::config::approvals_file::ApprovalsFile;
 use crate::config::console_file::ConsoleFile;
 pub(crate) use crate::config::console_file::{DeskSettings, OperatorLogin};
 use crate::config::credentials_file::{CredentialsFile, exchanges, name_clients};
+use crate::config::export_file::ExportFile;
 use crate::config::identity_file::IdentityFile;
 use crate::environment::Environment;
 
@@ -64,6 +67,11 @@ struct ConfigFile {
     /// How calls wait for people.
     #[serde(default)]
     approvals: ApprovalsFile,
+    /// Who is told of calls that wait for people, each under a name of your choice: 1 to 64 of a-z A-Z 0-9 - _
+    #[serde(default)]
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, ExportFile>"))]
+    #[cfg_attr(test, schemars(extend("propertyNames" = {"pattern": "^[A-Za-z0-9_-]{1,64}$"})))]
+    export: BTreeMap<String, Spanned<ExportFile>>,
     /// How the ledger keeps its files, and how much of the disk it leaves free.
     ledger: Option<LedgerFile>,
     /// Servers by the name that stands in `/mcp/NAME`: 1 to 64 of a-z A-Z 0-9 - _ .
@@ -219,6 +227,8 @@ pub(crate) struct Config {
     pub(crate) holds: HoldSettings,
     /// The address under which others reach the gateway, without a slash at its end.
     pub(crate) public_url: Option<String>,
+    /// Who is told of them.
+    pub(crate) export: Vec<DestinationSettings>,
     pub(crate) ledger: recorder::Limits,
     /// Digest of the file's text.
     pub(crate) digest: Hash,
@@ -258,6 +268,7 @@ impl Config {
             ("[console] public_url", self.desk.public_url != next.desk.public_url),
             ("[console.roles]", self.desk.roles != next.desk.roles),
             ("[console.login]", self.desk.is_login_other(&next.desk)),
+            ("[export]", self.export != next.export),
             ("[ledger]", ledger(self) != ledger(next)),
             ("[tls]", self.tls.is_some() != next.tls.is_some()),
         ];
@@ -265,6 +276,7 @@ impl Config {
         next.data.clone_from(&self.data);
         next.console = self.console;
         next.desk.clone_from(&self.desk);
+        next.export.clone_from(&self.export);
         next.ledger = self.ledger.clone();
         if self.tls.is_some() != next.tls.is_some() {
             next.tls.clone_from(&self.tls);
@@ -354,6 +366,8 @@ impl Reading<'_> {
             }
         }
         name_clients(&mut servers, identity.as_ref());
+        let destinations = file.export.iter();
+        let export = destinations.filter_map(|(name, written)| self.destination(name, written)).collect();
         Config {
             listen,
             data: file
@@ -362,6 +376,7 @@ impl Reading<'_> {
             allowed_hosts,
             public_url: file.public_url.map(|url| url.get_ref().trim_end_matches('/').to_owned()),
             holds: file.approvals.settings(),
+            export,
             receipts: if file.receipts { Receipts::InMeta } else { Receipts::Off },
             tls: file.tls.map(|tls| TlsFiles {
                 certificate: self.environment.resolve(tls.certificate.get_ref()),
@@ -766,7 +781,7 @@ mod tests {
                   t.toml:2: `receipts` is `true` or `false`, without quotes
                   t.toml:3: `drain_seconds` belongs into `[limits]`
                   t.toml:4: `url` belongs into a server's section, like `[servers.files]`
-                  t.toml:5: there is no `zebra` here; there is `approvals`, `console`, `data`, `identity`, `ledger`, `limits`, `listen`, `policy`, `public_url`, `receipts`, `servers`, `tls`
+                  t.toml:5: there is no `zebra` here; there is `approvals`, `console`, `data`, `export`, `identity`, `ledger`, `limits`, `listen`, `policy`, `public_url`, `receipts`, `servers`, `tls`
                   t.toml:6: `public_url` is an address like `https://tollbook.example`
                   t.toml:7: `console` is a section: write `[console]` and its keys below
                   t.toml:9: `drain_seconds` is a whole number of at least 0

@@ -7,6 +7,7 @@ mod config;
 mod credentials;
 mod doctor;
 mod environment;
+mod exports;
 mod follow;
 mod gateway_link;
 mod operators;
@@ -67,6 +68,7 @@ enum Command {
     Keys(verify::KeysArgs),
     Policy(policies::PolicyArgs),
     Approvals(approvals::ApprovalsArgs),
+    Export(exports::ExportArgs),
     Operators(operators::OperatorsArgs),
     Servers(servers::ServersArgs),
     Completions(packaging::CompletionsArgs),
@@ -137,6 +139,7 @@ fn reading(command: Command, environment: &Environment) -> u8 {
         Command::Keys(args) => verify::keys(&args, environment, &mut out),
         Command::Policy(args) => policies::run(&args, environment, &mut out),
         Command::Approvals(args) => approvals::run(&args, environment, &mut out),
+        Command::Export(args) => exports::run(&args, environment, &mut out),
         Command::Operators(args) => operators::run(&args, environment, &mut out),
         Command::Completions(args) => packaging::completions(&args, Cli::command(), &mut out),
         Command::Man(args) => packaging::man(&args, Cli::command()),

@@ -10,7 +10,7 @@ use lettre::message::Mailbox;
 use store::state::{Destination, EventKind};
 
 /// A destination.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DestinationSettings {
     /// Its name: `[export.NAME]`.
     pub name: String,
@@ -36,7 +36,7 @@ pub enum Arguments {
 }
 
 /// What takes notices.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sink {
     /// A program, by Standard Webhooks.
     Webhook {
@@ -60,7 +60,7 @@ pub enum Sink {
 }
 
 /// How mail is sent.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mail {
     /// The mail server.
     pub host: String,

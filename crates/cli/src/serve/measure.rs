@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use console::{Check, Exposition, Kind, Source, Unit};
+use export::Counts as Told;
 use gateway::meter::{Counts, Meters};
 use ledger::Seq;
 use ledger::payload::Payload;
@@ -35,6 +36,7 @@ pub(super) struct Measures {
     data: PathBuf,
     recorder: Recorder,
     meters: Arc<Meters>,
+    exports: Arc<export::Meters>,
     /// Records in the index; written by the follower.
     indexed: Arc<AtomicU64>,
     reloads: Arc<Reloads>,
@@ -56,13 +58,13 @@ impl Measures {
     pub(super) fn new(
         data: PathBuf,
         recorder: Recorder,
-        meters: Arc<Meters>,
+        (meters, exports): (Arc<Meters>, Arc<export::Meters>),
         (indexed, reloads): (Arc<AtomicU64>, Arc<Reloads>),
         waiting: Waiting,
     ) -> Measures {
         let (draining, size) = (AtomicBool::new(false), Mutex::new(None));
         let started = clock::now().as_duration().as_secs_f64();
-        Measures { data, recorder, meters, indexed, reloads, waiting, draining, started, size }
+        Measures { data, recorder, meters, exports, indexed, reloads, waiting, draining, started, size }
     }
 
     /// The gateway takes no new connections from now on.
@@ -175,6 +177,44 @@ impl Measures {
         }
     }
 
+    fn export(&self, out: &mut Exposition) {
+        let Ok(all) = self.exports.counts() else { return };
+        let now = clock::unix_seconds();
+        let age = |told: &Told| told.row.oldest.map_or(0, |since| now.saturating_sub(since));
+        let families: [(Kind, &'static str, &str, &dyn Fn(&Told) -> u64); 5] = [
+            (Kind::Counter, "tollbook_export_delivered_total", "Notices that arrived.", &|told| {
+                told.delivered
+            }),
+            (
+                Kind::Counter,
+                "tollbook_export_failures_total",
+                "Attempts to deliver a notice that failed.",
+                &|told| told.failed,
+            ),
+            (Kind::Gauge, "tollbook_export_waiting", "Notices that wait to be delivered.", &|told| {
+                told.row.waiting
+            }),
+            (
+                Kind::Gauge,
+                "tollbook_export_dead",
+                "Notices that are not tried any more; see `tollbook export dead`.",
+                &|told| told.row.dead,
+            ),
+            (
+                Kind::Gauge,
+                "tollbook_export_oldest_seconds",
+                "Age of the oldest notice that waits; 0 if none does.",
+                &age,
+            ),
+        ];
+        for (kind, name, help, value) in families {
+            let mut family = out.family(kind, name, help);
+            for told in &all {
+                family.sample(&[("destination", &*told.row.name)], value(told));
+            }
+        }
+    }
+
     fn process(&self, out: &mut Exposition) {
         let version = env!("CARGO_PKG_VERSION");
         let mut family = out.family(Kind::Gauge, "tollbook_build_info", "Always 1; the version is a label.");
@@ -261,6 +301,7 @@ impl Source for Measures {
         self.ledger(out);
         self.disk(out);
         self.waiting.measure(out);
+        self.export(out);
         self.process(out);
     }
 }

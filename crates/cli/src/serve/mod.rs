@@ -13,6 +13,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::Args;
 use console::{Console, Desk};
+use export::Exporter;
 use gateway::Gateway;
 use gateway::settings::{CallerSettings, RuleSettings, Settings};
 use identity::operators::{self, Operators};
@@ -24,6 +25,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::clock;
 use crate::config::{self, Config, ConsoleAt, OperatorLogin};
 use crate::environment::Environment;
+use crate::exports;
 use crate::follow::Follower;
 use crate::serve::measure::Measures;
 use crate::serve::reload::Reload;
@@ -61,6 +63,7 @@ pub(crate) async fn run(args: ServeArgs, environment: &Environment) -> anyhow::R
     tell_recovery(&started.recovered);
     let follower = Follower::start(&config.data, &started.recorder)?;
     let state = Arc::new(State::open(&config.data)?);
+    let exporter = export_from(&config, console.as_ref(), &state)?;
     let settings = settings(&config, &args, &state)?;
     let socket = settings.socket.clone();
     let verifier = settings.callers.as_ref().map(|callers| Arc::clone(&callers.verifier));
@@ -75,7 +78,7 @@ pub(crate) async fn run(args: ServeArgs, environment: &Environment) -> anyhow::R
     let measures = Arc::new(Measures::new(
         data,
         started.recorder,
-        meters,
+        (meters, exporter.meters()),
         (follower.indexed(), reload.counts()),
         waiting,
     ));
@@ -93,6 +96,7 @@ pub(crate) async fn run(args: ServeArgs, environment: &Environment) -> anyhow::R
     };
     bound.serve(stopped).await;
     reloading.abort();
+    exporter.stop().await;
     tracing::info!("draining is over; closing the ledger");
     if let Some(socket) = socket {
         // It may have been removed by hand.
@@ -155,6 +159,13 @@ async fn open_console(config: &Config, args: &ServeArgs) -> anyhow::Result<Optio
             Ok(None)
         }
     }
+}
+
+/// Tells people of calls that wait, from before the first one.
+fn export_from(config: &Config, console: Option<&Console>, state: &Arc<State>) -> anyhow::Result<Exporter> {
+    let listens = console.map_or_else(|| config.console.address(), |console| console.address);
+    let ground = exports::ground(config, Arc::clone(state), exports::console_url(config, listens));
+    Ok(Exporter::start(&config.export, &ground)?)
 }
 
 fn settings(config: &Config, args: &ServeArgs, state: &Arc<State>) -> anyhow::Result<Settings> {

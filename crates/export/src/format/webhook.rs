@@ -35,6 +35,8 @@ pub(crate) fn signed(notice: &Notice, destination: &str, keys: &[SigningKey], no
 #[cfg(test)]
 mod tests {
     use aws_lc_rs::hmac;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
 
     use super::{SigningKey, signed};
     use crate::notice::Notice;
@@ -51,7 +53,7 @@ mod tests {
         assert_eq!(alone.signature, parts[0]);
         let content = format!("msg_0a_ops.1700000009.{}", sent.body);
         let key = hmac::Key::new(hmac::HMAC_SHA256, one.bytes());
-        let mac = super::STANDARD.decode(parts[0].strip_prefix("v1,").unwrap()).unwrap();
+        let mac = STANDARD.decode(parts[0].strip_prefix("v1,").unwrap()).unwrap();
         hmac::verify(&key, content.as_bytes(), &mac).unwrap();
     }
 }
