@@ -32,7 +32,7 @@ permit (principal, action == Action::"tools/call", resource == Tool::"bank/close
 const APPLIED: &str = "configuration reloaded";
 
 /// Long enough for a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A bank that offers three tools. `balance` has another description after `POST` of a note that says so.
 pub(crate) fn bank(asked: &[u8]) -> Bytes {
@@ -55,7 +55,7 @@ pub(crate) fn bank(asked: &[u8]) -> Bytes {
 pub(crate) struct Office {
     folder: tempfile::TempDir,
     settings: String,
-    gateway: Option<Gateway>,
+    pub(crate) gateway: Option<Gateway>,
     pub(crate) url: String,
 }
 
@@ -92,7 +92,7 @@ impl Office {
         office
     }
 
-    fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         let data = self.data();
         self.gateway = Some(Gateway::with_environment(&data, &self.settings, &[]).expect("it starts"));
     }

@@ -27,6 +27,7 @@ mod large_streams;
 mod limits;
 mod logins;
 mod news;
+mod notices;
 mod operators;
 mod peers;
 mod policies;

@@ -1,0 +1,233 @@
+//! People are told of calls that wait: by webhooks that a library of others verifies, and by mail that a real server takes.
+//! Whoever is killed and comes back, nothing is lost.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use e2e::gateway::tollbook;
+use e2e::peers::{Peer, free_port, node, python, repository};
+use e2e::upstream::Upstream;
+use serde_json::{Value, json};
+
+use crate::approvals::{Office, PATIENCE, bank, call};
+use crate::callers::{printed, silent};
+use crate::console::exchange;
+
+const SECRET: &str = "whsec_Y2FuYXJ5LWNhbmFyeS1jYW5hcnktY2FuYXJ5";
+const NEXT: &str = "whsec_bmV4dC1jYW5hcnktbmV4dC1jYW5hcnktbmV4dA==";
+const PASSWORD: &str = "canary-of-the-mail";
+
+/// Where notices go: what each has taken is a line of its file.
+struct Receivers {
+    folder: tempfile::TempDir,
+    hook: u16,
+    mail: u16,
+    running: Vec<Peer>,
+}
+
+impl Receivers {
+    fn new() -> Receivers {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut receivers = Receivers { folder, hook: free_port(), mail: free_port(), running: Vec::new() };
+        receivers.start();
+        receivers
+    }
+
+    fn start(&mut self) {
+        let mut hook = Command::new(node());
+        hook.arg(repository().join("e2e/peers/node/hook.mjs")).arg(self.hook.to_string());
+        hook.arg(self.file("hook")).arg(SECRET);
+        let mut mail = Command::new(python());
+        mail.arg(repository().join("e2e/peers/python/mailbox.py")).arg(self.mail.to_string());
+        mail.arg(self.file("mail"));
+        self.running = vec![Peer::start(hook, "listening on"), Peer::start(mail, "listening on")];
+    }
+
+    /// SIGKILL.
+    fn kill(&mut self) {
+        self.running.clear();
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn taken(&self, name: &str) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.file(name)).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    }
+
+    /// A section of the configuration: a webhook that signs with two keys, mail, and one where nobody is.
+    fn settings(&self) -> String {
+        let Receivers { hook, mail, .. } = self;
+        let void = free_port();
+        format!(
+            "wait_seconds = 0\n\
+             [export.hook]\nkind = \"webhook\"\nurl = \"http://127.0.0.1:{hook}/\"\nsecrets = [{NEXT:?}, {SECRET:?}]\n\
+             arguments = true\nevents = [\"asked\", \"approved\", \"refused\", \"expired\", \"withdrawn\", \"used\", \"outcome\"]\n\
+             [export.mail]\nkind = \"email\"\nhost = \"127.0.0.1\"\nport = {mail}\ntls = \"none\"\nuser = \"tollbook\"\n\
+             password = {PASSWORD:?}\nfrom = \"Tollbook <tollbook@example.com>\"\nto = [\"oncall@example.com\"]\n\
+             groups = [\"oncall\"]\n\
+             [export.board]\nkind = \"webhook\"\nurl = \"http://127.0.0.1:{hook}/\"\nsecrets = [{SECRET:?}]\n\
+             groups = [\"board\"]\n\
+             [export.void]\nkind = \"slack\"\nurl = \"http://127.0.0.1:{void}/\"\n"
+        )
+    }
+}
+
+/// How it stands with a destination.
+fn standing(data: &Path, name: &str) -> Value {
+    let output = tollbook(data, &["export", "list", "--json"]);
+    let text = String::from_utf8(output.stdout).expect("text");
+    let all = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    all.into_iter().find(|row| row["name"] == name).unwrap_or_else(|| panic!("no {name} in {text}"))
+}
+
+/// Waits until it stands so with a destination.
+fn stands(data: &Path, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    let begun = Instant::now();
+    loop {
+        let row = standing(data, name);
+        if wanted(&row) {
+            return row;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{row}");
+    }
+}
+
+fn all_told(row: &Value) -> bool {
+    row["waiting"] == 0 && row["delivered"] != 0
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_are_told_and_nothing_is_lost() {
+    let upstream = Upstream::start(bank).await;
+    let act = move || {
+        let mut receivers = Receivers::new();
+        let mut office = Office::open(&upstream.url, &receivers.settings());
+        let data = office.data();
+        let token = office.mint(&["--purpose", "pay the \u{202e}plumber"]);
+        let pay = |office: &Office, amount: u64| {
+            let said = call(&office.url, &token, "transfer", &json!({"amount": amount}));
+            assert!(said.contains("approval required"), "{said}");
+            office.waits()
+        };
+
+        let first = pay(&office, 1);
+        pay(&office, 1);
+        for name in ["hook", "mail"] {
+            stands(&data, name, all_told);
+        }
+        asked(&receivers, &office, &first);
+
+        receivers.kill();
+        assert_eq!(office.decides("ann", &["refuse", &first, "--reason", "not today"]).0, 0);
+        let second = pay(&office, 2);
+        stands(&data, "hook", |row| row["failing"] != 0);
+        stands(&data, "mail", |row| row["failing"] != 0);
+        office.gateway.take().expect("it runs").kill();
+        // Decided while no gateway runs.
+        assert_eq!(office.decides("ann", &["grant", &second]).0, 0);
+        receivers.start();
+        office.start();
+        assert_eq!(call(&office.url, &token, "transfer", &json!({"amount": 2})), "done");
+        stands(&data, "hook", |row| row["waiting"] == 0 && row["delivered"].as_u64() >= Some(6));
+        stands(&data, "mail", |row| row["waiting"] == 0 && row["delivered"].as_u64() >= Some(4));
+        nothing_is_lost(&receivers, [&first, &second]);
+        operated(&receivers, &office, &data);
+        let (_folder, log) = office.close();
+        let rest = printed(&data, &["calls", "", "--json", "--limit", "1000"]);
+        let told = std::fs::read_to_string(receivers.file("mail")).expect("mail");
+        silent(&[SECRET.to_owned(), NEXT.to_owned()], &[&log, &rest, &told]);
+        assert!(!log.contains(PASSWORD) && !rest.contains(PASSWORD) && !told.contains(PASSWORD));
+    };
+    tokio::task::spawn_blocking(act).await.expect("all holds");
+}
+
+/// What people are told first.
+fn asked(receivers: &Receivers, office: &Office, hold: &str) {
+    let console = office.gateway.as_ref().and_then(|gateway| gateway.console.clone()).expect("a console");
+    let link = format!("{console}/approvals/{hold}");
+    let hooks = receivers.taken("hook");
+    assert_eq!(hooks.len(), 1, "the same call asks once: {hooks:?}");
+    let data = &hooks[0]["data"];
+    assert_eq!((&hooks[0]["type"], &data["hold"]), (&json!("hold.asked"), &json!(hold)));
+    assert_eq!((&data["arguments"], &data["link"]), (&json!("{\"amount\":1}"), &json!(link)));
+    assert_eq!(data["purpose_claimed"], "pay the ‹U+202E›plumber");
+    let mails = receivers.taken("mail");
+    assert_eq!(mails.len(), 1, "{mails:?}");
+    assert_eq!(
+        (&mails[0]["from"], &mails[0]["to"]),
+        (&json!("tollbook@example.com"), &json!(["oncall@example.com"]))
+    );
+    assert_eq!(mails[0]["headers"]["Auto-Submitted"], "auto-generated");
+    let text = mails[0]["text"].as_str().expect("a text");
+    for part in
+        ["bank/transfer", "mira", "1 of oncall", "transfers move money", "large transfers", hold, &link]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("amount"), "no arguments unless somebody wants it");
+}
+
+/// Each event has arrived, under one id, and of each hold in order.
+fn nothing_is_lost(receivers: &Receivers, [first, second]: [&str; 2]) {
+    let of = |all: &[Value], hold: &str| {
+        let mut seen: Vec<(String, String)> = Vec::new();
+        for one in all.iter().filter(|one| one["data"]["hold"] == hold) {
+            let word = |name: &str| one[name].as_str().expect("a text").to_owned();
+            if !seen.contains(&(word("type"), word("id"))) {
+                seen.push((word("type"), word("id")));
+            }
+        }
+        seen.into_iter().map(|(kind, _)| kind).collect::<Vec<_>>()
+    };
+    let hooks = receivers.taken("hook");
+    assert_eq!(of(&hooks, first), ["hold.asked", "hold.refused"]);
+    assert_eq!(of(&hooks, second), ["hold.asked", "hold.approved", "hold.used", "hold.outcome"]);
+    let mails = receivers.taken("mail");
+    let subjects = |hold: &str| {
+        let of_hold =
+            mails.iter().filter(|mail| mail["text"].as_str().is_some_and(|text| text.contains(hold)));
+        let mut ids: Vec<&str> = of_hold.filter_map(|mail| mail["headers"]["Message-ID"].as_str()).collect();
+        ids.dedup();
+        ids.len()
+    };
+    assert_eq!((subjects(first), subjects(second)), (2, 2));
+}
+
+/// What an operator sees and does.
+fn operated(receivers: &Receivers, office: &Office, data: &Path) {
+    let board = standing(data, "board");
+    assert_eq!((&board["waiting"], &board["delivered"]), (&json!(0), &json!(0)), "it is not asked");
+    let void = stands(data, "void", |row| row["failing"] != 0);
+    assert_eq!(
+        (&void["delivered"], &void["error"]),
+        (&json!(0), &json!("it cannot be reached: connection refused"))
+    );
+    let console = office.gateway.as_ref().and_then(|gateway| gateway.console.clone()).expect("a console");
+    let metrics = exchange(&console, "GET /metrics", "", "").2;
+    for line in [
+        "tollbook_export_waiting{destination=\"hook\"} 0",
+        "tollbook_export_dead{destination=\"void\"} 0",
+        "tollbook_export_oldest_seconds{destination=\"mail\"} 0",
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+    let config = data.join("tollbook.toml");
+    let config = config.to_str().expect("a path");
+    let before = receivers.taken("hook").len();
+    let tested = printed(data, &["export", "test", "hook", "--config", config]);
+    assert_eq!(tested, "the test arrived: it answers 204");
+    assert_eq!(receivers.taken("hook")[before]["type"], "test");
+    printed(data, &["export", "test", "mail", "--config", config]);
+    let failed = tollbook(data, &["export", "test", "void", "--config", config]);
+    assert_eq!(failed.status.code(), Some(1));
+    assert_eq!(tollbook(data, &["export", "retry", "nobody"]).status.code(), Some(2));
+    printed(data, &["export", "retry", "void"]);
+    let actions = printed(data, &["operators", "actions"]);
+    for action in ["export.test", "export.retry"] {
+        assert!(actions.contains(action), "{action}: {actions}");
+    }
+}
