@@ -7,6 +7,7 @@ mod console_file;
 mod credentials_file;
 mod export_file;
 mod identity_file;
+mod ledger_file;
 #[cfg(test)]
 mod schema;
 
@@ -34,6 +35,7 @@ pub(crate) use crate::config::console_file::{DeskSettings, OperatorLogin};
 use crate::config::credentials_file::{CredentialsFile, exchanges, name_clients};
 use crate::config::export_file::ExportFile;
 use crate::config::identity_file::IdentityFile;
+use crate::config::ledger_file::LedgerFile;
 use crate::environment::Environment;
 
 /// Configuration of `tollbook serve`. Unknown keys are errors; relative paths are resolved against the working folder.
@@ -138,22 +140,6 @@ struct LimitsFile {
     idle_seconds: Option<u64>,
     /// Time for open exchanges to end at shutdown, in seconds.
     drain_seconds: Option<u64>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[cfg_attr(test, derive(JsonSchema))]
-#[serde(deny_unknown_fields)]
-struct LedgerFile {
-    /// Free space below which no new call is accepted, in bytes.
-    reserve_bytes: Option<u64>,
-    /// Share of the disk that must be free for a new call to be accepted, in percent; at most 90.
-    #[cfg_attr(test, schemars(range(max = 90)))]
-    reserve_percent: Option<u8>,
-    /// Size of a segment of the write-ahead log, in bytes; at least 65536.
-    #[cfg_attr(test, schemars(range(min = 65536)))]
-    segment_bytes: Option<u64>,
-    /// Size of a pack of sealed payloads, in bytes.
-    pack_bytes: Option<u64>,
 }
 
 /// A server: reached at `url`, or started by `command`.
@@ -354,7 +340,7 @@ impl Reading<'_> {
         let allowed_hosts = file.public_url.iter().filter_map(|url| self.host_of(url)).collect();
         // The schema has their bounds.
         let limits = file.limits.map(|limits| Self::limits(&limits)).unwrap_or_default();
-        let ledger = file.ledger.map(|ledger| Self::ledger(&ledger)).unwrap_or_default();
+        let ledger = file.ledger.unwrap_or_default().limits();
         let mut servers = BTreeMap::new();
         for (server, written) in file.servers {
             if let Some(settings) = self.server(&server, &written) {
@@ -447,17 +433,6 @@ impl Reading<'_> {
             silence: seconds(file.silence_seconds, default.silence),
             idle: seconds(file.idle_seconds, default.idle),
             drain: seconds(file.drain_seconds, default.drain),
-        }
-    }
-
-    fn ledger(file: &LedgerFile) -> recorder::Limits {
-        let default = recorder::Limits::default();
-        recorder::Limits {
-            refuse_bytes: file.reserve_bytes.unwrap_or(default.refuse_bytes),
-            refuse_percent: file.reserve_percent.unwrap_or(default.refuse_percent),
-            segment_bytes: file.segment_bytes.unwrap_or(default.segment_bytes),
-            pack_bytes: file.pack_bytes.unwrap_or(default.pack_bytes),
-            ..default
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use store::state::{Delivery, EventKind, Settled, State, StateError, Told};
 
@@ -12,8 +13,9 @@ use crate::random::random;
 use crate::send::{Sender, Sent};
 use crate::settings::{Arguments, DestinationSettings};
 
-/// Deliveries between two looks, and so what a crash may deliver twice.
+/// Deliveries of a round at most, and how long it goes on: what a crash may deliver twice.
 const ROUND: u32 = 16;
+const ROUND_LASTS: Duration = Duration::from_secs(1);
 
 /// Seconds for which a call's record is waited for where its arguments are to be shown.
 const RECORD_WAIT: u64 = 10;
@@ -66,7 +68,7 @@ impl Courier {
     /// # Errors
     /// See [`StateError`]: what was told is told again then.
     pub async fn round(&mut self) -> Result<usize, StateError> {
-        let now = (self.ground.clock)();
+        let (begun, now) = (Instant::now(), (self.ground.clock)());
         let name = self.name();
         let due = self.with_state(move |state| state.due(&name, now, ROUND)).await?;
         let mut settled = Vec::new();
@@ -74,7 +76,7 @@ impl Courier {
             let told = self.tell(delivery).await?;
             let is_over = matches!(told, Told::Failed { .. } | Told::Gone { .. });
             settled.push(Settled { event: delivery.event.no, told });
-            if is_over {
+            if is_over || begun.elapsed() > ROUND_LASTS {
                 break;
             }
         }
@@ -188,7 +190,11 @@ impl Courier {
         let state = Arc::clone(&self.ground.state);
         match tokio::task::spawn_blocking(move || work(&state)).await {
             Ok(done) => done,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime ends, and this task with it.
+                Err(_) => std::future::pending().await,
+            },
         }
     }
 }

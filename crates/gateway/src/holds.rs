@@ -161,7 +161,9 @@ impl Holds {
     /// Notes how a call ended that was let through. Nobody waits for it.
     pub(crate) fn ended(&self, hold: String, outcome: &'static str) {
         let state = Arc::clone(&self.state);
-        tokio::task::spawn_blocking(move || log_failed(state.hold_outcome(&hold, outcome, clock::unix_seconds())));
+        tokio::task::spawn_blocking(move || {
+            log_failed(state.hold_outcome(&hold, outcome, clock::unix_seconds()))
+        });
     }
 
     /// Resolves when a hold is pending no more: with why, if it has ended without anybody's word on it.

@@ -196,11 +196,11 @@ impl Reading<'_> {
                 None
             }
         };
-        let from = self.address(from);
+        let from = self.address("from", from);
         if to.is_empty() {
             self.mistake(at, "`to` names nobody");
         }
-        let all: Vec<Option<Address>> = to.iter().map(|to| self.address(to)).collect();
+        let all: Vec<Option<Address>> = to.iter().map(|to| self.address("to", to)).collect();
         let to = all.into_iter().collect::<Option<Vec<_>>>()?;
         let mail = Mail {
             host: host.get_ref().clone(),
@@ -219,9 +219,9 @@ impl Reading<'_> {
         Some(Sink::Email(Box::new(mail)))
     }
 
-    fn address(&mut self, written: &Spanned<String>) -> Option<Address> {
+    fn address(&mut self, key: &str, written: &Spanned<String>) -> Option<Address> {
         let read = Address::parse(written.get_ref());
-        read.map_err(|error| self.mistake(written.span().start, &format!("it is {error}"))).ok()
+        read.map_err(|error| self.mistake(written.span().start, &format!("`{key}`: {error}"))).ok()
     }
 }
 

@@ -18,7 +18,7 @@ use gateway::Gateway;
 use gateway::settings::{CallerSettings, RuleSettings, Settings};
 use identity::operators::{self, Operators};
 use identity::{Logins, Mint, RunKey, Vault, Verifier};
-use recorder::{Predecessor, Started};
+use recorder::{Predecessor, Shutdown, Started};
 use store::state::State;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -102,13 +102,18 @@ pub(crate) async fn run(args: ServeArgs, environment: &Environment) -> anyhow::R
         // It may have been removed by hand.
         let _ = std::fs::remove_file(socket);
     }
-    tokio::task::spawn_blocking(move || started.shutdown.finish())
-        .await?
-        .context("the ledger did not close")?;
-    follower.finish();
+    close(started.shutdown, follower).await?;
     if let Some(console) = console {
         console.abort();
     }
+    Ok(())
+}
+
+/// Closes the ledger, and waits until the index has the last of it.
+async fn close(ledger: Shutdown, follower: Follower) -> anyhow::Result<()> {
+    let finished = tokio::task::spawn_blocking(move || ledger.finish()).await?;
+    finished.context("the ledger did not close")?;
+    follower.finish();
     Ok(())
 }
 

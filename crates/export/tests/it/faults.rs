@@ -22,8 +22,12 @@ async fn whatever_fails_once_arrives_later_under_the_same_id() {
         Does::Drops,
         Does::Hangs,
         Does::Answers("HTTP/1.1 500 Oh no\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"),
-        Does::Answers("HTTP/1.1 503 Wait\r\nretry-after: 40\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"),
-        Does::Answers("HTTP/1.1 429 Slowly\r\nretry-after: 40\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"),
+        Does::Answers(
+            "HTTP/1.1 503 Wait\r\nretry-after: 40\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+        ),
+        Does::Answers(
+            "HTTP/1.1 429 Slowly\r\nretry-after: 40\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+        ),
         Does::Answers("HTTP/1.1 408 Late\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"),
         Does::Answers("SSH-2.0-OpenSSH_9\r\n"),
         Does::Answers("HTTP/1.1 700 What\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"),
@@ -155,7 +159,8 @@ async fn a_test_says_what_came_of_it_and_changes_nothing() {
     let receiver = Receiver::start(FINE).await;
     let courier = courier(&state, webhook("hook", &receiver.url));
     assert_eq!(courier.test().await, (true, "it answers 204".to_owned()));
-    receiver.now_does(Does::Answers("HTTP/1.1 403 No\r\ncontent-length: 6\r\nconnection: close\r\n\r\ncanary"));
+    receiver
+        .now_does(Does::Answers("HTTP/1.1 403 No\r\ncontent-length: 6\r\nconnection: close\r\n\r\ncanary"));
     assert_eq!(courier.test().await, (false, "it answers 403".to_owned()));
     let nobody = webhook("hook", "http://127.0.0.1:1/");
     let refused = crate::made::courier(&state, nobody).test().await;

@@ -42,8 +42,12 @@ fn pretty(value: &Value) -> String {
 #[tokio::test]
 async fn a_webhook() {
     let (head, body) = told(|url| webhook("hook", url)).await;
-    for header in ["webhook-id: msg_", "webhook-timestamp: 1000", "webhook-signature: v1,", "content-type: application/json"]
-    {
+    for header in [
+        "webhook-id: msg_",
+        "webhook-timestamp: 1000",
+        "webhook-signature: v1,",
+        "content-type: application/json",
+    ] {
         assert!(head.contains(header), "{header}: {head}");
     }
     expect_test::expect_file!["golden/webhook.json"].assert_eq(&pretty(&body));
@@ -66,7 +70,8 @@ async fn a_teams_channel() {
 
 #[tokio::test]
 async fn arguments_are_told_where_an_operator_wants_it_bounded_and_visible() {
-    let shown = |settings: DestinationSettings| DestinationSettings { arguments: Arguments::Shown, ..settings };
+    let shown =
+        |settings: DestinationSettings| DestinationSettings { arguments: Arguments::Shown, ..settings };
     let (_, body) = told(|url| shown(webhook("hook", url))).await;
     let arguments = body["data"]["arguments"].as_str().unwrap();
     assert!(arguments.starts_with("{\"note\":\"‹U+202E›üüü"), "{arguments}");
@@ -180,9 +185,8 @@ async fn mail_that_would_go_out_in_the_clear_is_not_sent() {
         from: address.clone(),
         to: vec![address.clone()],
     };
-    let try_it = async |mail: Mail| {
-        courier(&state, destination("post", Sink::Email(Box::new(mail)))).test().await
-    };
+    let try_it =
+        async |mail: Mail| courier(&state, destination("post", Sink::Email(Box::new(mail)))).test().await;
     let (arrived, said) = try_it(mail("127.0.0.1", MailTls::Starttls)).await;
     assert!(!arrived && said.contains("does not offer what is needed"), "{said}");
     assert!(!serving.await.unwrap().contains("MAIL FROM"), "it has no STARTTLS");
