@@ -156,7 +156,7 @@ impl Courier {
         let id = delivery.event.hold.clone();
         let found = self.with_state(move |state| {
             let hold = state.hold(&id)?;
-            Ok(hold.map(|hold| state.ballots(&id).map(|said| (hold, said))).transpose()?)
+            hold.map(|hold| state.ballots(&id).map(|said| (hold, said))).transpose()
         });
         let Some((hold, said)) = found.await? else {
             return Ok(Err(Told::Dead { error: "the hold is not known any more".to_owned() }));

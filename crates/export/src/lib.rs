@@ -5,7 +5,7 @@
 //! that no destination waits for another. Nothing waits for any of them.
 //!
 //! A notice holds a link, never an action, and no arguments unless an operator says so. What callers and servers wrote is cut, made
-//! visible and never read as markup ([`notice`](crate::notice), `format`).
+//! visible and never read as markup (`notice`, `format`).
 
 mod courier;
 mod exporter;

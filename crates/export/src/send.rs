@@ -50,7 +50,7 @@ pub(crate) struct Sender {
 
 #[derive(Debug)]
 enum Line {
-    Http(Client<HttpsConnector<HttpConnector>, Full<Bytes>>),
+    Http(Box<Client<HttpsConnector<HttpConnector>, Full<Bytes>>>),
     Mail(Box<AsyncSmtpTransport<Tokio1Executor>>),
     /// It cannot be set up.
     None(&'static str),
@@ -123,7 +123,7 @@ fn client(wait: Duration) -> Line {
         .pool_idle_timeout(IDLE)
         .timer(TokioTimer::new())
         .build(connector);
-    Line::Http(client)
+    Line::Http(Box::new(client))
 }
 
 fn transport(mail: &Mail, wait: Duration) -> Line {

@@ -162,7 +162,7 @@ impl Holds {
     pub(crate) fn ended(&self, hold: String, outcome: &'static str) {
         let state = Arc::clone(&self.state);
         tokio::task::spawn_blocking(move || {
-            log_failed(state.hold_outcome(&hold, outcome, clock::unix_seconds()))
+            log_failed(state.hold_outcome(&hold, outcome, clock::unix_seconds()));
         });
     }
 

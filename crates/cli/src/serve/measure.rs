@@ -180,39 +180,23 @@ impl Measures {
     fn export(&self, out: &mut Exposition) {
         let Ok(all) = self.exports.counts() else { return };
         let now = clock::unix_seconds();
-        let age = |told: &Told| told.row.oldest.map_or(0, |since| now.saturating_sub(since));
-        let families: [(Kind, &'static str, &str, &dyn Fn(&Told) -> u64); 5] = [
-            (Kind::Counter, "tollbook_export_delivered_total", "Notices that arrived.", &|told| {
-                told.delivered
-            }),
-            (
-                Kind::Counter,
-                "tollbook_export_failures_total",
-                "Attempts to deliver a notice that failed.",
-                &|told| told.failed,
-            ),
-            (Kind::Gauge, "tollbook_export_waiting", "Notices that wait to be delivered.", &|told| {
-                told.row.waiting
-            }),
-            (
-                Kind::Gauge,
-                "tollbook_export_dead",
-                "Notices that are not tried any more; see `tollbook export dead`.",
-                &|told| told.row.dead,
-            ),
-            (
-                Kind::Gauge,
-                "tollbook_export_oldest_seconds",
-                "Age of the oldest notice that waits; 0 if none does.",
-                &age,
-            ),
-        ];
-        for (kind, name, help, value) in families {
+        let mut family = |kind, name, help, value: fn(&Told, u64) -> u64| {
             let mut family = out.family(kind, name, help);
             for told in &all {
-                family.sample(&[("destination", &*told.row.name)], value(told));
+                family.sample(&[("destination", &*told.row.name)], value(told, now));
             }
-        }
+        };
+        let name = "tollbook_export_delivered_total";
+        family(Kind::Counter, name, "Notices that arrived.", |told, _| told.delivered);
+        let name = "tollbook_export_failures_total";
+        family(Kind::Counter, name, "Attempts to deliver a notice that failed.", |told, _| told.failed);
+        let name = "tollbook_export_waiting";
+        family(Kind::Gauge, name, "Notices that wait to be delivered.", |told, _| told.row.waiting);
+        let name = "tollbook_export_dead";
+        family(Kind::Gauge, name, "Notices that are not tried any more.", |told, _| told.row.dead);
+        let (name, help) = ("tollbook_export_oldest_seconds", "Age of the oldest notice that waits, or 0.");
+        let age = |told: &Told, now: u64| told.row.oldest.map_or(0, |since| now.saturating_sub(since));
+        family(Kind::Gauge, name, help, age);
     }
 
     fn process(&self, out: &mut Exposition) {
