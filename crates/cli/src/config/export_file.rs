@@ -233,6 +233,18 @@ mod tests {
     use crate::environment::Environment;
 
     #[test]
+    fn a_reload_says_that_destinations_wait_for_a_restart() {
+        let read = |host: &str| {
+            let text = format!("[export.a]\nkind = \"slack\"\nurl = \"https://{host}/x\"");
+            interpret("t.toml", &text, &Environment::read()).unwrap()
+        };
+        let (now, mut next) = (read("hooks.example"), read("others.example"));
+        assert_eq!(now.keep_fixed(&mut next), ["[export]"]);
+        assert_eq!(now.keep_fixed(&mut next), [""; 0]);
+        assert_eq!(next.export, now.export);
+    }
+
+    #[test]
     fn destinations_are_whole_and_nothing_goes_out_in_the_clear() {
         let text = r#"
             [export."a.b"]
@@ -274,8 +286,8 @@ mod tests {
               t.toml:10: `secrets`: a Standard Webhooks secret: `whsec_` and 24 to 64 bytes in base64
               t.toml:10: the environment has no `NO_SUCH_VARIABLE_HERE`
               t.toml:11: `events` are of `asked`, `approved`, `refused`, `expired`, `withdrawn`, `used`, `outcome`
-              t.toml:16: it is a mail address, like `tollbook@example.com` or `Tollbook <tollbook@example.com>`
-              t.toml:17: it is a mail address, like `tollbook@example.com` or `Tollbook <tollbook@example.com>`
+              t.toml:16: `from`: a mail address, like `tollbook@example.com` or `Tollbook <tollbook@example.com>`
+              t.toml:17: `to`: a mail address, like `tollbook@example.com` or `Tollbook <tollbook@example.com>`
               t.toml:18: `user` and `password` go together
               t.toml:19: `url` is not for `email`
               t.toml:20: `email` needs `host`, `from` and `to`

@@ -117,10 +117,14 @@ impl State {
     /// # Errors
     /// See [`StateError`].
     pub fn due(&self, destination: &str, now: u64, most: u32) -> Result<Vec<Delivery>, StateError> {
+        // Alone, so that nobody waits for the reader while a long queue is looked through for nothing.
+        let open = "SELECT name FROM destinations WHERE name = ?1 AND gone IS NULL AND pause <= ?2";
+        if self.listed(open, params![destination, time(now)], |_| Ok(()))?.is_empty() {
+            return Ok(Vec::new());
+        }
         let sql = format!(
             "SELECT no, id, events.hold, kind, at, why, deadline, attempts FROM deliveries AS here JOIN events ON no = event \
-             WHERE destination = ?1 AND due <= ?2 AND {FIRST} \
-             AND (SELECT gone IS NULL AND pause <= ?2 FROM destinations WHERE name = ?1) ORDER BY due, event LIMIT ?3"
+             WHERE destination = ?1 AND due <= ?2 AND {FIRST} ORDER BY due, event LIMIT ?3"
         );
         let read = |row: &Row<'_>| Ok(Delivery { event: events::read(row)?, attempts: row.get(7)? });
         self.listed(&sql, params![destination, time(now), most], read)
@@ -201,15 +205,12 @@ impl State {
     /// # Errors
     /// See [`StateError`].
     pub fn destinations(&self) -> Result<Vec<DestinationRow>, StateError> {
-        let of = |what: &str, condition: &str| {
-            format!("(SELECT {what} FROM deliveries WHERE destination = name AND {condition})")
-        };
-        let waiting = of("count(*)", "dead IS NULL");
-        let failing = of("count(*)", "dead IS NULL AND attempts > 0");
-        let (dead, oldest) = (of("count(*)", "dead IS NOT NULL"), of("min(since)", "dead IS NULL"));
+        let counts = "SELECT destination, sum(dead IS NULL) AS waiting, sum(dead IS NULL AND attempts > 0) AS failing, \
+                        sum(dead IS NOT NULL) AS dead, min(iif(dead IS NULL, since, NULL)) AS oldest \
+                      FROM deliveries GROUP BY destination";
         let sql = format!(
-            "SELECT name, kinds, groups, delivered, failed, last_delivered, last_failed, error, failures, gone, {waiting}, \
-             {failing}, {dead}, {oldest} FROM destinations ORDER BY name"
+            "SELECT name, kinds, groups, delivered, failed, last_delivered, last_failed, error, failures, gone, waiting, \
+             failing, dead, oldest FROM destinations LEFT JOIN ({counts}) ON destination = name ORDER BY name"
         );
         self.listed(&sql, [], row)
     }
