@@ -1,13 +1,14 @@
-"""A mail server on aiosmtpd. Usage: mailbox.py PORT FILE; prints `listening on` when it is ready.
+"""A mail server on aiosmtpd. Usage: mailbox.py PORT FILE [FOLDER]; prints `listening on` when it is ready.
 
 Each mail is a line of FILE, as JSON, before it is taken, and outlives the server. Mail is taken after a login as `tollbook`
-with the password `canary-of-the-mail` alone.
+with the password `canary-of-the-mail` alone; with FOLDER, after STARTTLS with its `cert.pem` and `key.pem`.
 """
 
 import asyncio
 import email
 import email.policy
 import json
+import ssl
 import sys
 
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
@@ -35,13 +36,21 @@ def login(server, session, envelope, mechanism, data):
     return AuthResult(success=isinstance(data, LoginPassword) and data == known)
 
 
-async def main(port, file):
+def secure(folder):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(f"{folder}/cert.pem", f"{folder}/key.pem")
+    return {"tls_context": context, "require_starttls": True}
+
+
+async def main(port, file, folder=None):
+    settings = secure(folder) if folder else {"auth_require_tls": False}
+
     def speak():
-        return SMTP(Mailbox(file), authenticator=login, auth_required=True, auth_require_tls=False)
+        return SMTP(Mailbox(file), authenticator=login, auth_required=True, **settings)
 
     server = await asyncio.get_running_loop().create_server(speak, "127.0.0.1", port)
     print(f"listening on 127.0.0.1:{port}", flush=True)
     await server.serve_forever()
 
 
-asyncio.run(main(int(sys.argv[1]), sys.argv[2]))
+asyncio.run(main(int(sys.argv[1]), *sys.argv[2:]))

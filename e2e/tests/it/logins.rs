@@ -369,6 +369,14 @@ fn metadata_names_us_first(url: &str) {
 /// Serves the document of a client whose id is its URL, with a certificate of its own in the folder.
 fn document(folder: &Path) -> (String, Peer) {
     let port = free_port();
+    certificate(folder);
+    let mut command = Command::new(node());
+    command.arg(repository().join("e2e/peers/clients/document.mjs")).arg(port.to_string()).arg(folder);
+    (format!("https://127.0.0.1:{port}/client.json"), Peer::start(command, "listening on"))
+}
+
+/// Makes `cert.pem` and `key.pem` for 127.0.0.1; who trusts the certificate trusts itself alone.
+pub(crate) fn certificate(folder: &Path) {
     let made = Command::new("openssl")
         .args([
             "req",
@@ -387,7 +395,4 @@ fn document(folder: &Path) -> (String, Peer) {
         .output()
         .expect("openssl runs");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let mut command = Command::new(node());
-    command.arg(repository().join("e2e/peers/clients/document.mjs")).arg(port.to_string()).arg(folder);
-    (format!("https://127.0.0.1:{port}/client.json"), Peer::start(command, "listening on"))
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use e2e::gateway::tollbook;
+use e2e::gateway::{binary, tollbook};
 use e2e::peers::{Peer, free_port, node, python, repository};
 use e2e::upstream::Upstream;
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::approvals::{Office, PATIENCE, bank, call};
 use crate::callers::{printed, silent};
 use crate::console::exchange;
+use crate::logins::certificate;
 
 const SECRET: &str = "whsec_Y2FuYXJ5LWNhbmFyeS1jYW5hcnktY2FuYXJ5";
 const NEXT: &str = "whsec_bmV4dC1jYW5hcnktbmV4dC1jYW5hcnktbmV4dA==";
@@ -28,7 +29,17 @@ struct Receivers {
 
 impl Receivers {
     fn new() -> Receivers {
+        Receivers::within(tempfile::tempdir().expect("a folder"))
+    }
+
+    /// That speak TLS.
+    fn secure() -> Receivers {
         let folder = tempfile::tempdir().expect("a folder");
+        certificate(folder.path());
+        Receivers::within(folder)
+    }
+
+    fn within(folder: tempfile::TempDir) -> Receivers {
         let mut receivers = Receivers { folder, hook: free_port(), mail: free_port(), running: Vec::new() };
         receivers.start();
         receivers
@@ -41,6 +52,10 @@ impl Receivers {
         let mut mail = Command::new(python());
         mail.arg(repository().join("e2e/peers/python/mailbox.py")).arg(self.mail.to_string());
         mail.arg(self.file("mail"));
+        if self.file("cert.pem").exists() {
+            hook.arg(self.folder.path());
+            mail.arg(self.folder.path());
+        }
         self.running = vec![Peer::start(hook, "listening on"), Peer::start(mail, "listening on")];
     }
 
@@ -230,4 +245,45 @@ fn operated(receivers: &Receivers, office: &Office, data: &Path) {
     for action in ["export.test", "export.retry"] {
         assert!(actions.contains(action), "{action}: {actions}");
     }
+}
+
+#[test]
+fn what_goes_over_tls_goes_to_nobody_else() {
+    let receivers = Receivers::secure();
+    let Receivers { hook, mail, .. } = &receivers;
+    let mailbox = |name: &str, tls: &str| {
+        format!(
+            "[export.{name}]\nkind = \"email\"\nhost = \"127.0.0.1\"\nport = {mail}\ntls = \"{tls}\"\nuser = \"tollbook\"\n\
+             password = {PASSWORD:?}\nfrom = \"tollbook@example.com\"\nto = [\"oncall@example.com\"]\n"
+        )
+    };
+    let settings = format!(
+        "[export.hook]\nkind = \"webhook\"\nurl = \"https://127.0.0.1:{hook}/\"\nsecrets = [{SECRET:?}]\n{}{}",
+        mailbox("mail", "starttls"),
+        mailbox("plain", "none")
+    );
+    let config = receivers.file("tollbook.toml");
+    std::fs::write(&config, settings).expect("written");
+    let test = |name: &str, roots: Option<PathBuf>| {
+        let mut command = Command::new(binary());
+        command
+            .arg("--data")
+            .arg(receivers.file("data"))
+            .args(["export", "test", name, "--config"])
+            .arg(&config);
+        command.envs(roots.map(|roots| ("SSL_CERT_FILE", roots)));
+        let output = command.output().expect("it runs");
+        String::from_utf8(output.stdout).expect("text") + &String::from_utf8_lossy(&output.stderr)
+    };
+    let roots = Some(receivers.file("cert.pem"));
+    for name in ["hook", "mail"] {
+        let said = test(name, None);
+        assert!(said.starts_with("the test did not arrive: TLS failed"), "{name}: {said}");
+        let said = test(name, roots.clone());
+        assert!(said.starts_with("the test arrived: "), "{name}: {said}");
+        assert_eq!(receivers.taken(name).len(), 1);
+    }
+    let said = test("plain", roots);
+    let expected = "the test did not arrive: the mail server does not offer what is needed";
+    assert!(said.starts_with(expected), "no password goes out in the clear: {said}");
 }
