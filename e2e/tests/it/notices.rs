@@ -1,6 +1,7 @@
 //! People are told of calls that wait: by webhooks that a library of others verifies, and by mail that a real server takes.
 //! Whoever is killed and comes back, nothing is lost.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -286,4 +287,54 @@ fn what_goes_over_tls_goes_to_nobody_else() {
     let said = test("plain", roots);
     let expected = "the test did not arrive: the mail server does not offer what is needed";
     assert!(said.starts_with(expected), "no password goes out in the clear: {said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kills_at_any_time_lose_nothing() {
+    let upstream = Upstream::start(bank).await;
+    let act = move || {
+        let mut receivers = Receivers::new();
+        let settings = format!("pending_of_run = 100\n{}", receivers.settings());
+        let mut office = Office::open(&upstream.url, &settings);
+        let data = office.data();
+        let token = office.mint(&[]);
+        for round in 0..6_u64 {
+            for number in 0..6 {
+                let said = call(&office.url, &token, "transfer", &json!({"amount": round * 10 + number}));
+                assert!(said.contains("approval required"), "{said}");
+                // In the midst of what is under way.
+                match (round % 3, number) {
+                    (0 | 2, 3) => receivers.kill(),
+                    (1 | 2, 4) => {
+                        office.gateway.take().expect("it runs").kill();
+                        office.start();
+                    }
+                    (0 | 2, 5) => receivers.start(),
+                    _ => {}
+                }
+            }
+        }
+        for name in ["hook", "mail"] {
+            stands(&data, name, |row| row["waiting"] == 0 && row["dead"] == 0);
+        }
+        let listed = printed(&data, &["approvals", "list", "--json", "--limit", "1000"]);
+        let holds: BTreeSet<String> = listed
+            .lines()
+            .map(|line| {
+                serde_json::from_str::<Value>(line).expect("JSON")["id"].as_str().expect("an id").to_owned()
+            })
+            .collect();
+        assert_eq!(holds.len(), 36);
+        let hooks: BTreeSet<String> = receivers
+            .taken("hook")
+            .iter()
+            .map(|event| event["data"]["hold"].as_str().expect("a hold").to_owned())
+            .collect();
+        assert_eq!(hooks, holds);
+        let mails = receivers.taken("mail");
+        let texts: String = mails.iter().filter_map(|mail| mail["text"].as_str()).collect();
+        assert!(holds.iter().all(|hold| texts.contains(hold)), "{texts}");
+        office.close();
+    };
+    tokio::task::spawn_blocking(act).await.expect("all holds");
 }
