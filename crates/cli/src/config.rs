@@ -352,8 +352,6 @@ impl Reading<'_> {
             }
         }
         name_clients(&mut servers, identity.as_ref());
-        let destinations = file.export.iter();
-        let export = destinations.filter_map(|(name, written)| self.destination(name, written)).collect();
         Config {
             listen,
             data: file
@@ -362,7 +360,7 @@ impl Reading<'_> {
             allowed_hosts,
             public_url: file.public_url.map(|url| url.get_ref().trim_end_matches('/').to_owned()),
             holds: file.approvals.settings(),
-            export,
+            export: self.destinations(&file.export),
             receipts: if file.receipts { Receipts::InMeta } else { Receipts::Off },
             tls: file.tls.map(|tls| TlsFiles {
                 certificate: self.environment.resolve(tls.certificate.get_ref()),

@@ -1,5 +1,6 @@
 //! `[export.NAME]`: who is told of calls that wait for people.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use export::{Address, Arguments, DestinationSettings, Mail, MailTls, Secret, SigningKey, Sink, Url};
@@ -68,12 +69,15 @@ pub(super) struct ExportFile {
 }
 
 impl Reading<'_> {
-    /// A destination, if nothing of it is wrong.
-    pub(super) fn destination(
+    /// Those with which nothing is wrong.
+    pub(super) fn destinations(
         &mut self,
-        name: &str,
-        written: &Spanned<ExportFile>,
-    ) -> Option<DestinationSettings> {
+        files: &BTreeMap<String, Spanned<ExportFile>>,
+    ) -> Vec<DestinationSettings> {
+        files.iter().filter_map(|(name, written)| self.destination(name, written)).collect()
+    }
+
+    fn destination(&mut self, name: &str, written: &Spanned<ExportFile>) -> Option<DestinationSettings> {
         let (at, file) = (written.span().start, written.get_ref());
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
         if name.is_empty() || name.len() > NAME || !name.chars().all(fits) {
