@@ -25,6 +25,9 @@ use crate::settings::{DestinationSettings, Mail, MailTls, Sink, Url};
 /// Most of an answer's body that is read.
 const ANSWER: usize = 4_096;
 
+/// And how long for: what its status says stands, whatever becomes of the rest.
+const ANSWER_WAIT: Duration = Duration::from_secs(1);
+
 /// How long a connection that is not used stays open.
 const IDLE: Duration = Duration::from_secs(30);
 
@@ -71,10 +74,8 @@ impl Sender {
 
     /// Tries once, for a bounded time.
     pub(crate) async fn send(&self, notice: &Notice, now: u64) -> Sent {
-        match tokio::time::timeout(self.settings.wait, self.attempt(notice, now)).await {
-            Ok(sent) => sent,
-            Err(_) => Sent::Failed("it did not answer in time".to_owned(), None),
-        }
+        let whole = self.settings.wait.saturating_add(ANSWER_WAIT);
+        tokio::time::timeout(whole, self.attempt(notice, now)).await.unwrap_or_else(|_| late())
     }
 
     async fn attempt(&self, notice: &Notice, now: u64) -> Sent {
@@ -105,7 +106,10 @@ impl Sender {
         let Line::Http(client) = &self.line else {
             return Sent::Failed("it is a mail server".to_owned(), None);
         };
-        post(client, url, (headers, body), now).await
+        match request(url, (headers, body)) {
+            Some(request) => post(client, request, self.settings.wait, now).await,
+            None => Sent::Refused("no request can be made of it".to_owned()),
+        }
     }
 }
 
@@ -144,29 +148,38 @@ fn transport(mail: &Mail, wait: Duration) -> Line {
     Line::Mail(Box::new(builder.build()))
 }
 
-async fn post(
-    client: &Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+fn request(
     url: &Url,
     (headers, body): (Vec<(&'static str, String)>, String),
-    now: u64,
-) -> Sent {
+) -> Option<Request<Full<Bytes>>> {
     let mut request = Request::post(url.uri().clone())
         .header(header::CONTENT_TYPE, "application/json")
         .header(header::USER_AGENT, concat!("tollbook/", env!("CARGO_PKG_VERSION")));
     for (name, value) in headers {
         request = request.header(name, value);
     }
-    let Ok(request) = request.body(Full::from(body)) else {
-        return Sent::Refused("no request can be made of it".to_owned());
-    };
-    let response = match client.request(request).await {
-        Ok(response) => response,
-        Err(error) => return Sent::Failed(unreached(&error), None),
+    request.body(Full::from(body)).ok()
+}
+
+async fn post(
+    client: &Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    request: Request<Full<Bytes>>,
+    wait: Duration,
+    now: u64,
+) -> Sent {
+    let response = match tokio::time::timeout(wait, client.request(request)).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => return Sent::Failed(unreached(&error), None),
+        Err(_) => return late(),
     };
     let (status, after) = (response.status(), asked_wait(response.headers(), now));
-    // Whether or not it can be read: the status has been said.
-    let _ = Limited::new(response.into_body(), ANSWER).collect().await;
+    // It need not be there, nor be whole.
+    let _ = tokio::time::timeout(ANSWER_WAIT, Limited::new(response.into_body(), ANSWER).collect()).await;
     judged(status, after)
+}
+
+fn late() -> Sent {
+    Sent::Failed("it did not answer in time".to_owned(), None)
 }
 
 fn judged(status: StatusCode, after: Option<u64>) -> Sent {

@@ -87,6 +87,8 @@ impl Receivers {
              groups = [\"oncall\"]\n\
              [export.board]\nkind = \"webhook\"\nurl = \"http://127.0.0.1:{hook}/\"\nsecrets = [{SECRET:?}]\n\
              groups = [\"board\"]\n\
+             [export.stranger]\nkind = \"webhook\"\nurl = \"http://127.0.0.1:{hook}/\"\nsecrets = [{NEXT:?}]\n\
+             events = [\"outcome\"]\n\
              [export.void]\nkind = \"slack\"\nurl = \"http://127.0.0.1:{void}/\"\n"
         )
     }
@@ -207,6 +209,7 @@ fn nothing_is_lost(receivers: &Receivers, [first, second]: [&str; 2]) {
         let of_hold =
             mails.iter().filter(|mail| mail["text"].as_str().is_some_and(|text| text.contains(hold)));
         let mut ids: Vec<&str> = of_hold.filter_map(|mail| mail["headers"]["Message-ID"].as_str()).collect();
+        ids.sort_unstable();
         ids.dedup();
         ids.len()
     };
@@ -242,6 +245,16 @@ fn operated(receivers: &Receivers, office: &Office, data: &Path) {
     assert_eq!(failed.status.code(), Some(1));
     assert_eq!(tollbook(data, &["export", "retry", "nobody"]).status.code(), Some(2));
     printed(data, &["export", "retry", "void"]);
+    let dead = || {
+        let dead = printed(data, &["export", "dead", "stranger", "--json"]);
+        serde_json::from_str::<Value>(&dead).expect("one alone")
+    };
+    stands(data, "stranger", |row| row["dead"] == 1);
+    assert_eq!((&dead()["kind"], &dead()["error"]), (&json!("outcome"), &json!("it answers 401")));
+    assert_eq!(printed(data, &["export", "retry", "stranger"]), "1 are tried again, by the gateway");
+    stands(data, "stranger", |row| row["failed"] == 2 && row["dead"] == 1);
+    let listed = printed(data, &["export", "list"]);
+    assert!(listed.lines().any(|line| line.starts_with("stranger") && line.contains("1 dead")), "{listed}");
     let actions = printed(data, &["operators", "actions"]);
     for action in ["export.test", "export.retry"] {
         assert!(actions.contains(action), "{action}: {actions}");

@@ -132,6 +132,18 @@ async fn a_receiver_that_floods_has_it_and_no_other_waits_for_one_that_hangs() {
 }
 
 #[tokio::test]
+async fn a_status_stands_whatever_becomes_of_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = state(folder.path());
+    let receiver = Receiver::start(Does::Stalls("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nha")).await;
+    let settings = webhook("hook", &receiver.url);
+    tell(&state, &[&settings]);
+    ask(&state, "hold_1");
+    assert_eq!(courier(&state, settings).round().await.unwrap(), 1);
+    assert_eq!((row(&state, "hook").delivered, receiver.seen().len()), (1, 1), "it is not told twice");
+}
+
+#[tokio::test]
 async fn what_dies_after_a_day_has_been_tried_less_and_less_often() {
     let folder = tempfile::tempdir().unwrap();
     let state = state(folder.path());

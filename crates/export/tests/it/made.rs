@@ -97,6 +97,8 @@ pub(crate) enum Does {
     Drops,
     /// Says nothing.
     Hangs,
+    /// Answers so, and then says nothing.
+    Stalls(&'static str),
     /// Answers 200 with a body that never ends.
     Floods,
 }
@@ -151,6 +153,10 @@ async fn receive(mut stream: TcpStream, does: Arc<Mutex<Does>>, seen: Arc<Mutex<
     let does = does.lock().unwrap().clone();
     match does {
         Does::Answers(answer) => drop(stream.write_all(answer.as_bytes()).await),
+        Does::Stalls(answer) => {
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            std::future::pending::<()>().await;
+        }
         Does::Drops => {}
         Does::Hangs => std::future::pending().await,
         Does::Floods => {
