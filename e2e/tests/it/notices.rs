@@ -167,6 +167,8 @@ async fn people_are_told_and_nothing_is_lost() {
 fn asked(receivers: &Receivers, office: &Office, hold: &str) {
     let console = office.gateway.as_ref().and_then(|gateway| gateway.console.clone()).expect("a console");
     let link = format!("{console}/approvals/{hold}");
+    let (status, _, page) = exchange(&console, &format!("GET /approvals/{hold}"), "", "");
+    assert!(status == 401 && page.contains("/login"), "who follows it logs in first: {page}");
     let hooks = receivers.taken("hook");
     assert_eq!(hooks.len(), 1, "the same call asks once: {hooks:?}");
     let data = &hooks[0]["data"];
