@@ -169,7 +169,8 @@ async fn open_console(config: &Config, args: &ServeArgs) -> anyhow::Result<Optio
 /// Tells people of calls that wait, from before the first one.
 fn export_from(config: &Config, console: Option<&Console>, state: &Arc<State>) -> anyhow::Result<Exporter> {
     let listens = console.map_or_else(|| config.console.address(), |console| console.address);
-    let ground = exports::ground(config, Arc::clone(state), exports::console_url(config, listens));
+    let state = Arc::new(state.apart()?);
+    let ground = exports::ground(config, state, exports::console_url(config, listens));
     Ok(Exporter::start(&config.export, &ground)?)
 }
 

@@ -58,11 +58,12 @@ pub struct State {
 #[derive(Debug)]
 struct Connections {
     path: PathBuf,
-    /// Locked for one transaction, through its `fdatasync`.
-    writer: Mutex<Connection>,
+    /// Locked for one transaction, through its `fdatasync`. One for all of a process, which take turns better than SQLite has
+    /// processes do.
+    writer: Arc<Mutex<Connection>>,
     /// Reads alone; apart from the writer, so that nobody who reads waits for a disk. Locked for one read.
     reader: Mutex<Connection>,
-    turned_away: TurnedAway,
+    turned_away: Arc<TurnedAway>,
 }
 
 /// How far a reader has come; the default is the beginning.
@@ -145,14 +146,26 @@ impl State {
     pub fn open(data: &Path) -> Result<State, StateError> {
         let path = data.join(FILE);
         let (writer, reader) = open::open(data, &path)?;
-        let (writer, reader) = (Mutex::new(writer), Mutex::new(reader));
-        let file = Connections { path, writer, reader, turned_away: TurnedAway::default() };
+        let (writer, reader) = (Arc::new(Mutex::new(writer)), Mutex::new(reader));
+        let file = Connections { path, writer, reader, turned_away: Arc::default() };
         Ok(State { file: Arc::new(file), operator: None })
     }
 
     /// Whether a data folder has a state: a copy of a ledger has none, and is not to be given one.
     pub fn is_in(data: &Path) -> bool {
         data.join(FILE).exists()
+    }
+
+    /// The same file, read by a connection of its own: nobody else waits while who has it reads much.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn apart(&self) -> Result<State, StateError> {
+        let Connections { path, writer, turned_away, .. } = &*self.file;
+        let reader = Mutex::new(open::reader(path)?);
+        let (path, writer, turned_away) = (path.clone(), Arc::clone(writer), Arc::clone(turned_away));
+        let file = Connections { path, writer, reader, turned_away };
+        Ok(State { file: Arc::new(file), operator: self.operator.clone() })
     }
 
     /// The same file in the hands of an operator: what is changed through it is noted as theirs, at that time.

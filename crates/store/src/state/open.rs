@@ -39,9 +39,14 @@ pub(super) fn open(folder: &Path, path: &Path) -> Result<(Connection, Connection
         .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
         .map_err(failed)?;
     migrate(&mut writer, path)?;
+    Ok((writer, reader(path)?))
+}
+
+/// A connection that reads a file which is up to date.
+pub(super) fn reader(path: &Path) -> Result<Connection, StateError> {
     let reader = connect(path)?;
-    reader.execute_batch("PRAGMA query_only = ON;").map_err(failed)?;
-    Ok((writer, reader))
+    reader.execute_batch("PRAGMA query_only = ON;").map_err(|source| StateError::of(path, source))?;
+    Ok(reader)
 }
 
 fn connect(path: &Path) -> Result<Connection, StateError> {
