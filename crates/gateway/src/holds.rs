@@ -166,21 +166,18 @@ impl Holds {
         });
     }
 
-    /// Resolves when a hold is pending no more: with why, if it has ended without anybody's word on it.
+    /// Resolves when a hold is pending no more: with why, if it has ended without an approval.
     pub(crate) async fn decided(&self, hold: &str) -> Option<String> {
         let told = self.told_of(hold);
         let heard = told.notified();
         tokio::pin!(heard);
         heard.as_mut().enable();
         // It may have been decided before anybody listened.
-        if self.standing(hold).0 == Some(HoldStatus::Pending) {
+        if self.standing(hold).is_some_and(|hold| hold.status == HoldStatus::Pending) {
             heard.await;
         }
-        match self.standing(hold) {
-            (Some(HoldStatus::Expired | HoldStatus::Withdrawn), why) => Some(why.unwrap_or_default()),
-            // What cannot be read is tried again by who waits.
-            _ => None,
-        }
+        // What cannot be read is tried again by who waits.
+        self.standing(hold)?.end()
     }
 
     /// The hold of that id, for its requester's page; that somebody looked at it is noted once.
@@ -196,11 +193,8 @@ impl Holds {
         .await
     }
 
-    fn standing(&self, hold: &str) -> (Option<HoldStatus>, Option<String>) {
-        match self.state.hold(hold) {
-            Ok(Some(hold)) => (Some(hold.status), hold.why),
-            _ => (None, None),
-        }
+    fn standing(&self, hold: &str) -> Option<Hold> {
+        self.state.hold(hold).ok().flatten()
     }
 
     fn told_of(&self, hold: &str) -> Arc<Notify> {

@@ -204,12 +204,12 @@ fn what_clients_see_and_how_often_the_tool_runs() {
         "transfer",
         |holds| branch.all_decided("ann", holds, &["refuse", "--reason", "not today"]),
         &expect![[r#"
-            typescript legacy: denied: `hold_…` was refused: not today. It may be asked again in … s (decision … | ran 0
-            typescript 2026-07-28: denied: `hold_…` was refused: not today. It may be asked again in … s (decision … | ran 0
-            python legacy: denied: `hold_…` was refused: not today. It may be asked again in … s (decision … | ran 0
-            python 2026-07-28: denied: `hold_…` was refused: not today. It may be asked again in … s (decision … | ran 0
-            rust legacy: denied: `hold_…` was refused: not today. It may be asked again in … s (decision … | ran 0
-            rust 2026-07-28: denied: `hold_…` was refused: not today. It may be asked again in … s (decision … | ran 0
+            typescript legacy: refused: not today | ran 0
+            typescript 2026-07-28: refused: not today | ran 0
+            python legacy: refused: not today | ran 0
+            python 2026-07-28: refused: not today | ran 0
+            rust legacy: refused: not today | ran 0
+            rust 2026-07-28: refused: not today | ran 0
         "#]],
     );
     branch.case(
@@ -303,12 +303,12 @@ fn gone(branch: &Branch) {
     let other = again(1_000);
     branch.all_decided("bob", &branch.all_wait(), &["refuse", "--reason", "that is another call"]);
     expect![[r#"
-        typescript legacy: denied: `hold_…` was refused: that is another call. It may be asked again in … s (decision … | ran 0
-        typescript 2026-07-28: denied: `hold_…` was refused: that is another call. It may be asked again in … s (decision … | ran 0
-        python legacy: denied: `hold_…` was refused: that is another call. It may be asked again in … s (decision … | ran 0
-        python 2026-07-28: denied: `hold_…` was refused: that is another call. It may be asked again in … s (decision … | ran 0
-        rust legacy: denied: `hold_…` was refused: that is another call. It may be asked again in … s (decision … | ran 0
-        rust 2026-07-28: denied: `hold_…` was refused: that is another call. It may be asked again in … s (decision … | ran 0
+        typescript legacy: refused: that is another call | ran 0
+        typescript 2026-07-28: refused: that is another call | ran 0
+        python legacy: refused: that is another call | ran 0
+        python 2026-07-28: refused: that is another call | ran 0
+        rust legacy: refused: that is another call | ran 0
+        rust 2026-07-28: refused: that is another call | ran 0
     "#]].assert_eq(&branch.saw(&other, before));
     expect![[r#"
         typescript legacy: … moved to ann | ran 1

@@ -139,6 +139,19 @@ impl HoldStatus {
     }
 }
 
+impl Hold {
+    /// Why nobody need wait for it any more; `None`: it waits, or was approved.
+    #[must_use]
+    pub fn end(&self) -> Option<String> {
+        let why = self.why.clone().unwrap_or_default();
+        match self.status {
+            HoldStatus::Pending | HoldStatus::Approved | HoldStatus::Used => None,
+            HoldStatus::Refused => Some(format!("it was refused: {why}")),
+            HoldStatus::Expired | HoldStatus::Withdrawn => Some(why),
+        }
+    }
+}
+
 impl State {
     /// The hold of that id.
     ///

@@ -55,13 +55,7 @@ impl State {
             if within.execute(sql, params![digest.0.as_slice(), id])? == 0 {
                 return Ok(Back::Unknown);
             }
-            Ok(match hold.status {
-                HoldStatus::Expired | HoldStatus::Withdrawn => Back::Ended(hold.why.unwrap_or_default()),
-                HoldStatus::Refused => {
-                    Back::Ended(format!("it was refused: {}", hold.why.unwrap_or_default()))
-                }
-                _ => Back::Known,
-            })
+            Ok(hold.end().map_or(Back::Known, Back::Ended))
         })
     }
 
