@@ -325,7 +325,14 @@ fn gone(branch: &Branch) {
 #[test]
 fn what_clients_see_when_nobody_decides() {
     let branch = Branch::open("wait_seconds = 120\nlasts_seconds = 25");
-    branch.case("transfer", |_| {}, &expect![[r#""#]]);
+    branch.case("transfer", |_| {}, &expect![[r#"
+        typescript legacy: denied: `hold_…` has ended: nobody decided in time | ran 0
+        typescript 2026-07-28: denied: `hold_…` has ended: nobody decided in time | ran 0
+        python legacy: denied: `hold_…` has ended: nobody decided in time | ran 0
+        python 2026-07-28: denied: `hold_…` has ended: nobody decided in time | ran 0
+        rust legacy: denied: `hold_…` has ended: nobody decided in time | ran 0
+        rust 2026-07-28: denied: `hold_…` has ended: nobody decided in time | ran 0
+    "#]]);
     branch.office.close();
 }
 
