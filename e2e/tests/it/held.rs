@@ -309,7 +309,8 @@ fn gone(branch: &Branch) {
         python 2026-07-28: refused: that is another call | ran 0
         rust legacy: refused: that is another call | ran 0
         rust 2026-07-28: refused: that is another call | ran 0
-    "#]].assert_eq(&branch.saw(&other, before));
+    "#]]
+    .assert_eq(&branch.saw(&other, before));
     expect![[r#"
         typescript legacy: … moved to ann | ran 1
         typescript 2026-07-28: … moved to ann | ran 1
@@ -325,14 +326,18 @@ fn gone(branch: &Branch) {
 #[test]
 fn what_clients_see_when_nobody_decides() {
     let branch = Branch::open("wait_seconds = 120\nlasts_seconds = 25");
-    branch.case("transfer", |_| {}, &expect![[r#"
+    branch.case(
+        "transfer",
+        |_| {},
+        &expect![[r#"
         typescript legacy: denied: `hold_…` has ended: nobody decided in time | ran 0
         typescript 2026-07-28: denied: `hold_…` has ended: nobody decided in time | ran 0
         python legacy: denied: `hold_…` has ended: nobody decided in time | ran 0
         python 2026-07-28: denied: `hold_…` has ended: nobody decided in time | ran 0
         rust legacy: denied: `hold_…` has ended: nobody decided in time | ran 0
         rust 2026-07-28: denied: `hold_…` has ended: nobody decided in time | ran 0
-    "#]]);
+    "#]],
+    );
     branch.office.close();
 }
 
