@@ -284,9 +284,16 @@ fn restarted(office: &mut Office, upstream: &Upstream, token: &str) {
         calling.join().expect("it is answered")
     });
     assert!(ended.contains("has ended: wrong one"), "{ended}");
-    office.settings = office.settings.replace("[approvals]", "[approvals]\nwait_seconds = 0");
-    office.restart();
     let seven = json!({"amount": 7});
+    let cut_short = std::thread::scope(|scope| {
+        let url = office.url.clone();
+        let calling = scope.spawn(move || call(&url, token, "transfer", &json!({"amount": 7})));
+        office.waits();
+        office.settings = office.settings.replace("[approvals]", "[approvals]\nwait_seconds = 0");
+        office.restart();
+        calling.join().expect("it is answered")
+    });
+    assert!(cut_short.contains("repeat the same call"), "who waits when the gateway ends: {cut_short}");
     let waits = call(&office.url, token, "transfer", &seven);
     assert!(waits.contains("approval required") && waits.contains("repeat the same call"), "{waits}");
     let hold = office.waits();

@@ -42,7 +42,11 @@ impl Wrap {
     }
 
     fn ask(&mut self, id: u32, method: &str) {
-        let line = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"{method}\"}}\n");
+        self.send(&format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}"}}"#));
+    }
+
+    fn send(&mut self, message: &str) {
+        let line = format!("{message}\n");
         self.input.as_mut().expect("it is open").write_all(line.as_bytes()).expect("it reads");
     }
 
@@ -105,6 +109,30 @@ fn a_tunnel_drains() {
     assert!(said.contains("the gateway was shut down"), "{said}");
     gateway.stop();
     assert_eq!(ends(folder.path()), ["ok", "refused"]);
+}
+
+/// What waits for people holds nobody up, and is told to come again when the gateway ends.
+#[test]
+fn what_waits_for_people_is_answered_when_the_gateway_ends() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let policies = folder.path().join("read.cedar");
+    let held = "@hold(\"oncall\")\npermit (principal, action == Action::\"resources/read\", resource);";
+    std::fs::write(&policies, format!("permit (principal, action, resource);\n{held}\n")).expect("written");
+    let gateway = Gateway::start(folder.path(), &format!("[policy]\npath = {policies:?}\n"));
+    let mut wrap = Wrap::start(folder.path(), ECHO);
+    wrap.send(r#"{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"file:///a"}}"#);
+    let waits = || !tollbook(folder.path(), &["approvals", "list", "--json"]).stdout.is_empty();
+    while !waits() {}
+    wrap.ask(2, "ping");
+    let beside = wrap.answer();
+    assert!(beside.contains("\"id\":2") && beside.contains("done"), "{beside}");
+
+    gateway.signal_stop();
+    let answer = wrap.answer();
+    assert!(answer.contains("\"id\":1") && answer.contains("approval required"), "{answer}");
+    assert_eq!(wrap.end().0, Some(70));
+    gateway.stop();
+    assert!(waits(), "the hold outlives the gateway");
 }
 
 /// When the drain time is over, who still waits is told so.
