@@ -21,4 +21,10 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(edited.len() >= message.raw().len());
         assert!(parse(edited.as_bytes()).is_ok());
     }
+    if let Frame::Single(message) = &frame
+        && let Ok(edited) = message.without_params(&["requestState", "inputResponses"])
+    {
+        assert!(edited.len() <= message.raw().len());
+        assert!(parse(edited.as_bytes()).is_ok());
+    }
 });

@@ -147,7 +147,7 @@ impl Holds {
             purpose: asked.peer.verified.as_ref().and_then(|one| one.caller.purpose.clone()),
             reason: judged.decision.reason.clone(),
             policies: judged.by.clone(),
-            deadline: now.saturating_add(self.settings.lasts.as_secs()),
+            deadline: now.saturating_add(self.settings.lasts.as_secs()).min(end_of_run(asked.peer)),
             key,
         })
     }
@@ -257,6 +257,15 @@ fn run_of(peer: &Peer) -> String {
         Process::Known { pid, started } => format!("process {pid} of {started}"),
         // Another connection of the same client has another port.
         Process::Address(address) => format!("address {}", address.ip()),
+    }
+}
+
+/// When the run of a credential ends by itself, in seconds since the Unix epoch: nobody need decide for it after that. A login's
+/// goes on with the next token.
+fn end_of_run(peer: &Peer) -> u64 {
+    match &peer.verified {
+        Some(verified) if matches!(verified.caller.run, RunName::Minted(_)) => verified.caller.expires,
+        _ => u64::MAX,
     }
 }
 

@@ -74,6 +74,11 @@ impl Course {
         self.calls.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Takes back that a call was counted: it waits, and is counted when it is made.
+    pub(crate) fn uncount(&self) {
+        self.calls.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// Seconds since it began, and calls since then.
     pub(crate) fn so_far(&self) -> (u64, u64) {
         (self.begun.elapsed().as_secs(), self.calls.load(Ordering::Relaxed))

@@ -297,6 +297,12 @@ fn restarted(office: &mut Office, upstream: &Upstream, token: &str) {
     let waits = call(&office.url, token, "transfer", &seven);
     assert!(waits.contains("approval required") && waits.contains("repeat the same call"), "{waits}");
     let hold = office.waits();
+    let short = office.mint(&["--lives", "10m"]);
+    call(&office.url, &short, "transfer", &seven);
+    let of_short = office.hold(|one| one["status"] == "pending" && id(one) != hold);
+    let [made, ends] = ["created", "deadline"].map(|key| of_short[key].as_u64().expect("a time"));
+    assert!(ends <= made + 600, "a hold ends with its run: {of_short}");
+    assert_eq!(office.decides("ann", &["refuse", &id(&of_short), "--reason", "no"]).0, 0);
     assert_eq!(office.decides("ann", &["grant", &hold]).0, 0);
     office.restart();
     let before = seen(upstream, "transfer");

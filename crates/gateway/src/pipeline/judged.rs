@@ -72,6 +72,7 @@ impl Pipeline {
                 Judged { decision, denial: None, needs: Vec::new(), under, ..judged }
             }
             Sought::Waits(hold) => {
+                asked.scope.course.uncount();
                 let page = holds.page(&hold.id).map(|page| format!(" ({page})")).unwrap_or_default();
                 let why = format!(
                     "`{}` waits for the approval of {}{page}. Ask for it, then repeat the same call",

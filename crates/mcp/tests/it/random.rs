@@ -18,6 +18,7 @@ fn use_all(bytes: &[u8]) {
     for message in frame.messages() {
         is_a_slice_of(text, message);
         drop(set_meta(message, "k", "0"));
+        drop(message.without_params(&["k"]));
         drop(header::check(message, &[("mcp-name", text), ("mcp-method", "=?base64?YQ==?=")]));
         match message.kind() {
             Kind::Request { params: Some(params), .. } | Kind::Notification { params: Some(params), .. } => {
