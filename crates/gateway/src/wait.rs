@@ -110,14 +110,12 @@ impl Wait<'_> {
     async fn give_sign(&self, courier: &mut Courier<'_>, tick: u32) {
         courier.comment("waits for approval").await;
         let Some(token) = progress_token(self.sent.frame) else { return };
-        let method = "notifications/progress";
         let text = format!(
-            r#"{{"jsonrpc":"2.0","method":"{method}","params":{{"progressToken":{},"progress":{},"message":"waits for approval"}}}}"#,
+            r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{},"progress":{},"message":"waits for approval"}}}}"#,
             token.raw(),
             f64::from(tick) / 1e6
         );
-        self.say(courier, method, (text.into(), "the gateway itself says so: the call waits for approval"))
-            .await;
+        courier.say(Pipeline::sign_of_life(text.into())).await;
     }
 
     async fn say(&self, courier: &mut Courier<'_>, method: &str, text: (bytes::Bytes, &str)) {

@@ -1,4 +1,4 @@
-//! What the gateway itself tells clients, and what they say to it. It is recorded before it is sent, like all else.
+//! What the gateway itself tells clients, and what they say to it. It is recorded before it is sent, like all else; signs of life are not.
 
 use std::sync::Arc;
 
@@ -101,6 +101,13 @@ impl Pipeline {
         let body = Bytes::from(format!(r#"{{"jsonrpc":"2.0","method":"{method}"{params}}}"#));
         self.say(scope, method, (body, "the gateway itself says so: what the caller may see has changed"))
             .await
+    }
+
+    /// A sign of life to a client whose call waits. It is no record, as a comment in the stream is none: that the call waits is in
+    /// the record, and a thousand that wait would have all others wait for the disk.
+    pub(crate) fn sign_of_life(progress: Bytes) -> ReleasedBody {
+        let frame = mcp::message::parse(&progress).ok();
+        ReleasedBody::of(progress.clone().into(), frame.as_ref())
     }
 
     /// Says something to a client in the gateway's own name, and why.
