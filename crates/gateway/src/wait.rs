@@ -115,7 +115,7 @@ impl Wait<'_> {
             token.raw(),
             f64::from(tick) / 1e6
         );
-        courier.say(Pipeline::sign_of_life(text.into())).await;
+        courier.say(Pipeline::sign_of_life(&text.into())).await;
     }
 
     async fn say(&self, courier: &mut Courier<'_>, method: &str, text: (bytes::Bytes, &str)) {

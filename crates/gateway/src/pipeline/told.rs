@@ -105,8 +105,8 @@ impl Pipeline {
 
     /// A sign of life to a client whose call waits. It is no record, as a comment in the stream is none: that the call waits is in
     /// the record, and a thousand that wait would have all others wait for the disk.
-    pub(crate) fn sign_of_life(progress: Bytes) -> ReleasedBody {
-        let frame = mcp::message::parse(&progress).ok();
+    pub(crate) fn sign_of_life(progress: &Bytes) -> ReleasedBody {
+        let frame = mcp::message::parse(progress).ok();
         ReleasedBody::of(progress.clone().into(), frame.as_ref())
     }
 
