@@ -117,10 +117,16 @@ impl Holds {
         Ok(Some(Again { bytes, hold, said }))
     }
 
+    /// Whether a state of this gateway's may be in a frame: it need not be parsed to find that there is none.
+    pub(crate) fn may_know(&self, content: &Content) -> bool {
+        content.in_memory().is_some_and(|bytes| memchr::memmem::find(bytes, self.tag.as_bytes()).is_some())
+    }
+
     /// The state in a frame, if it looks like one of this gateway's, and what follows the gateway's name in it.
     fn brought(&self, sent: Sent<'_>) -> Option<(String, String)> {
-        let bytes = sent.content.in_memory()?;
-        memchr::memmem::find(bytes, self.tag.as_bytes())?;
+        if !self.may_know(sent.content) {
+            return None;
+        }
         let Frame::Single(message) = sent.frame else { return None };
         let Kind::Request { method, params: Some(params), .. } = message.kind() else { return None };
         let Some(RoundKey::State(state)) = Leg::of(method, params)?.continued(params) else { return None };

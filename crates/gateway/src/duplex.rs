@@ -245,6 +245,9 @@ impl Way<'_> {
     }
 
     async fn again(&self, content: &Content) -> Result<Option<Again>, Refused> {
+        if !self.pipeline.holds().is_some_and(|holds| holds.may_know(content)) {
+            return Ok(None);
+        }
         // What cannot be read is refused where it is carried.
         let Ok(frame) = content.parse() else { return Ok(None) };
         self.pipeline.again(self.scope, self.sent(content, &frame)).await

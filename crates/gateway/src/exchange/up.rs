@@ -48,7 +48,7 @@ impl Exchange {
             // Over a stream of messages the answers come to the session, over HTTP to this exchange.
             let exchange = matches!(self.server.link, Link::Http(_)).then_some(&mut self.pending);
             let route = Route { scope: &place.scope, exchange };
-            let refused = match self.gateway.pipeline.carry(route, sent, bytes).await {
+            let refused = match gateway.pipeline.carry(route, sent, bytes).await {
                 Ok(released) => return Ok(released),
                 Err(refused) => refused,
             };
