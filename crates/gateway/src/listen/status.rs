@@ -58,8 +58,8 @@ fn shown(hold: &Hold) -> Response<Body> {
         HoldStatus::Withdrawn => ("Withdrawn", "The call was not made, and is not asked about any more."),
     };
     let call = format!("{} on {}", hold.key.name, hold.key.server);
-    let (people, asked) = (judge::people(&hold.needs), ago(now.saturating_sub(hold.created)));
-    let ends = ago(hold.deadline.saturating_sub(now));
+    let (people, asked) = (judge::people(&hold.needs), span(now.saturating_sub(hold.created)));
+    let ends = span(hold.deadline.saturating_sub(now));
     let mut told = vec![("Call", call.as_str()), ("Asked for", &asked), ("Number", &hold.id)];
     if hold.status == HoldStatus::Pending {
         told.extend([("Decided by", people.as_str()), ("Ends in", &ends)]);
@@ -74,7 +74,7 @@ fn shown(hold: &Hold) -> Response<Body> {
 }
 
 /// A span of time in words.
-fn ago(seconds: u64) -> String {
+fn span(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7_200 => format!("{} min", seconds / 60),
