@@ -1,5 +1,6 @@
 //! Measures the binary against a direct connection: `bench run …`, started by `cargo xtask bench`. `bench versus …` compares two
-//! builds, as a change is judged by; `bench holds …` has a thousand calls wait for people.
+//! builds, as a change is judged by; `bench holds …` has a thousand calls wait for people; `bench load …` only makes calls, for a
+//! profiler to look at the gateway.
 //!
 //! Three processes take part: this one makes the calls, `bench upstream` answers them, and the gateway stands between. Each
 //! measurement is made with the gateway and without it, in turns, so that a busy machine is busy for both.
@@ -27,7 +28,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 
 const USAGE: &str = "usage: bench run --binary FILE --folder DIR --out DIR [--page FILE] [--quick] [--million], \
-     bench versus …, bench holds …, or bench ledger --binary FILE --folder DIR --calls NUMBER";
+     bench versus …, bench holds …, bench load …, or bench ledger --binary FILE --folder DIR --calls NUMBER";
 
 /// What to measure, and where to put it.
 #[derive(Debug, Default)]
@@ -70,6 +71,9 @@ fn main() -> ExitCode {
         }
         Some((command, rest)) if command == "holds" => parse(rest).and_then(|arguments| {
             in_runtime(scenarios::holds::run(&arguments.binary, &arguments.folder, arguments.pace))
+        }),
+        Some((command, rest)) if command == "load" => parse(rest).and_then(|arguments| {
+            in_runtime(scenarios::calls::load(&arguments.binary, &arguments.folder, arguments.pace))
         }),
         Some((command, rest)) if command == "versus" => {
             parse(rest).and_then(|arguments| in_runtime(versus::run(&arguments)))

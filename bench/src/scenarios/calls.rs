@@ -1,5 +1,6 @@
 //! Echoes of a kibibyte, with the gateway and without, in turns.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
@@ -88,6 +89,23 @@ impl Comparison {
             gateway: side(self.through),
         }
     }
+}
+
+/// Nothing but 64 callers, for as long as a profiler needs. Says which process to look at.
+pub(crate) async fn load(binary: &Path, folder: &Path, pace: Pace) -> anyhow::Result<()> {
+    let upstream = Upstream::start()?;
+    let gateway = Gateway::start(binary, folder, &upstream).await?;
+    crate::say(&format!("the gateway is process {}", gateway.pid()));
+    let lasts = Duration::from_secs(if pace == Pace::Full { 30 } else { 5 });
+    let before = gateway.cpu_micros()?;
+    let mut measured = load::echo(&gateway.target(), Load { callers: 64, lasts, bytes: BYTES }).await?;
+    let cpu = (gateway.cpu_micros()? - before) / measured.made() as f64;
+    let median = measured.latencies.quantiles().p50;
+    crate::say(&format!(
+        "{:.0} calls/s, median {median:.0} µs, {cpu:.0} µs of processor time a call",
+        measured.rate()
+    ));
+    Ok(())
 }
 
 /// From a call's answer, which its durable outcome precedes, to its row in the index.
