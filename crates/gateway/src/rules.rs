@@ -122,7 +122,7 @@ impl Rules {
         &self.settings.state
     }
 
-    /// The rules as they are now. Costs microseconds unless something has changed.
+    /// The rules as they are now. Costs a microsecond unless something has changed.
     pub(crate) async fn present(&self) -> Result<Arc<InForce>, RulesError> {
         let present = self.loaded();
         if self.settings.state.changes(present.mark)?.is_none() {

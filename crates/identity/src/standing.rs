@@ -1,6 +1,6 @@
 //! What holds now: the state's keys and runs in memory, never older than the last commit of any process.
 //!
-//! Before each use SQLite is asked whether anything was committed, which costs microseconds, and only what has changed is
+//! Before each use it is looked whether anything was committed, which costs a microsecond, and only what has changed is
 //! read. So a revocation by another process counts from the next call on.
 
 use std::collections::HashMap;

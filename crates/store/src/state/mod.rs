@@ -8,6 +8,7 @@
 //! No secret is kept here, only digests of secrets, and what others have sealed. What operators do is noted in the transaction
 //! that does it ([`State::acting`]), for the gateway to record: no other process can write to the ledger.
 
+mod announced;
 mod assertions;
 mod budgets;
 mod connections;
@@ -22,11 +23,13 @@ mod operators;
 mod pins;
 mod runs;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+use self::announced::Announced;
 use self::holds::TurnedAway;
 
 pub use budgets::Budget;
@@ -63,6 +66,7 @@ struct Connections {
     writer: Arc<Mutex<Connection>>,
     /// Reads alone; apart from the writer, so that nobody who reads waits for a disk. Locked for one read.
     reader: Mutex<Connection>,
+    announced: Announced,
     turned_away: Arc<TurnedAway>,
 }
 
@@ -147,7 +151,8 @@ impl State {
         let path = data.join(FILE);
         let (writer, reader) = open::open(data, &path)?;
         let (writer, reader) = (Arc::new(Mutex::new(writer)), Mutex::new(reader));
-        let file = Connections { path, writer, reader, turned_away: Arc::default() };
+        let announced = announced_beside(&path)?;
+        let file = Connections { path, writer, reader, announced, turned_away: Arc::default() };
         Ok(State { file: Arc::new(file), operator: None })
     }
 
@@ -162,9 +167,9 @@ impl State {
     /// See [`StateError`].
     pub fn apart(&self) -> Result<State, StateError> {
         let Connections { path, writer, turned_away, .. } = &*self.file;
-        let reader = Mutex::new(open::reader(path)?);
+        let (reader, announced) = (Mutex::new(open::reader(path)?), announced_beside(path)?);
         let (path, writer, turned_away) = (path.clone(), Arc::clone(writer), Arc::clone(turned_away));
-        let file = Connections { path, writer, reader, turned_away };
+        let file = Connections { path, writer, reader, announced, turned_away };
         Ok(State { file: Arc::new(file), operator: self.operator.clone() })
     }
 
@@ -174,7 +179,7 @@ impl State {
         State { file: Arc::clone(&self.file), operator: Some((who.into(), now)) }
     }
 
-    /// What has changed since `mark`, by whichever process; `None` if nothing has. Costs microseconds if nothing has.
+    /// What has changed since `mark`, by whichever process; `None` if nothing has. Costs a microsecond if nothing has.
     ///
     /// # Errors
     /// See [`StateError`].
@@ -193,6 +198,9 @@ impl State {
         since: Mark,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<Option<(T, Mark)>, StateError> {
+        if since.version.is_some() && self.file.announced.has_none_after(since.change) {
+            return Ok(None);
+        }
         let reader = self.reader();
         let read = || -> rusqlite::Result<Option<(T, Mark)>> {
             let version: i64 =
@@ -213,15 +221,19 @@ impl State {
         work: impl FnOnce(&Transaction<'_>, i64) -> rusqlite::Result<T>,
     ) -> Result<T, StateError> {
         let mut writer = self.file.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let write = || -> rusqlite::Result<T> {
+        let write = || -> rusqlite::Result<io::Result<T>> {
             let within = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let next = "UPDATE counter SET changed = changed + 1 RETURNING changed";
             let change = within.query_row(next, [], |row| row.get(0))?;
             let made = work(&within, change)?;
+            if let Err(error) = self.file.announced.announce(change) {
+                return Ok(Err(error));
+            }
             within.commit()?;
-            Ok(made)
+            Ok(Ok(made))
         };
-        write().map_err(|source| self.failed(source))
+        let made = write().map_err(|source| self.failed(source))?;
+        made.map_err(|source| StateError::File { path: self.file.path.clone(), source })
     }
 
     fn reader(&self) -> MutexGuard<'_, Connection> {
@@ -232,6 +244,10 @@ impl State {
     fn failed(&self, source: rusqlite::Error) -> StateError {
         StateError::of(&self.file.path, source)
     }
+}
+
+fn announced_beside(path: &Path) -> Result<Announced, StateError> {
+    Announced::beside(path).map_err(|source| StateError::File { path: path.to_owned(), source })
 }
 
 impl StateError {

@@ -1,6 +1,7 @@
 //! Opening and migrating the file.
 
 use std::fs::{DirBuilder, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::Duration;
@@ -31,8 +32,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) fn open(folder: &Path, path: &Path) -> Result<(Connection, Connection), StateError> {
     let file_failed = |path: &Path, source| StateError::File { path: path.to_owned(), source };
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|e| file_failed(folder, e))?;
-    let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
-    made.map_err(|e| file_failed(path, e))?;
+    // Only what is not there is opened here: to close a file of SQLite's drops the locks that this process has on it (POSIX).
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(file_failed(path, error)),
+        _ => {}
+    }
     let mut writer = connect(path)?;
     let failed = |source| StateError::of(path, source);
     writer

@@ -1,6 +1,6 @@
 //! What is not derivable: written durably, seen by other processes at once.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 use ledger::{Hash, RunId};
 use store::state::{
@@ -122,6 +122,39 @@ fn changes_of_any_connection_are_seen_at_once_and_once() {
 }
 
 #[test]
+fn a_change_that_was_announced_and_not_made_hides_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = State::open(folder.path()).unwrap();
+    let command = State::open(folder.path()).unwrap();
+    let first = gateway.changes(Mark::default()).unwrap().unwrap();
+    command.add_run(&run(1, None)).unwrap();
+    assert!(command.add_run(&run(1, None)).is_err(), "announced, and taken back");
+    let seen = gateway.changes(first.mark).unwrap().unwrap();
+    assert_eq!(seen.runs.len(), 1);
+    assert!(gateway.changes(seen.mark).unwrap().is_none());
+    // What a process that ended in the midst of a change leaves behind, and what a folder has that was put together by hand.
+    for left in [99_i64.to_le_bytes().as_slice(), &[0; 3], &1_i64.to_le_bytes()] {
+        std::fs::write(folder.path().join("state.change"), left).unwrap();
+        let before = gateway.changes(Mark::default()).unwrap().unwrap();
+        assert!(gateway.changes(before.mark).unwrap().is_none());
+        assert!(command.rescope_run(RunId([1; 16]), before.runs[0].scope.as_deref(), "files").unwrap());
+        assert_eq!(gateway.changes(before.mark).unwrap().unwrap().runs.len(), 1);
+    }
+}
+
+#[test]
+fn to_open_it_twice_keeps_its_locks() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = State::open(folder.path()).unwrap();
+    drop(State::open(folder.path()).unwrap());
+    // Whoever closes the file last, as others see it, removes the log of who still has it open.
+    let inode = std::fs::metadata(folder.path().join("state.sqlite")).unwrap().ino();
+    let locks = std::fs::read_to_string("/proc/locks").unwrap();
+    assert!(locks.lines().any(|lock| lock.contains(&format!(":{inode} "))), "{locks}");
+    drop(first);
+}
+
+#[test]
 fn the_file_is_private_and_outlives_the_process() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
@@ -129,6 +162,7 @@ fn the_file_is_private_and_outlives_the_process() {
     let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&data), 0o700);
     assert_eq!(mode(&data.join("state.sqlite")), 0o600);
+    assert_eq!(mode(&data.join("state.change")), 0o600);
     assert_eq!(State::open(&data).unwrap().keys("").unwrap(), [key("aaaa1111")]);
 }
 
