@@ -56,6 +56,9 @@ pub enum BackupError {
     /// The log cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// What others keep in the folder was not copied.
+    #[error(transparent)]
+    Beside(io::Error),
     /// Nothing was published yet.
     #[error("`{}` holds no checkpoint yet; start a gateway on it first", .0.display())]
     Nothing(PathBuf),
@@ -93,7 +96,7 @@ pub(crate) struct Mark {
     v: u32,
     pub(crate) origin: String,
     pub(crate) size: u64,
-    taken: u64,
+    pub(crate) taken: u64,
     pub(crate) keys: Keys,
 }
 
@@ -115,12 +118,17 @@ pub struct Backup {
 }
 
 /// Copies the published log of the data folder `from` into `to`, or brings an earlier backup there up to date, and checks it
-/// whole. Works beside a running gateway.
+/// whole. Works beside a running gateway. `beside` puts there what others keep, before the backup counts.
 ///
 /// # Errors
 /// When something cannot be read or written, or the folder holds something else. A copy that does not verify is no error:
 /// the report says so.
-pub fn back_up(from: &Path, to: &Path, keys: Keys) -> Result<Backup, BackupError> {
+pub fn back_up(
+    from: &Path,
+    to: &Path,
+    keys: Keys,
+    beside: &mut dyn FnMut() -> io::Result<()>,
+) -> Result<Backup, BackupError> {
     let reader = Reader::open(from)?;
     let note = reader.checkpoint().ok_or_else(|| BackupError::Nothing(from.to_owned()))?;
     let (origin, size) = (reader.origin().to_owned(), reader.size());
@@ -135,6 +143,7 @@ pub fn back_up(from: &Path, to: &Path, keys: Keys) -> Result<Backup, BackupError
     copy.packs(size)?;
     copy.folder(Path::new("log/checkpoints"))?;
     copy.keys(keys)?;
+    beside().map_err(BackupError::Beside)?;
     copy.sync()?;
     copy.finish(note, &Mark { v: 1, origin: origin.clone(), size, taken: now_micros(), keys })?;
     if let Some(earlier) = earlier {

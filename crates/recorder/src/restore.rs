@@ -4,6 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use ledger::Seq;
 use ledger::verify::Report;
 
 use crate::backup::{BackupError, Copying, Keys, Mark, PAYLOAD_KEYS, signed_size};
@@ -38,6 +39,9 @@ pub enum RestoreError {
     /// The keys do not open.
     #[error(transparent)]
     Keys(#[from] KeystoreError),
+    /// What others keep in the folder was not restored.
+    #[error(transparent)]
+    Beside(io::Error),
     /// The file system failed.
     #[error("cannot use `{}`", path.display())]
     Io {
@@ -61,11 +65,16 @@ pub struct Restored {
     pub keys: Keys,
 }
 
-/// Makes the data folder `to` of the backup `from`.
+/// Makes the data folder `to` of the backup `from`. `beside` puts there what others keep, told when the backup was taken, in
+/// seconds since the Unix epoch, and how many records it has; until it is done a gateway finds a folder without a log.
 ///
 /// # Errors
 /// When the backup does not verify, or the folder is not empty; nothing is written then.
-pub fn restore(from: &Path, to: &Path) -> Result<Restored, RestoreError> {
+pub fn restore(
+    from: &Path,
+    to: &Path,
+    beside: &mut dyn FnMut(u64, Seq) -> io::Result<()>,
+) -> Result<Restored, RestoreError> {
     let mark = Mark::read(from)?.ok_or_else(|| RestoreError::NotABackup(from.to_owned()))?;
     let report = verify_folder(from, None)?;
     if !report.ok {
@@ -94,6 +103,7 @@ pub fn restore(from: &Path, to: &Path) -> Result<Restored, RestoreError> {
         }
         Keys::None => drop(Keystore::open_or_create(&keys)?),
     }
+    beside(mark.taken / 1_000_000, Seq(mark.size)).map_err(RestoreError::Beside)?;
     copy.sync()?;
     let predecessor =
         Predecessor { origin: mark.origin, signed, found: mark.size, reason: "restore".to_owned() };

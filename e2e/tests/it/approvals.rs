@@ -111,13 +111,17 @@ impl Office {
     }
 
     pub(crate) fn enrol(&self, name: &str, roles: &str, groups: &str) {
-        let console = self.console();
         let link = printed(&self.data(), &["operators", "add", name, "--roles", roles]);
-        let body = "password=correct+horse+battery&again=correct+horse+battery";
-        let answer = form(&console, &link, "", body);
-        assert!(answer.starts_with("HTTP/1.1 303"), "{answer}");
+        self.chooses(&link);
         printed(&self.data(), &["operators", "groups", name, groups]);
         std::fs::write(self.folder.path().join("password"), "correct horse battery\n").expect("written");
+    }
+
+    /// Somebody chooses a password by a link.
+    pub(crate) fn chooses(&self, link: &str) {
+        let body = "password=correct+horse+battery&again=correct+horse+battery";
+        let answer = form(&self.console(), link, "", body);
+        assert!(answer.starts_with("HTTP/1.1 303"), "{answer}");
     }
 
     /// Has the gateway judge by other policies, made of those that it began with.
@@ -238,6 +242,12 @@ async fn a_held_call_runs_once_where_somebody_else_has_approved() {
             for part in ["{\\\"amount\\\":5}", "pay the plumber", "transfers move money", "large transfers"] {
                 assert!(shown.contains(part), "{part}: {shown}");
             }
+            assert!(
+                office.decides("eve", &["show", hold]).1.contains("wrong"),
+                "nobody reads in another's name"
+            );
+            let (code, read) = office.decides("ann", &["show", hold]);
+            assert!(code == 0 && read.contains("amount"), "{read}");
             assert_eq!(office.decides("ann", &["grant", hold]).0, 0);
         });
         assert_eq!((granted.as_str(), seen(&upstream, "transfer")), ("done", 1));

@@ -34,6 +34,7 @@ mod policies;
 mod receipts;
 mod reload;
 mod replayed;
+mod restored;
 mod revoked;
 mod rounds;
 #[cfg(test)]

@@ -10,6 +10,7 @@
 
 mod announced;
 mod assertions;
+mod backup;
 mod budgets;
 mod connections;
 mod deliveries;
@@ -32,6 +33,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use self::announced::Announced;
 use self::holds::TurnedAway;
 
+pub use backup::{Ended, Restoring, StateCopy};
 pub use budgets::Budget;
 pub use connections::Connection as ServerConnection;
 pub use deliveries::{DeadLetter, Delivery, DestinationRow, Settled, Told};
@@ -114,6 +116,15 @@ pub enum StateError {
         #[source]
         source: rusqlite::Error,
     },
+    /// A copy in a backup is broken, or none.
+    #[error("`{}` is damaged; use another backup", path.display())]
+    Copy {
+        /// The copy.
+        path: PathBuf,
+        /// SQLite's finding, if it could not even look.
+        #[source]
+        source: Option<rusqlite::Error>,
+    },
     /// A file or folder cannot be used.
     #[error("cannot use `{}`", path.display())]
     File {
@@ -148,7 +159,10 @@ impl State {
     /// # Errors
     /// See [`StateError`].
     pub fn open(data: &Path) -> Result<State, StateError> {
-        let path = data.join(FILE);
+        State::open_at(data, data.join(FILE))
+    }
+
+    fn open_at(data: &Path, path: PathBuf) -> Result<State, StateError> {
         let (writer, reader) = open::open(data, &path)?;
         let (writer, reader) = (Arc::new(Mutex::new(writer)), Mutex::new(reader));
         let announced = announced_beside(&path)?;

@@ -53,7 +53,8 @@ pub(super) fn reader(path: &Path) -> Result<Connection, StateError> {
     Ok(reader)
 }
 
-fn connect(path: &Path) -> Result<Connection, StateError> {
+/// A connection to a file that is there.
+pub(super) fn connect(path: &Path) -> Result<Connection, StateError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let failed = |source| StateError::of(path, source);
     let db = Connection::open_with_flags(path, flags).map_err(failed)?;
@@ -66,12 +67,19 @@ fn migrate(writer: &mut Connection, path: &Path) -> Result<(), StateError> {
     let failed = |source| StateError::of(path, source);
     // Another process may be at it: the version is read where nobody else can write.
     let within = writer.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-    let found: i64 = within.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
-    let done = usize::try_from(found).ok().filter(|done| *done <= STEPS.len());
-    let Some(done) = done else { return Err(StateError::Newer { path: path.to_owned(), found, known }) };
+    let done = version(&within, path)?;
     for step in STEPS.iter().skip(done) {
         within.execute_batch(step).map_err(failed)?;
     }
     within.execute_batch(&format!("PRAGMA user_version = {known};")).map_err(failed)?;
     within.commit().map_err(failed)
+}
+
+/// How many steps a file has taken; none that this program does not know.
+pub(super) fn version(db: &Connection, path: &Path) -> Result<usize, StateError> {
+    let failed = |source| StateError::of(path, source);
+    let found: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
+    let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
+    let done = usize::try_from(found).ok().filter(|done| *done <= STEPS.len());
+    done.ok_or_else(|| StateError::Newer { path: path.to_owned(), found, known })
 }

@@ -1,6 +1,8 @@
 //! Tests of the index at its boundary: queries as text, entries in, rows out.
 
 #[cfg(test)]
+mod backup;
+#[cfg(test)]
 mod events;
 #[cfg(test)]
 mod holds;

@@ -22,7 +22,7 @@ use super::keys::{moment, strings};
 use super::{State, StateError};
 
 pub(super) use pages::TurnedAway;
-pub(super) use seek::end_of_run;
+pub(super) use seek::{end_of_run, end_open};
 
 pub use ballot::{Ballot, Cast, Choice, Said};
 pub use listing::Which;

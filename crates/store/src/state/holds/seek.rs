@@ -177,8 +177,23 @@ pub(crate) fn end_of_run(
 ) -> rusqlite::Result<usize> {
     let sql = format!("SELECT {COLUMNS} FROM holds WHERE status IN ('pending', 'approved') AND run = ?");
     let open: Vec<Hold> = within.prepare(&sql)?.query_map([run], read)?.collect::<rusqlite::Result<_>>()?;
-    let mut place = Place { state, within, change, now };
-    for hold in &open {
+    withdraw(&mut Place { state, within, change, now }, &open, why)
+}
+
+/// Ends all holds within another change.
+pub(crate) fn end_open(
+    state: &State,
+    within: &Transaction<'_>,
+    change: i64,
+    (why, now): (&str, u64),
+) -> rusqlite::Result<usize> {
+    let sql = format!("SELECT {COLUMNS} FROM holds WHERE status IN ('pending', 'approved')");
+    let open: Vec<Hold> = within.prepare(&sql)?.query_map([], read)?.collect::<rusqlite::Result<_>>()?;
+    withdraw(&mut Place { state, within, change, now }, &open, why)
+}
+
+fn withdraw(place: &mut Place<'_>, open: &[Hold], why: &str) -> rusqlite::Result<usize> {
+    for hold in open {
         place.end(hold, HoldStatus::Withdrawn, why)?;
     }
     Ok(open.len())
