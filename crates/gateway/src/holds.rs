@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 
 use crate::clock;
 use crate::judge::{Asked, Judged};
+use crate::listen::visits::Visits;
 use crate::peer::{Peer, Process};
 use crate::rules::{InForce, RulesError};
 
@@ -59,6 +60,8 @@ pub(crate) struct Holds {
     pub(crate) base: Option<String>,
     /// What the states of this gateway begin with: those of another one further on are not taken for forgeries.
     pub(crate) tag: String,
+    /// Looks at the requesters' pages.
+    pub(crate) visits: Visits,
     /// Tasks that wait for a hold. Locked for single look-ups and changes.
     waiting: Mutex<HashMap<String, Weak<Notify>>>,
 }
@@ -83,7 +86,7 @@ impl Holds {
         let mut of_origin = Hash::of(origin.as_bytes()).to_string();
         of_origin.truncate(16);
         let tag = format!("tollbook.{of_origin}.");
-        Holds { state, settings, base, tag, waiting: Mutex::default() }
+        Holds { state, settings, base, tag, visits: Visits::default(), waiting: Mutex::default() }
     }
 
     /// How long a call waits before its client is told to come again.

@@ -8,11 +8,12 @@ pub(crate) mod reply;
 pub(crate) mod sse;
 pub(crate) mod status;
 pub(crate) mod streamable;
+pub(crate) mod visits;
 pub(crate) mod wrap;
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,6 +71,14 @@ impl Connection {
     async fn verified(&self, gateway: &Gateway, verified: Verified) -> Arc<Connection> {
         let peer = self.peer(&gateway.owners).await.verified(verified);
         Arc::new(Connection { origin: self.origin, peer: OnceCell::new_with(Some(Arc::new(peer))) })
+    }
+
+    /// From where it came, if over TCP.
+    fn address(&self) -> Option<IpAddr> {
+        match self.origin {
+            Origin::Tcp { remote, .. } => Some(remote.ip()),
+            Origin::Socket => None,
+        }
     }
 
     /// Who is at the other end.
@@ -302,7 +311,8 @@ async fn route(
     match (segments.next(), segments.next(), segments.next(), segments.next()) {
         (Some("healthz"), None, ..) => reply::text(StatusCode::OK, "ok"),
         (Some("approvals"), Some(hold), None, _) => {
-            status::serve(gateway.pipeline.holds().map(AsRef::as_ref), hold, request.method()).await
+            let holds = gateway.pipeline.holds().map(AsRef::as_ref);
+            status::serve(holds, hold, (request.method(), connection.address())).await
         }
         (Some("wrap"), Some(name), None, _) => wrap::accept(gateway, connection, name, request).await,
         (Some("mcp"), Some(name), endpoint, None) => {

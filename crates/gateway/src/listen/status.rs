@@ -1,6 +1,9 @@
 //! `/approvals/HOLD`: the page that shows a requester how a held call stands. It decides nothing, and says no more than the
 //! client was told: whoever follows a link to it, a program that looks for malware too, changes nothing.
 
+use std::net::IpAddr;
+
+use http::header::RETRY_AFTER;
 use http::{HeaderName, Method, Response, StatusCode};
 use store::state::{Hold, HoldStatus};
 
@@ -13,14 +16,24 @@ use crate::listen::reply::{self, Body};
 /// Seconds after which a browser asks again while people decide.
 const AGAIN: &str = "5";
 
-/// Serves the page of a hold.
-pub(crate) async fn serve(holds: Option<&Holds>, id: &str, method: &Method) -> Response<Body> {
+/// Serves the page of a hold, as often as it may be looked at from there.
+pub(crate) async fn serve(
+    holds: Option<&Holds>,
+    id: &str,
+    (method, address): (&Method, Option<IpAddr>),
+) -> Response<Body> {
     if method != Method::GET {
         let mut response = reply::text(StatusCode::METHOD_NOT_ALLOWED, "nothing is decided here");
         response.headers_mut().insert(http::header::ALLOW, http::HeaderValue::from_static("GET"));
         return response;
     }
     let Some(holds) = holds else { return unknown() };
+    if let Err(seconds) = holds.visits.enter(address, clock::unix_ms()) {
+        let mut response =
+            reply::text(StatusCode::TOO_MANY_REQUESTS, "this page was looked at too often; try again soon");
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
+        return response;
+    }
     match holds.look_at(id).await {
         Ok(Some(hold)) => shown(&hold),
         Ok(None) => unknown(),
