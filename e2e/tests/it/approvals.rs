@@ -360,6 +360,11 @@ fn recorded(office: Office) {
     for hold in &used {
         assert!(actions.contains(hold), "who approved {hold} is recorded: {actions}");
     }
+    let read = told("kind:note method:operator/approvals.read");
+    assert!(
+        read.contains("\"os:") && read.contains("operator:local:ann"),
+        "who read arguments is recorded: {read}"
+    );
     assert!(told("verdict:hold").lines().count() >= 6, "each try that was held");
     let released = told("tool:transfer verdict:allow");
     assert!(released.contains("approved by operator:local:ann"), "{released}");

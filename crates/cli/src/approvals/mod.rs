@@ -10,12 +10,12 @@ use std::io::Write;
 use clap::{Args, Subcommand};
 use console::Look;
 use identity::operators::{Operator, names};
-use store::state::{Ballot, Cast, Choice, Hold, State, Which};
+use store::state::{Ballot, Cast, Choice, Deed, Hold, State, Which};
 
 use crate::environment::Environment;
 use crate::read::{Mistake, index, text};
 use crate::{clock, credentials};
-use who::WhoArgs;
+use who::{ReaderArgs, WhoArgs};
 
 /// See calls that wait for approval, and decide on them.
 #[derive(Debug, Args)]
@@ -38,10 +38,12 @@ enum ApprovalsCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Show one: who asks, for what exactly, why it is held, and what was said.
+    /// Show one: who asks, for what exactly, why it is held, and what was said. That its arguments were read is recorded.
     Show {
         /// The hold, or the beginning of its id.
         hold: String,
+        #[command(flatten)]
+        who: ReaderArgs,
         /// One JSON object.
         #[arg(long)]
         json: bool,
@@ -102,8 +104,11 @@ pub(crate) fn run(
             }
             Ok(u8::from(holds.is_empty()))
         }
-        ApprovalsCommand::Show { hold, json } => {
-            show::all(&state, &find(&state, hold)?, (&environment.data, *json), out)?;
+        ApprovalsCommand::Show { hold, who, json } => {
+            let hold = find(&state, hold)?;
+            let reader = state.acting(&who.identity(environment)?, clock::unix_seconds());
+            reader.note(&Deed::done("approvals.read", &hold.id))?;
+            show::all(&state, &hold, (&environment.data, *json), out)?;
             Ok(0)
         }
         ApprovalsCommand::Grant { hold, for_run, any, who } => {

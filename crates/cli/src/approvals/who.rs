@@ -12,8 +12,8 @@ use identity::operators::{LogIn, Operator, Operators, Permission, RoleMap};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use store::state::{Deed, State};
 
-use crate::clock;
 use crate::environment::Environment;
+use crate::{clock, credentials};
 
 /// Who decides.
 #[derive(Debug, Args)]
@@ -24,6 +24,27 @@ pub(super) struct WhoArgs {
     /// A file with the password; else it is asked for.
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
+}
+
+/// Who reads.
+#[derive(Debug, Args)]
+pub(super) struct ReaderArgs {
+    /// Your name as an operator with a password: the record names you then, and else the system's user.
+    #[arg(long)]
+    operator: Option<String>,
+    /// A file with the password; else it is asked for.
+    #[arg(long, value_name = "FILE", requires = "operator")]
+    password_file: Option<PathBuf>,
+}
+
+impl ReaderArgs {
+    /// Who it is, for the record: the operator that they say they are, else the system's user, who could read it in the ledger as
+    /// well.
+    pub(super) fn identity(&self, environment: &Environment) -> anyhow::Result<String> {
+        let Some(operator) = self.operator.clone() else { return Ok(credentials::who()) };
+        let who = WhoArgs { operator, password_file: self.password_file.clone() };
+        Ok(who.operator(environment)?.identity)
+    }
 }
 
 impl WhoArgs {
