@@ -42,7 +42,7 @@ enum Act {
 }
 
 /// All routes. `{id}` stands for one part of a path.
-pub(crate) static ROUTES: [Route; 14] = [
+pub(crate) static ROUTES: [Route; 15] = [
     Route { method: Method::GET, path: "/api/v1/openapi.json", needs: None, act: Act::Document },
     Route { method: Method::GET, path: "/api/v1/me", needs: None, act: Act::Me },
     manage(Method::GET, "/api/v1/operators", Act::List),
@@ -62,6 +62,7 @@ pub(crate) static ROUTES: [Route; 14] = [
     decide("/api/v1/approvals/{id}/grant", routes::Act::Grant),
     decide("/api/v1/approvals/{id}/refuse", routes::Act::Refuse),
     decide("/api/v1/approvals/{id}/withdraw", routes::Act::Withdraw),
+    decide("/api/v1/approvals/{id}/prolong", routes::Act::Prolong),
 ];
 
 /// What programs find all this in; the same file as in `docs`.
@@ -327,7 +328,8 @@ mod tests {
             GET /api/v1/approvals/{id}: to see calls
             POST /api/v1/approvals/{id}/grant: to decide on calls that wait
             POST /api/v1/approvals/{id}/refuse: to decide on calls that wait
-            POST /api/v1/approvals/{id}/withdraw: to decide on calls that wait"#]]
+            POST /api/v1/approvals/{id}/withdraw: to decide on calls that wait
+            POST /api/v1/approvals/{id}/prolong: to decide on calls that wait"#]]
         .assert_eq(&lines.join("\n"));
     }
 

@@ -81,6 +81,13 @@ enum ApprovalsCommand {
         #[command(flatten)]
         who: WhoArgs,
     },
+    /// Give people ten minutes more to decide; six times at most, and as long as the run lives.
+    Prolong {
+        /// The hold, or the beginning of its id.
+        hold: String,
+        #[command(flatten)]
+        who: WhoArgs,
+    },
     /// Print each change of a hold as it comes.
     Watch {
         /// One JSON object a line.
@@ -123,6 +130,10 @@ pub(crate) fn run(
         ApprovalsCommand::Withdraw { hold, reason, who } => {
             let hold = find(&state, hold)?;
             decide(&state, (&hold, Choice::Withdraw { reason }), &who.operator(environment)?, out)
+        }
+        ApprovalsCommand::Prolong { hold, who } => {
+            let hold = find(&state, hold)?;
+            decide(&state, (&hold, Choice::Prolong), &who.operator(environment)?, out)
         }
         ApprovalsCommand::Watch { json } => show::watch(&state, *json, out),
     }

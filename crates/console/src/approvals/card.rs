@@ -86,6 +86,8 @@ pub struct Listed {
     pub uses: u64,
     /// How the call ended.
     pub outcome: Option<String>,
+    /// How often people were given more time.
+    pub prolonged: u64,
 }
 
 /// All there is to know before deciding, and what came of it afterwards.
@@ -338,6 +340,7 @@ impl Listed {
             for_run_but: hold.run_wide,
             uses: hold.uses,
             outcome: hold.outcome,
+            prolonged: hold.prolonged,
         }
     }
 }

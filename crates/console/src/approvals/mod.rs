@@ -40,6 +40,8 @@ pub(crate) enum Wish {
     Refuse { reason: String },
     /// It is taken back.
     Withdraw { reason: String },
+    /// Ten minutes more.
+    Prolong,
 }
 
 /// What an approval is for.
@@ -76,6 +78,7 @@ impl Wish {
             Wish::Approve { .. } => "approvals.grant-run",
             Wish::Refuse { .. } => "approvals.refuse",
             Wish::Withdraw { .. } => "approvals.withdraw",
+            Wish::Prolong => "approvals.prolong",
         }
     }
 }
@@ -141,6 +144,7 @@ pub(crate) fn decide(
     let (digest, scope) = match wish {
         Wish::Refuse { reason } => return cast(Choice::Refuse { reason }),
         Wish::Withdraw { reason } => return cast(Choice::Withdraw { reason }),
+        Wish::Prolong => return cast(Choice::Prolong),
         Wish::Approve { digest, scope } => (digest, scope),
     };
     let Some(found) = state.hold(hold)? else { return cast(Choice::Once) };

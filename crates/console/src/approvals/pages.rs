@@ -174,6 +174,7 @@ fn wish(form: &Form) -> Result<Wish, &'static str> {
             Ok(Wish::Approve { digest, scope: Scope::Run { any } })
         }
         Some("refuse") => Ok(Wish::Refuse { reason: why()? }),
+        Some("prolong") => Ok(Wish::Prolong),
         Some("withdraw") => Ok(Wish::Withdraw { reason: why()? }),
         _ => Err("Nothing was said. Use one of the buttons."),
     }

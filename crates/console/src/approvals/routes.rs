@@ -39,6 +39,7 @@ pub(crate) enum Act {
     Grant,
     Refuse,
     Withdraw,
+    Prolong,
 }
 
 /// Body of a grant.
@@ -64,6 +65,11 @@ impl Grant {
 struct Reason {
     reason: String,
 }
+
+/// Body of a request that needs nothing more.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
 
 /// Answers a request of somebody whose role permits it; `id` is that of the path.
 pub(crate) async fn answer(
@@ -93,6 +99,10 @@ pub(crate) async fn answer(
         }
         Act::Refuse => say(desk, (who, asked), id, Wish::Refuse { reason: given(asked)? }).await,
         Act::Withdraw => say(desk, (who, asked), id, Wish::Withdraw { reason: given(asked)? }).await,
+        Act::Prolong => {
+            let Nothing {} = body(asked, "send `{}`: ten minutes are given, no other time")?;
+            say(desk, (who, asked), id, Wish::Prolong).await
+        }
     }
 }
 
@@ -186,6 +196,7 @@ fn word(cast: Cast) -> &'static str {
         Cast::Approved => "approved",
         Cast::Counted => "counted",
         Cast::Refused => "refused",
+        Cast::Prolonged(_) => "prolonged",
         _ => "withdrawn",
     }
 }

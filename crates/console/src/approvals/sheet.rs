@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use policy::unseen;
 use serde_json::{Map, Value};
-use store::state::{Cast, HoldStatus, Need};
+use store::state::{Cast, HoldStatus, MOST_PROLONGED, Need};
 
 use super::card::{Call, Card, Decided, Listed};
 use super::{Came, Hindrance};
@@ -79,6 +79,9 @@ pub(super) fn declined(came: Came) -> String {
     match came {
         Came::Cast(Cast::Own) => Hindrance::Own.to_string(),
         Came::Cast(Cast::NotAsked) => Hindrance::NotAsked.to_string(),
+        Came::Cast(Cast::LongEnough) => {
+            "There is no more time to be had: it was prolonged as far as it can be.".to_owned()
+        }
         Came::Cast(Cast::Twice) => "You have decided on it already.".to_owned(),
         Came::Cast(Cast::Over(status)) => format!("It was too late: it is {} already.", status.as_str()),
         Came::Cast(other) => format!("It did not count: {other}."),
@@ -326,7 +329,18 @@ impl Sheet<'_> {
                 }
             }
         }
+        self.more_time(out);
         out.push_str("</section>");
+    }
+
+    /// Time for who reads slowly, or has to ask somebody: WCAG 2.2.1.
+    fn more_time(&self, out: &mut String) {
+        let may = matches!(self.hindrance, None | Some(Hindrance::Twice));
+        if self.standing != HoldStatus::Pending || !may || self.card.hold.prolonged >= MOST_PROLONGED {
+            return;
+        }
+        self.form(out);
+        out.push_str("<button name=\"decision\" value=\"prolong\">Give me 10 more minutes</button></form>");
     }
 
     fn form(&self, out: &mut String) {

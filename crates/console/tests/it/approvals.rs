@@ -192,6 +192,41 @@ async fn each_end_has_words_of_its_own() {
 }
 
 #[tokio::test]
+async fn people_are_given_more_time_six_times() {
+    let stage = stage().await;
+    let [ann, bob] = [stage.session("ann").await, stage.session("bob").await];
+    let hold = held(&stage, 18, 2);
+    let ends = || stage.state.hold(&hold).unwrap().unwrap().deadline;
+    let before = ends();
+    assert!(!page(&stage, &bob, &hold).await.contains("more minutes"), "it is asked on their behalf");
+    assert_eq!(press(&stage, &bob, &hold, "decision=prolong").await, 409);
+    assert_eq!(ends(), before);
+    assert_eq!(press(&stage, &ann, &hold, "decision=prolong").await, 303);
+    assert_eq!(ends(), before + 600);
+    let card = page(&stage, &ann, &hold).await;
+    let body = format!("decision=once&digest={}", hidden(&card, "digest"));
+    assert_eq!(press(&stage, &ann, &hold, &body).await, 303);
+    let path = format!("POST /api/v1/approvals/{hold}/prolong");
+    for wrong in ["", "10", r#"{"minutes":60}"#] {
+        assert_eq!(stage.write(&path, &ann, wrong).await.status, 422, "{wrong}");
+    }
+    for times in 2..=6 {
+        let card = page(&stage, &ann, &hold).await;
+        assert!(card.contains("Give me 10 more minutes"), "who has approved may wait for others: {card}");
+        let told = stage.write(&path, &ann, "{}").await;
+        assert!(told.status == 200 && told.body.contains(r#""came":"prolonged""#), "{told:?}");
+        assert!(told.body.contains(&format!(r#""prolonged":{times}"#)), "{told:?}");
+    }
+    assert_eq!(ends(), before + 3_600);
+    assert!(!page(&stage, &ann, &hold).await.contains("more minutes"));
+    let told = stage.write(&path, &ann, "{}").await;
+    assert!(told.status == 409 && told.body.contains("as far as it can be"), "{told:?}");
+    let noted = stage.noted().join("\n");
+    assert!(noted.contains(&format!("ann approvals.prolong {hold} done: there is time until")), "{noted}");
+    assert!(noted.contains(&format!("bob approvals.prolong {hold} refused")), "{noted}");
+}
+
+#[tokio::test]
 async fn a_login_leads_back_to_what_was_wanted_and_nowhere_else() {
     let stage = stage().await;
     let path = format!("/approvals/{}", held(&stage, 5, 1));

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use crate::made::{NOW, PASSWORD, Session, Stage};
 
 /// Every route of the API, and who is refused.
-const ROUTES: [(&str, &str); 13] = [
+const ROUTES: [(&str, &str); 14] = [
     ("GET /api/v1/me", "nobody"),
     ("GET /api/v1/operators", "viewer"),
     ("POST /api/v1/operators", "viewer"),
@@ -19,6 +19,7 @@ const ROUTES: [(&str, &str); 13] = [
     ("POST /api/v1/approvals/hold_00000000000000000000000000000001/grant", "viewer"),
     ("POST /api/v1/approvals/hold_00000000000000000000000000000001/refuse", "viewer"),
     ("POST /api/v1/approvals/hold_00000000000000000000000000000001/withdraw", "viewer"),
+    ("POST /api/v1/approvals/hold_00000000000000000000000000000001/prolong", "viewer"),
 ];
 
 /// One that is not there.

@@ -23,6 +23,7 @@ const STEPS: &[&str] = &[
     include_str!("operators.sql"),
     include_str!("hold_states.sql"),
     include_str!("events.sql"),
+    include_str!("hold_prolonged.sql"),
 ];
 
 /// How long a write waits for another process.

@@ -4,11 +4,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use ledger::Hash;
+use ledger::{Hash, RunId};
 use proptest::prelude::*;
 use store::state::{
-    Back, Ballot, Bounds, Cast, Choice, Full, HoldKey, HoldStatus, Need, NewHold, Release, Sought, State,
-    Which,
+    Back, Ballot, Bounds, Cast, Choice, Full, HoldKey, HoldStatus, MintedRun, Need, NewHold, Release, Sought,
+    State, Which,
 };
 
 const BOUNDS: Bounds = Bounds { pending_of_run: 3, pending: 5, refusal_lasts: 50, refusals_of_run: 2 };
@@ -46,6 +46,7 @@ enum Says {
     ForRunBut,
     Refuse,
     Withdraw,
+    Prolong,
 }
 
 #[derive(Debug, Clone)]
@@ -79,6 +80,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         Says::ForRunBut,
         Says::Refuse,
         Says::Withdraw,
+        Says::Prolong,
     ]);
     let step = prop_oneof![
         6 => asked.prop_map(Step::Seek),
@@ -100,6 +102,7 @@ struct Known {
     /// Operators who approved, and how.
     approvals: Vec<(usize, Says)>,
     approved_at: Option<u64>,
+    prolonged: u64,
     is_over: bool,
 }
 
@@ -203,6 +206,7 @@ fn cast(state: &State, known: &Known, who: usize, says: Says, now: u64) -> Cast 
         Says::ForRunBut => for_run(&but),
         Says::Refuse => Choice::Refuse { reason: "no" },
         Says::Withdraw => Choice::Withdraw { reason: "not needed" },
+        Says::Prolong => Choice::Prolong,
     };
     let ballot = Ballot { who: id, people: &people, groups: &groups, choice };
     state.cast(&known.id, &ballot, now).unwrap()
@@ -250,6 +254,7 @@ fn history(folder: &Path, steps: &[Step]) {
                                 deadline,
                                 approvals: vec![],
                                 approved_at: None,
+                                prolonged: 0,
                                 is_over: false,
                             });
                         }
@@ -288,6 +293,12 @@ fn learn(known: &mut Known, (who, says): (usize, Says), came: Cast, now: u64) {
         _ if is_own => Some(Cast::Own),
         _ if !is_asked => Some(Cast::NotAsked),
         _ if known.approved_at.is_some() => Some(Cast::Over(HoldStatus::Approved)),
+        Says::Prolong if known.prolonged == 6 => Some(Cast::LongEnough),
+        Says::Prolong => {
+            known.prolonged += 1;
+            known.deadline += 600;
+            Some(Cast::Prolonged(known.deadline))
+        }
         Says::Refuse => Some(Cast::Refused),
         _ if has_spoken => Some(Cast::Twice),
         _ => {
@@ -329,6 +340,7 @@ fn of_many_who_seek_at_once_one_is_released() {
         deadline: 110,
         approvals: vec![],
         approved_at: None,
+        prolonged: 0,
         is_over: false,
     };
     assert_eq!(cast(&state, &known, 0, Says::Once, 10), Cast::Approved);
@@ -379,6 +391,7 @@ fn asking_again_and_again_is_bounded() {
         deadline: 0,
         approvals: vec![],
         approved_at: None,
+        prolonged: 0,
         is_over: false,
     };
     assert_eq!(cast(&state, &known(0), 2, Says::Refuse, 20), Cast::Refused);
@@ -393,6 +406,57 @@ fn asking_again_and_again_is_bounded() {
         matches!(seek(&state, &of(0, 0), "hold_6", 71), Sought::Waits(_)),
         "after a while it may be asked again"
     );
+}
+
+#[test]
+fn time_is_given_a_little_at_a_time_and_not_beyond_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = State::open(folder.path()).unwrap().acting("operator:local:ann", 10);
+    let run = RunId([7; 16]);
+    let minted = MintedRun {
+        id: run,
+        kind: "user".to_owned(),
+        principal: "rob".to_owned(),
+        issuer: "local".to_owned(),
+        groups: vec![],
+        actors: "[]".to_owned(),
+        purpose: None,
+        scope: None,
+        audience: vec![],
+        parent: None,
+        bound: None,
+        created: 10,
+        expires: 1_000,
+        minted_by: "rob".to_owned(),
+        revoked: None,
+        revoked_by: None,
+        login: None,
+    };
+    state.add_run(&minted).unwrap();
+    let mut held = call(&CALL, "hold_1".to_owned(), 10);
+    held.key.run = run.to_string();
+    assert!(matches!(state.seek(&held, |_| None, &BOUNDS, 10).unwrap(), Sought::Waits(_)));
+    let (people, groups) = (["ann".to_owned()], ["oncall".to_owned()]);
+    let prolong = |now| {
+        let ballot = Ballot { who: "ann", people: &people, groups: &groups, choice: Choice::Prolong };
+        state.cast("hold_1", &ballot, now).unwrap()
+    };
+    assert_eq!(prolong(20), Cast::Prolonged(710));
+    assert_eq!(state.end_overdue_holds(700).unwrap(), 0, "it waits on");
+    assert_eq!(prolong(700), Cast::Prolonged(1_000), "the run ends then");
+    assert_eq!(prolong(700), Cast::LongEnough);
+    let hold = state.hold("hold_1").unwrap().unwrap();
+    assert_eq!((hold.status, hold.deadline, hold.prolonged), (HoldStatus::Pending, 1_000, 2));
+    assert_eq!(state.end_overdue_holds(1_000).unwrap(), 1);
+    assert_eq!(prolong(1_001), Cast::Over(HoldStatus::Expired), "what has ended does not come back");
+    let told: Vec<_> = state
+        .unrecorded(9)
+        .unwrap()
+        .into_iter()
+        .filter(|action| action.what == "approvals.prolong")
+        .collect();
+    assert_eq!(told.len(), 4);
+    assert_eq!(told[0].reason.as_deref(), Some("there is time until 1970-01-01T00:11:50Z"));
 }
 
 #[test]

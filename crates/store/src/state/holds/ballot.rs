@@ -1,5 +1,6 @@
 //! What people say of a hold.
 
+use jiff::Timestamp;
 use ledger::Hash;
 use rusqlite::{Connection, Row, params};
 
@@ -47,6 +48,8 @@ pub enum Choice<'a> {
         /// Why: the requester reads it.
         reason: &'a str,
     },
+    /// Ten minutes more to decide.
+    Prolong,
     /// What was asked or approved is taken back.
     Withdraw {
         /// Why.
@@ -86,6 +89,9 @@ pub enum Cast {
     /// It is taken back.
     #[error("withdrawn")]
     Withdrawn,
+    /// There is time until then, in seconds since the Unix epoch.
+    #[error("there is time until {}", Timestamp::from_second(time(*.0)).unwrap_or(Timestamp::MAX))]
+    Prolonged(u64),
     /// There is no such hold.
     #[error("there is no such hold")]
     Unknown,
@@ -98,6 +104,9 @@ pub enum Cast {
     /// Somebody else is asked.
     #[error("none of your groups is asked")]
     NotAsked,
+    /// There is no more time to be had.
+    #[error("it was prolonged as far as it can be")]
+    LongEnough,
     /// The same person has spoken.
     #[error("you have decided on it already")]
     Twice,
@@ -107,7 +116,7 @@ impl Cast {
     /// Whether it counts.
     #[must_use]
     pub fn counts(self) -> bool {
-        matches!(self, Cast::Approved | Cast::Counted | Cast::Refused | Cast::Withdrawn)
+        matches!(self, Cast::Approved | Cast::Counted | Cast::Refused | Cast::Withdrawn | Cast::Prolonged(_))
     }
 }
 
@@ -165,6 +174,7 @@ impl Place<'_> {
             _ if is_own => Ok(Cast::Own),
             _ if !is_asked => Ok(Cast::NotAsked),
             _ if hold.status == HoldStatus::Approved => Ok(Cast::Over(hold.status)),
+            Choice::Prolong => self.prolong(&hold),
             Choice::Refuse { reason } => {
                 self.keep(&hold, ballot)?;
                 self.close(&hold, HoldStatus::Refused, reason)?;
@@ -224,6 +234,7 @@ impl<'a> Choice<'a> {
             Choice::ForRun { .. } => "approvals.grant-run",
             Choice::Refuse { .. } => "approvals.refuse",
             Choice::Withdraw { .. } => "approvals.withdraw",
+            Choice::Prolong => "approvals.prolong",
         }
     }
 

@@ -10,6 +10,7 @@ mod ballot;
 mod enough;
 mod listing;
 mod pages;
+mod prolong;
 mod returns;
 mod seek;
 
@@ -27,11 +28,12 @@ pub(super) use seek::{end_of_run, end_open};
 pub use ballot::{Ballot, Cast, Choice, Said};
 pub use listing::Which;
 pub use pages::{History, Place as HoldPlace};
+pub use prolong::MOST_PROLONGED;
 pub use returns::Back;
 pub use seek::{Bounds, Full, NewHold, Release, Sought};
 
 const COLUMNS: &str = "id, principal, run, server, method, name, digest, needs, pin, requesters, agent, purpose, \
-                       reason, policies, asked, asks, created, deadline, status, ended, why, run_wide, uses, outcome";
+                       reason, policies, asked, asks, created, deadline, status, ended, why, run_wide, uses, outcome, prolonged";
 
 /// What an approval is bound to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -117,6 +119,8 @@ pub struct Hold {
     pub uses: u64,
     /// How the call ended.
     pub outcome: Option<String>,
+    /// How often people were given more time.
+    pub prolonged: u64,
 }
 
 impl HoldStatus {
@@ -205,5 +209,6 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Hold> {
         run_wide: run_wide.map(|_| strings(row, 21)).transpose()?,
         uses: moment(row, 22)?.unwrap_or_default(),
         outcome: row.get(23)?,
+        prolonged: moment(row, 24)?.unwrap_or_default(),
     })
 }
