@@ -254,7 +254,6 @@ impl Config {
             ("[console] public_url", self.desk.public_url != next.desk.public_url),
             ("[console.roles]", self.desk.roles != next.desk.roles),
             ("[console.login]", self.desk.is_login_other(&next.desk)),
-            ("[export]", self.export != next.export),
             ("[ledger]", ledger(self) != ledger(next)),
             ("[tls]", self.tls.is_some() != next.tls.is_some()),
         ];
@@ -262,7 +261,6 @@ impl Config {
         next.data.clone_from(&self.data);
         next.console = self.console;
         next.desk.clone_from(&self.desk);
-        next.export.clone_from(&self.export);
         next.ledger = self.ledger.clone();
         if self.tls.is_some() != next.tls.is_some() {
             next.tls.clone_from(&self.tls);

@@ -59,6 +59,11 @@ impl Courier {
         Courier { ground, sender: Sender::new(settings), failures: 0, counter }
     }
 
+    /// One that goes on counting where another has ended.
+    pub(crate) fn counting(self, counter: Arc<Counter>) -> Courier {
+        Courier { counter, ..self }
+    }
+
     pub(crate) fn counter(&self) -> Arc<Counter> {
         Arc::clone(&self.counter)
     }

@@ -74,6 +74,8 @@ pub struct Mail {
     pub from: Address,
     /// Who it is to.
     pub to: Vec<Address>,
+    /// Of these, who gets it from here; `None`: all.
+    pub only: Option<Address>,
 }
 
 /// How a connection to a mail server is protected.
@@ -120,6 +122,34 @@ pub enum SettingsError {
 }
 
 impl DestinationSettings {
+    /// A destination for each who gets mail: what a mail server refuses for one of them holds up no other. That of one alone keeps
+    /// its name; those of several are `NAME/ADDRESS`.
+    #[must_use]
+    pub fn apart(self) -> Vec<DestinationSettings> {
+        let Sink::Email(mail) = &self.sink else { return vec![self] };
+        let mut all: Vec<&Address> = Vec::with_capacity(mail.to.len());
+        for to in &mail.to {
+            if !all.iter().any(|other| other.0.email == to.0.email) {
+                all.push(to);
+            }
+        }
+        if all.len() < 2 {
+            return vec![self];
+        }
+        let one = |only: &Address| {
+            let mail = Mail { only: Some(only.clone()), ..Mail::clone(mail) };
+            let name = format!("{}/{}", self.name, only.0.email);
+            DestinationSettings { name, sink: Sink::Email(Box::new(mail)), ..self.clone() }
+        };
+        all.into_iter().map(one).collect()
+    }
+
+    /// The name in the configuration of a destination of this name.
+    #[must_use]
+    pub fn section(name: &str) -> &str {
+        name.split_once('/').map_or(name, |(section, _)| section)
+    }
+
     /// What the store is to know of it.
     #[must_use]
     pub fn row(&self) -> Destination {

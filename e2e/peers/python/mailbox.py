@@ -1,13 +1,15 @@
 """A mail server on aiosmtpd. Usage: mailbox.py PORT FILE [FOLDER]; prints `listening on` when it is ready.
 
 Each mail is a line of FILE, as JSON, before it is taken, and outlives the server. Mail is taken after a login as `tollbook`
-with the password `canary-of-the-mail` alone; with FOLDER, after STARTTLS with its `cert.pem` and `key.pem`.
+with the password `canary-of-the-mail` alone; with FOLDER, after STARTTLS with its `cert.pem` and `key.pem`. For `nobody@` it takes
+none, and none for `busy@` while there is a file `FILE.busy`.
 """
 
 import asyncio
 import email
 import email.policy
 import json
+import os
 import ssl
 import sys
 
@@ -17,6 +19,14 @@ from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 class Mailbox:
     def __init__(self, file):
         self.file = file
+
+    async def handle_RCPT(self, server, session, envelope, address, options):
+        if address.startswith("nobody@"):
+            return "550 there is nobody"
+        if address.startswith("busy@") and os.path.exists(f"{self.file}.busy"):
+            return "450 come again"
+        envelope.rcpt_tos.append(address)
+        return "250 fine"
 
     async def handle_DATA(self, server, session, envelope):
         mail = email.message_from_bytes(envelope.content, policy=email.policy.default)
@@ -33,7 +43,7 @@ class Mailbox:
 
 def login(server, session, envelope, mechanism, data):
     known = LoginPassword(b"tollbook", b"canary-of-the-mail")
-    return AuthResult(success=isinstance(data, LoginPassword) and data == known)
+    return AuthResult(success=isinstance(data, LoginPassword) and data == known, handled=False)
 
 
 def secure(folder):

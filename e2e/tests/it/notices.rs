@@ -263,6 +263,60 @@ fn operated(receivers: &Receivers, office: &Office, data: &Path) {
     }
 }
 
+/// What one refuses is not kept from the others; secrets and addresses are those of the last reload.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_who_gets_mail_has_an_outcome_of_their_own() {
+    let upstream = Upstream::start(bank).await;
+    let act = move || {
+        let receivers = Receivers::new();
+        let (busy, secret) = (receivers.file("mail.busy"), receivers.file("password"));
+        std::fs::write(&busy, "").expect("written");
+        std::fs::write(&secret, "another").expect("written");
+        let settings = format!(
+            "wait_seconds = 0\n\
+             [export.team]\nkind = \"email\"\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\nuser = \"tollbook\"\n\
+             password = \"file:{}\"\nfrom = \"tollbook@example.com\"\n\
+             to = [\"ann@example.com\", \"nobody@example.com\", \"busy@example.com\"]\n",
+            receivers.mail,
+            secret.display()
+        );
+        let office = Office::open(&upstream.url, &settings);
+        let data = office.data();
+        let token = office.mint(&[]);
+        assert!(call(&office.url, &token, "transfer", &json!({"amount": 1})).contains("approval required"));
+        for who in ["ann", "nobody", "busy"] {
+            let row = stands(&data, &format!("team/{who}@example.com"), |row| row["dead"] == 1);
+            assert_eq!(row["error"], "the mail server says 535", "{row}");
+        }
+        std::fs::write(&secret, PASSWORD).expect("written");
+        let gateway = office.gateway.as_ref().expect("it runs");
+        gateway.signal_reload();
+        gateway.logged("configuration reloaded", 1);
+        assert!(!gateway.log().contains("used after a restart"), "{}", gateway.log());
+        assert_eq!(printed(&data, &["export", "retry", "team"]), "3 are tried again, by the gateway");
+        stands(&data, "team/ann@example.com", all_told);
+        let nobody = stands(&data, "team/nobody@example.com", |row| row["dead"] == 1);
+        assert_eq!(nobody["error"], "the mail server says 550");
+        let waits = stands(&data, "team/busy@example.com", |row| row["failing"] == 1);
+        assert_eq!(waits["error"], "the mail server says 450");
+        std::fs::remove_file(&busy).expect("it was there");
+        stands(&data, "team/busy@example.com", all_told);
+        let mails = receivers.taken("mail");
+        let to: Vec<&Value> = mails.iter().map(|mail| &mail["to"]).collect();
+        assert_eq!(to, [&json!(["ann@example.com"]), &json!(["busy@example.com"])]);
+        assert_eq!(mails[0]["headers"]["To"], mails[1]["headers"]["To"], "each sees who is told");
+        assert_eq!(mails[0]["headers"]["Message-ID"], mails[1]["headers"]["Message-ID"]);
+        let dead = printed(&data, &["export", "dead", "team"]);
+        assert!(dead.lines().count() == 1 && dead.contains("550"), "{dead}");
+        let console = office.gateway.as_ref().and_then(|gateway| gateway.console.clone()).expect("a console");
+        let metrics = exchange(&console, "GET /metrics", "", "").2;
+        assert!(metrics.contains("tollbook_export_delivered_total{destination=\"team\"} 2"), "{metrics}");
+        assert!(metrics.contains("tollbook_export_dead{destination=\"team\"} 1"), "{metrics}");
+        office.close();
+    };
+    tokio::task::spawn_blocking(act).await.expect("all holds");
+}
+
 #[test]
 fn what_goes_over_tls_goes_to_nobody_else() {
     let receivers = Receivers::secure();

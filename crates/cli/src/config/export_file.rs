@@ -74,7 +74,9 @@ impl Reading<'_> {
         &mut self,
         files: &BTreeMap<String, Spanned<ExportFile>>,
     ) -> Vec<DestinationSettings> {
-        files.iter().filter_map(|(name, written)| self.destination(name, written)).collect()
+        let all: Vec<_> =
+            files.iter().filter_map(|(name, written)| self.destination(name, written)).collect();
+        all.into_iter().flat_map(DestinationSettings::apart).collect()
     }
 
     fn destination(&mut self, name: &str, written: &Spanned<ExportFile>) -> Option<DestinationSettings> {
@@ -213,6 +215,7 @@ impl Reading<'_> {
             login,
             from: from?,
             to,
+            only: None,
         };
         if tls == MailTls::Plain && !mail.is_local() {
             self.mistake(
@@ -237,15 +240,18 @@ mod tests {
     use crate::environment::Environment;
 
     #[test]
-    fn a_reload_says_that_destinations_wait_for_a_restart() {
-        let read = |host: &str| {
-            let text = format!("[export.a]\nkind = \"slack\"\nurl = \"https://{host}/x\"");
-            interpret("t.toml", &text, &Environment::read()).unwrap()
+    fn each_who_gets_mail_is_a_destination() {
+        let names = |to: &str| -> Vec<String> {
+            let text = format!(
+                "[export.m]\nkind = \"email\"\nhost = \"mail.example\"\nfrom = \"t@example.com\"\nto = [{to}]"
+            );
+            let config = interpret("t.toml", &text, &Environment::read()).unwrap();
+            config.export.into_iter().map(|one| one.name).collect()
         };
-        let (now, mut next) = (read("hooks.example"), read("others.example"));
-        assert_eq!(now.keep_fixed(&mut next), ["[export]"]);
-        assert_eq!(now.keep_fixed(&mut next), [""; 0]);
-        assert_eq!(next.export, now.export);
+        assert_eq!(names("\"ann@example.com\""), ["m"]);
+        assert_eq!(names("\"ann@example.com\", \"Ann <ann@example.com>\""), ["m"]);
+        let two = names("\"ann@example.com\", \"Bob <bob@example.com>\"");
+        assert_eq!(two, ["m/ann@example.com", "m/bob@example.com"]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use export::{Courier, Ground};
+use export::{Courier, DestinationSettings, Ground};
 use serde_json::json;
 use store::state::{DeadLetter, Deed, DestinationRow, State};
 
@@ -73,18 +73,22 @@ pub(crate) fn run(args: &ExportArgs, environment: &Environment, out: &mut dyn Wr
         }
         ExportCommand::Dead { name, limit, json } => {
             let state = State::open(&environment.data)?;
-            if !state.destinations()?.iter().any(|row| row.name == *name) {
-                return Err(unknown(name));
+            let mut is_empty = true;
+            for destination in named(&state, name)? {
+                for letter in state.dead_letters(&destination, *limit)? {
+                    is_empty = false;
+                    let to = (&*destination, &letter);
+                    writeln!(out, "{}", if *json { letter_json(to)? } else { letter_line(to) })?;
+                }
             }
-            let dead = state.dead_letters(name, *limit)?;
-            for letter in &dead {
-                writeln!(out, "{}", if *json { letter_json(letter)? } else { letter_line(letter) })?;
-            }
-            Ok(u8::from(dead.is_empty()))
+            Ok(u8::from(is_empty))
         }
         ExportCommand::Retry { name } => {
-            let again = open_acting(environment)?.retry_dead(name, clock::unix_seconds())?;
-            let again = again.ok_or_else(|| unknown(name))?;
+            let (state, now) = (open_acting(environment)?, clock::unix_seconds());
+            let mut again = 0;
+            for destination in named(&state, name)? {
+                again += state.retry_dead(&destination, now)?.unwrap_or_default();
+            }
             writeln!(out, "{again} are tried again, by the gateway")?;
             Ok(0)
         }
@@ -92,8 +96,19 @@ pub(crate) fn run(args: &ExportArgs, environment: &Environment, out: &mut dyn Wr
     }
 }
 
-fn unknown(name: &str) -> anyhow::Error {
-    Mistake(format!("no gateway has told `{name}` yet; `tollbook export list` shows who is told")).into()
+/// The destinations of that name, or of that section of the configuration.
+fn named(state: &State, name: &str) -> anyhow::Result<Vec<String>> {
+    let all = state.destinations()?.into_iter().map(|row| row.name);
+    let found: Vec<String> = all.filter(|one| is_named(one, name)).collect();
+    if found.is_empty() {
+        let text = format!("no gateway has told `{name}` yet; `tollbook export list` shows who is told");
+        return Err(Mistake(text).into());
+    }
+    Ok(found)
+}
+
+fn is_named(destination: &str, name: &str) -> bool {
+    destination == name || DestinationSettings::section(destination) == name
 }
 
 fn test(
@@ -107,20 +122,28 @@ fn test(
     if environment.is_data_given {
         config.data.clone_from(&environment.data);
     }
-    let Some(settings) = config.export.iter().find(|one| one.name == *name).cloned() else {
+    let found: Vec<DestinationSettings> =
+        config.export.iter().filter(|one| is_named(&one.name, name)).cloned().collect();
+    if found.is_empty() {
         return Err(Mistake(format!("the configuration has no `[export.{name}]`")).into());
-    };
+    }
     let now = clock::unix_seconds();
     let state = Arc::new(State::open(&config.data)?.acting(&who(), now));
     let ground = ground(&config, Arc::clone(&state), console_url(&config, config.console.address()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start the runtime")?;
-    let (arrived, said) = runtime.block_on(Courier::new(settings, ground).test());
-    let deed = if arrived { Deed::done("export.test", name) } else { Deed::refused("export.test", name) };
-    state.note(&deed.because(&said))?;
-    let word = if arrived { "arrived" } else { "did not arrive" };
-    writeln!(out, "the test {word}: {}", text::visible(&said))?;
-    Ok(u8::from(!arrived))
+    let (mut all_arrived, is_alone) = (true, found.len() == 1);
+    for settings in found {
+        let to = settings.name.clone();
+        let (arrived, said) = runtime.block_on(Courier::new(settings, ground.clone()).test());
+        let deed = if arrived { Deed::done("export.test", &to) } else { Deed::refused("export.test", &to) };
+        state.note(&deed.because(&said))?;
+        let word = if arrived { "arrived" } else { "did not arrive" };
+        let whom = if is_alone { String::new() } else { format!("{to}: ") };
+        writeln!(out, "{}the test {word}: {}", text::visible(&whom), text::visible(&said))?;
+        all_arrived &= arrived;
+    }
+    Ok(u8::from(!all_arrived))
 }
 
 /// What couriers work with.
@@ -161,10 +184,11 @@ fn row_json(row: &DestinationRow) -> serde_json::Result<String> {
     }))
 }
 
-fn letter_line(letter: &DeadLetter) -> String {
+fn letter_line((destination, letter): (&str, &DeadLetter)) -> String {
     let DeadLetter { event, attempts, dead, error } = letter;
     format!(
-        "{}  {}  {}  {attempts} attempts, dead since {}  {}",
+        "{}  {}  {}  {}  {attempts} attempts, dead since {}  {}",
+        text::cell(destination, 20),
         text::visible(&event.hold),
         text::cell(event.kind.as_str(), 9),
         day(event.at),
@@ -173,10 +197,10 @@ fn letter_line(letter: &DeadLetter) -> String {
     )
 }
 
-fn letter_json(letter: &DeadLetter) -> serde_json::Result<String> {
+fn letter_json((destination, letter): (&str, &DeadLetter)) -> serde_json::Result<String> {
     let DeadLetter { event, attempts, dead, error } = letter;
     text::json_line(&json!({
-        "event": event.id, "hold": event.hold, "kind": event.kind.as_str(), "at": event.at, "attempts": attempts,
+        "destination": destination, "event": event.id, "hold": event.hold, "kind": event.kind.as_str(), "at": event.at, "attempts": attempts,
         "dead": dead, "error": error,
     }))
 }

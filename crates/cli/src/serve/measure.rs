@@ -183,7 +183,7 @@ impl Measures {
         let mut family = |kind, name, help, value: fn(&Told, u64) -> u64| {
             let mut family = out.family(kind, name, help);
             for told in &all {
-                family.sample(&[("destination", &*told.row.name)], value(told, now));
+                family.sample(&[("destination", &*told.name)], value(told, now));
             }
         };
         let name = "tollbook_export_delivered_total";
@@ -191,11 +191,11 @@ impl Measures {
         let name = "tollbook_export_failures_total";
         family(Kind::Counter, name, "Attempts to deliver a notice that failed.", |told, _| told.failed);
         let name = "tollbook_export_waiting";
-        family(Kind::Gauge, name, "Notices that wait to be delivered.", |told, _| told.row.waiting);
+        family(Kind::Gauge, name, "Notices that wait to be delivered.", |told, _| told.waiting);
         let name = "tollbook_export_dead";
-        family(Kind::Gauge, name, "Notices that are not tried any more.", |told, _| told.row.dead);
+        family(Kind::Gauge, name, "Notices that are not tried any more.", |told, _| told.dead);
         let (name, help) = ("tollbook_export_oldest_seconds", "Age of the oldest notice that waits, or 0.");
-        let age = |told: &Told, now: u64| told.row.oldest.map_or(0, |since| now.saturating_sub(since));
+        let age = |told: &Told, now: u64| told.oldest.map_or(0, |since| now.saturating_sub(since));
         family(Kind::Gauge, name, help, age);
     }
 

@@ -72,13 +72,18 @@ pub(crate) async fn run(args: ServeArgs, environment: &Environment) -> anyhow::R
     let data = config.data.clone();
     let console = console.map(|console| with_desk(console, verifier, &config)).transpose()?;
     let waiting = Waiting::new(&state, console.as_ref().map(|(_, desk)| desk.operators()))?;
-    let reload =
-        Reload::new((args, environment.clone(), state), bound.control(), started.recorder.clone(), config);
+    let exports = exporter.meters();
+    let reload = Reload::new(
+        (args, environment.clone(), state),
+        bound.control(),
+        (started.recorder.clone(), exporter),
+        config,
+    );
     let meters = bound.control().meters();
     let measures = Arc::new(Measures::new(
         data,
         started.recorder,
-        (meters, exporter.meters()),
+        (meters, exports),
         (follower.indexed(), reload.counts()),
         waiting,
     ));
@@ -89,14 +94,16 @@ pub(crate) async fn run(args: ServeArgs, environment: &Environment) -> anyhow::R
     )?;
     let console = console
         .map(|(console, desk)| tokio::spawn(console.serve(measures.clone(), desk, std::future::pending())));
-    let reloading = tokio::spawn(reload.at_each(hangup));
+    let (end, ended) = tokio::sync::oneshot::channel();
+    let reloading = tokio::spawn(reload.at_each(hangup, ended));
     let stopped = async {
         stop.await;
         measures.drain();
     };
     bound.serve(stopped).await;
-    reloading.abort();
-    exporter.stop().await;
+    // No reload comes any more, and who tells people goes home.
+    drop(end);
+    reloading.await?.stop().await;
     tracing::info!("draining is over; closing the ledger");
     if let Some(socket) = socket {
         // It may have been removed by hand.
@@ -171,7 +178,7 @@ fn export_from(config: &Config, console: Option<&Console>, state: &Arc<State>) -
     let listens = console.map_or_else(|| config.console.address(), |console| console.address);
     let state = Arc::new(state.apart()?);
     let ground = exports::ground(config, state, exports::console_url(config, listens));
-    Ok(Exporter::start(&config.export, &ground)?)
+    Ok(Exporter::start(&config.export, ground)?)
 }
 
 fn settings(config: &Config, args: &ServeArgs, state: &Arc<State>) -> anyhow::Result<Settings> {

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Context as _;
+use export::Exporter;
 use gateway::Control;
 use recorder::Recorder;
 use store::state::State;
 use tokio::signal::unix::Signal;
+use tokio::sync::oneshot;
 
 use super::{ServeArgs, read_config, settings};
 use crate::config::Config;
@@ -21,6 +23,7 @@ pub(super) struct Reload {
     start: (ServeArgs, Environment, Arc<State>),
     control: Control,
     recorder: Recorder,
+    exporter: Exporter,
     config: Config,
     counts: Arc<Reloads>,
 }
@@ -36,19 +39,23 @@ impl Reload {
     pub(super) fn new(
         start: (ServeArgs, Environment, Arc<State>),
         control: Control,
-        recorder: Recorder,
+        (recorder, exporter): (Recorder, Exporter),
         config: Config,
     ) -> Reload {
-        Reload { start, control, recorder, config, counts: Arc::default() }
+        Reload { start, control, recorder, exporter, config, counts: Arc::default() }
     }
 
     pub(super) fn counts(&self) -> Arc<Reloads> {
         Arc::clone(&self.counts)
     }
 
-    /// Reloads at each signal, one after the other.
-    pub(super) async fn at_each(mut self, mut hangup: Signal) {
-        while hangup.recv().await.is_some() {
+    /// Reloads at each signal, one after the other, until that ends; gives who tells people.
+    pub(super) async fn at_each(mut self, mut hangup: Signal, mut ended: oneshot::Receiver<()>) -> Exporter {
+        loop {
+            tokio::select! {
+                _ = &mut ended => return self.exporter,
+                signal = hangup.recv() => if signal.is_none() { return self.exporter },
+            }
             match self.reload().await {
                 Ok(()) => self.counts.applied.fetch_add(1, Ordering::Relaxed),
                 Err(error) => {
@@ -72,6 +79,9 @@ impl Reload {
         let recorded = self.recorder.reconfigure(config.digest).await;
         recorded.context("that the configuration changed cannot be recorded")?;
         self.control.apply(next);
+        if let Err(error) = self.exporter.change(&config.export).await {
+            tracing::error!(%error, "`[export]` is as it was: the state cannot be used; send SIGHUP again");
+        }
         let servers = |config: &Config| config.servers.keys().cloned().collect::<Vec<_>>().join(", ");
         tracing::info!(servers = servers(&config), digest = %config.digest.to_hex(), "configuration reloaded");
         self.config = config;

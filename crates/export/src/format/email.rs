@@ -3,10 +3,11 @@
 use std::time::{Duration, SystemTime};
 
 use lettre::Message;
+use lettre::address::Envelope;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 
 use crate::notice::Notice;
-use crate::settings::{Address, Mail};
+use crate::settings::{Address, DestinationSettings, Mail};
 
 /// Most characters of a subject.
 const SUBJECT: usize = 150;
@@ -15,7 +16,9 @@ const SUBJECT: usize = 150;
 pub(crate) fn mail(notice: &Notice, destination: &str, mail: &Mail) -> Option<Message> {
     let Address(from) = &mail.from;
     let domain = from.email.domain();
-    let id = |of: &str| format!("<{of}.{destination}@{domain}>");
+    // All copies are the same mail: who gets two of them sees one.
+    let section = DestinationSettings::section(destination);
+    let id = |of: &str| format!("<{of}.{section}@{domain}>");
     let date = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(notice.at))?;
     let subject: String = format!("[Tollbook] {}", notice.title).chars().take(SUBJECT).collect();
     let automatic = HeaderName::new_from_ascii_str("Auto-Submitted");
@@ -29,6 +32,10 @@ pub(crate) fn mail(notice: &Notice, destination: &str, mail: &Mail) -> Option<Me
         .raw_header(HeaderValue::new(automatic, "auto-generated".to_owned()));
     for Address(to) in &mail.to {
         builder = builder.to(to.clone());
+    }
+    if let Some(Address(only)) = &mail.only {
+        let envelope = Envelope::new(Some(from.email.clone()), vec![only.email.clone()]).ok()?;
+        builder = builder.envelope(envelope);
     }
     builder.body(text(notice)).ok()
 }

@@ -138,6 +138,7 @@ async fn mailed(refuse: Option<&'static str>) -> (String, store::state::Destinat
         login: None,
         from: address("Tollbook <tollbook@example.com>"),
         to: vec![address("ann@example.com"), address("Bob <bob@example.com>")],
+        only: None,
     };
     let settings = destination("post", Sink::Email(Box::new(mail)));
     tell(&state, &[&settings]);
@@ -184,6 +185,7 @@ async fn mail_that_would_go_out_in_the_clear_is_not_sent() {
         login: None,
         from: address.clone(),
         to: vec![address.clone()],
+        only: None,
     };
     let try_it =
         async |mail: Mail| courier(&state, destination("post", Sink::Email(Box::new(mail)))).test().await;
