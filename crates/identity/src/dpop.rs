@@ -1,7 +1,7 @@
 //! Proofs of possession (RFC 9449): that whoever presents a token holds the key it is bound to.
 //!
 //! A proof counts once, for one method, URL and token, for about a minute. What was seen is remembered for as long as it
-//! could be presented again, in memory: after a restart a proof could be presented a second time within its minute.
+//! could be presented again, in memory. What a process before this one may have seen is refused: clients make another.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -13,8 +13,8 @@ use crate::claims::{moment, text};
 use crate::jose::{self, Embedded, Jws};
 use crate::refused::Reason;
 
-/// Seconds that a proof may come from the future.
-const AHEAD: u64 = 10;
+/// Seconds that a proof may come from the future. As long does it take after a start until the first one counts.
+const AHEAD: u64 = 5;
 
 /// Longest `jti`.
 const ID_BYTES: usize = 256;
@@ -35,6 +35,8 @@ pub(crate) struct Presented<'a> {
 pub(crate) struct Proofs {
     /// Seconds that a proof may be old.
     age: u64,
+    /// When this memory began, in seconds since the Unix epoch.
+    pub(crate) started: u64,
     /// Locked for one look-up.
     seen: Mutex<Seen>,
 }
@@ -48,7 +50,7 @@ struct Seen {
 
 impl Proofs {
     pub(crate) fn new(age: u64) -> Proofs {
-        Proofs { age, seen: Mutex::default() }
+        Proofs { age, started: 0, seen: Mutex::default() }
     }
 
     /// Checks a proof (RFC 9449 §4.3), for a token if there is one, and gives its key's thumbprint.
@@ -82,6 +84,10 @@ impl Proofs {
         let issued = moment(&proof.claims, "iat").ok().flatten().ok_or(Reason::ProofForm)?;
         if issued.saturating_add(self.age) < now || issued > now.saturating_add(AHEAD) {
             return Err(Reason::ProofTime);
+        }
+        // One that was made later was not accepted by the process before, which went by the same clock.
+        if issued <= self.started.saturating_add(AHEAD) {
+            return Err(Reason::ProofEarly);
         }
         let of_token = token.map(|token| jose::encode(Hash::of(token.as_bytes()).0));
         if of_token.is_some() && claim("ath") != of_token.as_deref() {

@@ -178,6 +178,9 @@ pub enum Reason {
     /// `iat` is too old or in the future.
     #[error("the proof is too old or from the future; compare the clocks")]
     ProofTime,
+    /// `iat` is so early that it may have been seen before a restart.
+    #[error("the proof may have been used before the gateway began; make another one, in a few seconds")]
+    ProofEarly,
     /// Seen before.
     #[error("the proof was used before")]
     ProofReplayed,
@@ -211,15 +214,15 @@ impl Reason {
     /// What to tell the client.
     pub fn code(self) -> Code {
         use Reason::{
-            Crowded, KeysStale, KeysUnavailable, NoCredentials, Oversized, ProofForm, ProofKey, ProofMethod,
-            ProofReplayed, ProofSignature, ProofTime, ProofToken, ProofUrl, Scheme, Scope,
+            Crowded, KeysStale, KeysUnavailable, NoCredentials, Oversized, ProofEarly, ProofForm, ProofKey,
+            ProofMethod, ProofReplayed, ProofSignature, ProofTime, ProofToken, ProofUrl, Scheme, Scope,
             SeveralCredentials, State, TokenInQuery,
         };
         match self {
             NoCredentials => Code::Missing,
             SeveralCredentials | Scheme | TokenInQuery | Oversized => Code::InvalidRequest,
-            ProofForm | ProofKey | ProofSignature | ProofMethod | ProofUrl | ProofTime | ProofReplayed
-            | ProofToken => Code::InvalidProof,
+            ProofForm | ProofKey | ProofSignature | ProofMethod | ProofUrl | ProofTime | ProofEarly
+            | ProofReplayed | ProofToken => Code::InvalidProof,
             Scope => Code::InsufficientScope,
             KeysUnavailable | KeysStale | State | Crowded => Code::Unavailable,
             _ => Code::InvalidToken,

@@ -108,6 +108,13 @@ impl Verifier {
         })
     }
 
+    /// The same in a process that began then, in seconds since the Unix epoch: no proof counts that another one may have seen.
+    #[must_use]
+    pub fn begun(mut self, now: u64) -> Verifier {
+        self.proofs.started = now;
+        self
+    }
+
     /// Says who presents these credentials at the endpoint `resource`, its full URL.
     ///
     /// What is revoked, narrowed or expired by now does not count, whichever process said so: the state is looked at each

@@ -221,7 +221,8 @@ fn callers(
 ) -> anyhow::Result<CallerSettings> {
     let key = RunKey::open(&config.data)?;
     let mint = Mint::new(Arc::clone(state), key, &settings.public_url, settings.runs.clone());
-    let verifier = Arc::new(Verifier::new(settings, Arc::clone(state), Arc::new(mint))?);
+    let verifier =
+        Arc::new(Verifier::new(settings, Arc::clone(state), Arc::new(mint))?.begun(clock::unix_seconds()));
     let logins = Logins::new(settings, Arc::clone(&verifier))?.map(Arc::new);
     Ok(CallerSettings { verifier, logins, identity: settings.clone() })
 }

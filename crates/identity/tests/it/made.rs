@@ -54,6 +54,12 @@ impl Stage {
         Stage { folder, state, mint, settings, verifier, idp, rsa, p256 }
     }
 
+    /// The same after a restart at that time.
+    pub(crate) fn restarted(self, now: u64) -> Stage {
+        let made = Verifier::new(&self.settings, Arc::clone(&self.state), Arc::clone(&self.mint));
+        Stage { verifier: Arc::new(made.unwrap().begun(now)), ..self }
+    }
+
     /// A token of the provider that counts, to be made one that does not.
     pub(crate) fn draft(&self) -> Draft {
         let header = json!({ "alg": "ES256", "kid": "p256", "typ": "JWT" });
