@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use policy::unseen::visible;
 use serde_json::{Value, json};
-use store::state::{Event, EventKind, Hold, Said};
+use store::state::{Event, EventKind, Hold, Need, Said};
 
 use crate::text::short;
 
@@ -134,9 +134,7 @@ fn facts(known: &Known<'_>) -> Vec<(&'static str, String)> {
     add("Call", Some(format!("{} ({})", call(hold), short(&hold.key.method, NAME))));
     add("Why it is held", hold.reason.as_deref().map(|reason| short(reason, SENTENCE)));
     add("Policies", Some(short(&hold.policies.join(", "), SENTENCE)));
-    let needs: Vec<String> =
-        hold.needs.iter().map(|need| format!("{} of {}", need.count, need.group)).collect();
-    add("Who is asked", Some(short(&needs.join(", "), SENTENCE)));
+    add("Who is asked", Some(short(&Need::people(&hold.needs), SENTENCE)));
     match event.kind {
         EventKind::Asked => add("Until", Some(time(event.deadline))),
         EventKind::Approved => {

@@ -117,7 +117,7 @@ impl InForce {
             policy::Verdict::Deny => (Verdict::Deny, Some(judgement.reason.unwrap_or_default())),
             policy::Verdict::Hold(approvals) => {
                 needs = holds::needs(approvals);
-                let text = format!("it needs the approval of {}", people(&needs));
+                let text = format!("it needs the approval of {}", Need::people(&needs));
                 (Verdict::Hold, Some(text))
             }
         };
@@ -226,12 +226,6 @@ impl<'a> Asked<'a> {
         let params = self.params.zip(params);
         Wanted::all(&Request { by_client, method: self.method, name: None, params })
     }
-}
-
-/// Who must approve, in words.
-pub(crate) fn people(needs: &[Need]) -> String {
-    let who: Vec<String> = needs.iter().map(|need| format!("{} of `{}`", need.count, need.group)).collect();
-    who.join(" and ")
 }
 
 fn era(scope: &Scope) -> Era {

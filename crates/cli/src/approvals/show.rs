@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use console::{Call, Card, Listed, Look, Sight};
-use store::state::{Hold, HoldStatus, Mark, State};
+use store::state::{Hold, HoldStatus, Mark, Need, State};
 
 use super::day;
 use crate::read::text::Limits;
@@ -20,7 +20,6 @@ const ONE_LINE: usize = 100;
 /// One line.
 pub(super) fn line(hold: &Hold) -> String {
     let Hold { id, key, status, created, needs, .. } = hold;
-    let who: Vec<String> = needs.iter().map(|need| format!("{} of {}", need.count, need.group)).collect();
     format!(
         "{}  {}  {}  {}  {}  {}",
         text::visible(id),
@@ -28,7 +27,7 @@ pub(super) fn line(hold: &Hold) -> String {
         day(*created),
         text::cell(&key.principal, 30),
         text::cell(&format!("{}/{}", key.server, key.name), 40),
-        text::visible(&who.join(", ")),
+        text::visible(&Need::people(needs)),
     )
 }
 

@@ -211,7 +211,7 @@ impl Sheet<'_> {
                 format!("{} <small>as it calls itself; nobody has checked it</small>", shown(agent)),
             );
         }
-        fact("Who is asked", shown(&people(&hold.needs)));
+        fact("Who is asked", shown(&Need::people(&hold.needs)));
         for said in &self.card.said {
             let word = if said.approves { "Approved" } else { "Refused" };
             fact(word, format!("{}, {}", shown(&said.who), ago(said.at, self.now)));
@@ -414,11 +414,6 @@ impl Sheet<'_> {
 fn names(arguments: &str) -> Vec<String> {
     let members: Option<Map<String, Value>> = serde_json::from_str(arguments).ok();
     members.map(|members| members.into_iter().map(|(name, _)| name).collect()).unwrap_or_default()
-}
-
-fn people(needs: &[Need]) -> String {
-    let each: Vec<String> = needs.iter().map(|need| format!("{} of {}", need.count, need.group)).collect();
-    each.join(", ")
 }
 
 fn times(number: u64) -> String {

@@ -5,11 +5,10 @@ use std::net::IpAddr;
 
 use http::header::RETRY_AFTER;
 use http::{HeaderName, Method, Response, StatusCode};
-use store::state::{Hold, HoldStatus};
+use store::state::{Hold, HoldStatus, Need};
 
 use crate::clock;
 use crate::holds::Holds;
-use crate::judge;
 use crate::listen::page::{escaped, facts, page};
 use crate::listen::reply::{self, Body};
 
@@ -71,7 +70,7 @@ fn shown(hold: &Hold) -> Response<Body> {
         HoldStatus::Withdrawn => ("Withdrawn", "The call was not made, and is not asked about any more."),
     };
     let call = format!("{} on {}", hold.key.name, hold.key.server);
-    let (people, asked) = (judge::people(&hold.needs), span(now.saturating_sub(hold.created)));
+    let (people, asked) = (Need::people(&hold.needs), span(now.saturating_sub(hold.created)));
     let ends = span(hold.deadline.saturating_sub(now));
     let mut told = vec![("Call", call.as_str()), ("Asked for", &asked), ("Number", &hold.id)];
     if hold.status == HoldStatus::Pending {

@@ -6,7 +6,7 @@ use mcp::page::{List, Page};
 use policy::pin::Names;
 use recorder::Decision;
 use serde_json::value::RawValue;
-use store::state::{Pin, Release, Sought};
+use store::state::{Need, Pin, Release, Sought};
 
 use super::{Pipeline, Sent};
 use crate::account::{self, Side};
@@ -77,7 +77,7 @@ impl Pipeline {
                 let why = format!(
                     "`{}` waits for the approval of {}{page}. Ask for it, then repeat the same call",
                     hold.id,
-                    judge::people(&hold.needs)
+                    Need::people(&hold.needs)
                 );
                 let under = Under { hold: hold.id, asked: hold.asked, by: Vec::new() };
                 rules.waiting(asked, judged, (under, why))

@@ -123,6 +123,16 @@ pub struct Hold {
     pub prolonged: u64,
 }
 
+impl Need {
+    /// Who must approve, in words: the same for whoever asks, decides, or is told.
+    #[must_use]
+    pub fn people(needs: &[Need]) -> String {
+        let each: Vec<String> =
+            needs.iter().map(|need| format!("{} of {}", need.count, need.group)).collect();
+        each.join(" and ")
+    }
+}
+
 impl HoldStatus {
     /// The word in listings and records.
     #[must_use]
