@@ -147,14 +147,14 @@ struct Held {
 /// Where frames of a client come from, and where what becomes of them goes.
 struct Way<'a> {
     pipeline: &'a Pipeline,
-    scope: &'a Scope,
+    scope: &'a Arc<Scope>,
     to_client: &'a mpsc::Sender<ReleasedBody>,
     drain: &'a Drain,
 }
 
 async fn carry_up(
     pipeline: &Pipeline,
-    scope: &Scope,
+    scope: &Arc<Scope>,
     from_client: &mut mpsc::Receiver<Arrival>,
     (to_server, to_client): (&mpsc::Sender<Released>, &mpsc::Sender<ReleasedBody>),
     drain: &Drain,

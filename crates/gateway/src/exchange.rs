@@ -26,7 +26,7 @@ use crate::listen::reply::Reply;
 use crate::listen::streamable::{self, event_stream_headers, has_media_type, session_id};
 use crate::listen::{body, guard};
 use crate::messages::{Decoder, Framing, Item};
-use crate::news::{self, Hearing};
+use crate::news::{self, Hearing, News};
 use crate::peer::Peer;
 use crate::pipeline::{Released, Sent};
 use crate::refusal::{Reason, Refused};
@@ -257,7 +257,7 @@ impl Exchange {
     async fn tell_change(
         &mut self,
         scope: &Scope,
-        (subscriptions, changed): (Vec<(IdBuf, Lists)>, Lists),
+        (subscriptions, changed): (Vec<(IdBuf, Lists)>, News),
         framing: &Framing,
     ) -> bool {
         for released in self.gateway.pipeline.tell(scope, subscriptions, changed).await {

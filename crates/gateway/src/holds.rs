@@ -19,6 +19,7 @@ use crate::judge::{Asked, Judged};
 use crate::listen::visits::Visits;
 use crate::peer::{Peer, Process};
 use crate::rules::{InForce, RulesError};
+use crate::scope::Scope;
 
 /// Between two looks at the state.
 const LOOK: Duration = Duration::from_millis(200);
@@ -60,6 +61,8 @@ pub(crate) struct Holds {
     pub(crate) base: Option<String>,
     /// What the states of this gateway begin with: those of another one further on are not taken for forgeries.
     pub(crate) tag: String,
+    /// Whose users were led to the page of a hold that no call of theirs waits under now. Locked for single look-ups and changes.
+    led: Mutex<HashMap<String, Weak<Scope>>>,
     /// Looks at the requesters' pages.
     pub(crate) visits: Visits,
     /// Tasks that wait for a hold. Locked for single look-ups and changes.
@@ -86,7 +89,15 @@ impl Holds {
         let mut of_origin = Hash::of(origin.as_bytes()).to_string();
         of_origin.truncate(16);
         let tag = format!("tollbook.{of_origin}.");
-        Holds { state, settings, base, tag, visits: Visits::default(), waiting: Mutex::default() }
+        Holds {
+            state,
+            settings,
+            base,
+            tag,
+            led: Mutex::default(),
+            visits: Visits::default(),
+            waiting: Mutex::default(),
+        }
     }
 
     /// How long a call waits before its client is told to come again.
@@ -225,14 +236,38 @@ impl Holds {
             }
             if let Ok(Some((changed, next))) = self.state.changed_holds(mark) {
                 mark = next;
-                let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-                for hold in changed.iter().filter(|hold| hold.status != HoldStatus::Pending) {
-                    if let Some(told) = waiting.get(&hold.id).and_then(Weak::upgrade) {
-                        told.notify_waiters();
-                    }
-                }
-                waiting.retain(|_, told| told.strong_count() > 0);
+                self.decide(&changed);
             }
+        }
+    }
+
+    /// Tells who waits for these holds, and who has waited and was led to their pages.
+    fn decide(&self, changed: &[Hold]) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut led = self.led.lock().unwrap_or_else(PoisonError::into_inner);
+        for hold in changed.iter().filter(|hold| hold.status != HoldStatus::Pending) {
+            if let Some(told) = waiting.get(&hold.id).and_then(Weak::upgrade) {
+                told.notify_waiters();
+            }
+            if let Some(scope) = led.remove(&hold.id).and_then(|scope| scope.upgrade()) {
+                scope.is_over(hold.id.clone());
+            }
+        }
+        waiting.retain(|_, told| told.strong_count() > 0);
+        led.retain(|_, scope| scope.strong_count() > 0);
+    }
+
+    /// A call waits no more. If its user was led to the page, the client is told of the hold's end by a stream of its session.
+    pub(crate) fn tell_later(&self, hold: &str, scope: &Arc<Scope>) {
+        if !scope.is_owed_end(hold) {
+            return;
+        }
+        let led = || self.led.lock().unwrap_or_else(PoisonError::into_inner);
+        led().insert(hold.to_owned(), Arc::downgrade(scope));
+        // It may have been decided before it was known here.
+        if self.standing(hold).is_some_and(|hold| hold.status != HoldStatus::Pending) {
+            led().remove(hold);
+            scope.is_over(hold.to_owned());
         }
     }
 

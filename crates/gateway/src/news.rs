@@ -2,7 +2,8 @@
 //! that was narrowed (MCP, "List Changed Notification").
 //!
 //! Each stream that can be told compares what its caller may see with what that was before, whenever rules, keys or runs
-//! have changed. What differs is said in notifications of the gateway's own, and recorded as such.
+//! have changed. What differs is said in notifications of the gateway's own, and recorded as such. So is that a hold has ended to
+//! whose page a user was led by a call that does not wait any more.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -39,6 +40,15 @@ pub(crate) struct Hearing {
     /// Whether something has changed since `seen`.
     is_stale: bool,
     seen: Option<View>,
+}
+
+/// What a stream's client is to be told.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// These lists have changed.
+    Lists(Lists),
+    /// A hold has ended to whose page its user was led.
+    Over(String),
 }
 
 /// What decides about what a caller sees.
@@ -115,8 +125,17 @@ impl Grants {
 }
 
 impl Hearing {
-    /// Resolves when what the caller may see differs from what it was. Nothing is lost if it is dropped meanwhile.
-    pub(crate) async fn next(&mut self) -> Lists {
+    /// Resolves when there is something to tell. Nothing is lost if it is dropped meanwhile.
+    pub(crate) async fn next(&mut self) -> News {
+        let scope = Arc::clone(&self.scope);
+        tokio::select! {
+            hold = scope.next_over() => News::Over(hold),
+            lists = self.next_lists() => News::Lists(lists),
+        }
+    }
+
+    /// Resolves when what the caller may see differs from what it was.
+    async fn next_lists(&mut self) -> Lists {
         loop {
             if !self.is_stale {
                 if self.changes.changed().await.is_err() {
@@ -154,7 +173,7 @@ impl Hearing {
 }
 
 /// As [`Hearing::next`]; never, where nobody listens.
-pub(crate) async fn heard(hearing: &mut Option<Hearing>) -> Lists {
+pub(crate) async fn heard(hearing: &mut Option<Hearing>) -> News {
     match hearing {
         Some(hearing) => hearing.next().await,
         None => std::future::pending().await,

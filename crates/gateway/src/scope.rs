@@ -15,6 +15,7 @@ use mcp::page::{List, Lists};
 use policy::Recording;
 use recorder::Opened;
 use serde_json::value::RawValue;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::account::Side;
@@ -41,8 +42,22 @@ pub(crate) struct Scope {
     pending: Mutex<Pending>,
     /// Requests that the client has cancelled and that are open in some exchange. Locked likewise.
     cancelled: Mutex<Vec<IdBuf>>,
-    /// The holds whose page the user was led to, each with the id of that request until it is answered. Locked likewise.
-    led: Mutex<Vec<(Option<IdBuf>, String)>>,
+    /// The holds whose page the user was led to. Locked likewise.
+    led: Mutex<Vec<Led>>,
+    /// Those of them that have ended: for whoever has a stream to the client. Locked likewise.
+    over: Mutex<Vec<String>>,
+    /// There is another one.
+    grew: Notify,
+}
+
+/// A hold to whose page the user was led.
+#[derive(Debug)]
+struct Led {
+    /// The request that did it, until it is answered.
+    asked: Option<IdBuf>,
+    hold: String,
+    /// Whether the client knows that the wait is over.
+    is_told: bool,
 }
 
 /// Holds that are remembered as led to; of more the oldest are forgotten, and their users led there again.
@@ -199,6 +214,8 @@ impl Scope {
             pending: Mutex::default(),
             cancelled: Mutex::default(),
             led: Mutex::default(),
+            over: Mutex::default(),
+            grew: Notify::new(),
         }
     }
 
@@ -271,23 +288,64 @@ impl Scope {
     /// An id under which to lead the user to the page of a hold; `None`: that was done.
     pub(crate) fn lead(&self, hold: &str) -> Option<String> {
         let mut led = lock(&self.led);
-        if led.iter().any(|(_, other)| other == hold) {
+        if led.iter().any(|other| other.hold == hold) {
             return None;
         }
         if led.len() == LED {
             led.remove(0);
         }
         let id = format!("tollbook-{}", clock::new_secret());
-        led.push((Some(IdBuf::of_raw(&format!("\"{id}\""))), hold.to_owned()));
+        let asked = Some(IdBuf::of_raw(&format!("\"{id}\"")));
+        led.push(Led { asked, hold: hold.to_owned(), is_told: false });
         Some(id)
     }
 
     /// The hold to whose page a request of that id has led; it is answered once.
     pub(crate) fn take_led(&self, id: &IdBuf) -> Option<String> {
         let mut led = lock(&self.led);
-        let (asked, hold) = led.iter_mut().find(|(asked, _)| asked.as_ref() == Some(id))?;
-        *asked = None;
-        Some(hold.clone())
+        let led = led.iter_mut().find(|led| led.asked.as_ref() == Some(id))?;
+        led.asked = None;
+        Some(led.hold.clone())
+    }
+
+    /// Whether the user was led to the page of a hold and the client is still to be told that the wait is over.
+    pub(crate) fn is_owed_end(&self, hold: &str) -> bool {
+        lock(&self.led).iter().any(|led| led.hold == hold && !led.is_told)
+    }
+
+    /// The same; who asks tells the client, and nobody else does.
+    pub(crate) fn tells_end(&self, hold: &str) -> bool {
+        let mut led = lock(&self.led);
+        let owed = led.iter_mut().find(|led| led.hold == hold && !led.is_told);
+        owed.map(|led| led.is_told = true).is_some()
+    }
+
+    /// Notes that a hold has ended that no call waits under: a stream tells the client.
+    pub(crate) fn is_over(&self, hold: String) {
+        let mut over = lock(&self.over);
+        if over.len() == LED {
+            over.remove(0);
+        }
+        over.push(hold);
+        self.grew.notify_waiters();
+    }
+
+    /// The next hold that has ended so. Nothing is lost if it is dropped meanwhile.
+    pub(crate) async fn next_over(&self) -> String {
+        loop {
+            let grew = self.grew.notified();
+            tokio::pin!(grew);
+            grew.as_mut().enable();
+            if let Some(hold) = self.take_over() {
+                return hold;
+            }
+            grew.await;
+        }
+    }
+
+    fn take_over(&self) -> Option<String> {
+        let mut over = lock(&self.over);
+        (!over.is_empty()).then(|| over.remove(0))
     }
 
     /// Takes the cancelled ones out of an exchange's calls.

@@ -1,5 +1,6 @@
 //! A client's request waits for people, and its client is kept from giving up meanwhile.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{StatusCode, header};
@@ -28,7 +29,7 @@ const SIGNS: u32 = 10;
 /// A frame that is held.
 pub(crate) struct Wait<'a> {
     pub(crate) pipeline: &'a Pipeline,
-    pub(crate) scope: &'a Scope,
+    pub(crate) scope: &'a Arc<Scope>,
     pub(crate) hold: &'a str,
     pub(crate) until: Instant,
     pub(crate) sent: Sent<'a>,
@@ -56,17 +57,23 @@ pub(crate) enum Courier<'a> {
 }
 
 impl Wait<'_> {
-    /// Waits. That the client has gone or cancelled ends the wait, not the hold.
-    pub(crate) async fn out(&self, holds: &Holds, mut courier: Courier<'_>) -> Waited {
+    /// Waits. That the client has gone or cancelled ends the wait, not the hold: a stream tells it of the hold's end then, if its user
+    /// was led to the page.
+    pub(crate) async fn out(&self, holds: &Holds, courier: Courier<'_>) -> Waited {
+        let waited = self.inline(holds, courier).await;
+        holds.tell_later(self.hold, self.scope);
+        waited
+    }
+
+    async fn inline(&self, holds: &Holds, mut courier: Courier<'_>) -> Waited {
         let takes_events = self.takes_events();
         let decided = holds.decided(self.hold);
         tokio::pin!(decided);
-        let mut was_led = false;
         let mut ticks = tokio::time::interval(TICK);
         for tick in 0_u32.. {
             tokio::select! {
                 ended = &mut decided => {
-                    if was_led {
+                    if courier.carries() && self.scope.tells_end(self.hold) {
                         self.tell_end(&mut courier).await;
                     }
                     return ended.map_or(Waited::Decided, Waited::Ended);
@@ -82,7 +89,7 @@ impl Wait<'_> {
                 courier.begin();
             }
             if tick == BEGINS && courier.carries() {
-                was_led = self.lead(holds, &mut courier).await;
+                self.lead(holds, &mut courier).await;
             }
             if tick >= BEGINS && tick % SIGNS == BEGINS {
                 self.give_sign(&mut courier, tick).await;
@@ -91,19 +98,20 @@ impl Wait<'_> {
         Waited::Enough
     }
 
-    /// Leads the user to the page of the hold, where the client says that it can; whether it was asked to.
-    async fn lead(&self, holds: &Holds, courier: &mut Courier<'_>) -> bool {
-        let Some(request) = holds.lead(self.scope, self.hold) else { return false };
+    /// Leads the user to the page of the hold, where the client says that it can.
+    async fn lead(&self, holds: &Holds, courier: &mut Courier<'_>) {
+        let Some(request) = holds.lead(self.scope, self.hold) else { return };
         let why = "the gateway itself asks: the call waits for approval";
-        self.say(courier, "elicitation/create", (request, why)).await;
-        true
+        match self.pipeline.say(self.scope, "elicitation/create", (request, why)).await {
+            Ok(released) => courier.say(released).await,
+            Err(reason) => tracing::warn!(%reason, "a client that waits for people was not told so"),
+        }
     }
 
     async fn tell_end(&self, courier: &mut Courier<'_>) {
-        let method = "notifications/elicitation/complete";
-        let hold = serde_json::Value::from(self.hold);
-        let text = format!(r#"{{"jsonrpc":"2.0","method":"{method}","params":{{"elicitationId":{hold}}}}}"#);
-        self.say(courier, method, (text.into(), "the gateway itself says so: the wait is over")).await;
+        if let Some(released) = self.pipeline.say_over(self.scope, self.hold).await {
+            courier.say(released).await;
+        }
     }
 
     /// A comment, and progress where the client wants it: in steps too small to reach what the server will count.
@@ -116,13 +124,6 @@ impl Wait<'_> {
             f64::from(tick) / 1e6
         );
         courier.say(Pipeline::sign_of_life(&text.into())).await;
-    }
-
-    async fn say(&self, courier: &mut Courier<'_>, method: &str, text: (bytes::Bytes, &str)) {
-        match self.pipeline.say(self.scope, method, text).await {
-            Ok(released) => courier.say(released).await,
-            Err(reason) => tracing::warn!(%reason, "a client that waits for people was not told so"),
-        }
     }
 
     fn is_cancelled(&self) -> bool {

@@ -37,6 +37,10 @@ client.setRequestHandler('roots/list', () => ({ roots: [{ uri: 'file:///srv/proj
 const told = Promise.withResolvers();
 client.setNotificationHandler('notifications/tools/list_changed', ({ method }) => told.resolve({ method }));
 
+// The step ["over"] waits until the client was told that what its user was led to is over.
+const over = Promise.withResolvers();
+client.setNotificationHandler('notifications/elicitation/complete', ({ params }) => over.resolve(params));
+
 if (authProvider) await login();
 await client.connect(transport(spec.transport));
 if (spec.listens && spec.version !== 'legacy') await client.listen({ toolsListChanged: true });
@@ -71,6 +75,7 @@ function run(method, params, onprogress) {
   switch (method) {
     case 'spoil': return Promise.resolve(authProvider.spoil());
     case 'told': return told.promise;
+    case 'over': return over.promise;
     case 'tools/list': return client.listTools(params);
     case 'tools/call': return call(params, { onprogress });
     case 'resources/list': return client.listResources(params);

@@ -6,8 +6,11 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use e2e::gateway::{Gateway, tollbook};
 use e2e::peers::{node, repository};
+use e2e::upstream::Upstream;
 use serde_json::{Value, json};
 
+use crate::approvals::{Office, bank};
+use crate::callers::printed;
 use crate::peers::{verifies, wrapped};
 
 /// A stdio server of both eras. Its tool is described by the file `$TOOL` that is its first argument.
@@ -44,7 +47,10 @@ impl Follower {
             ["told", {"method": "notifications/tools/list_changed"}],
             ["tools/list", {}],
         ]);
-        let spec = json!({"transport": transport, "version": version, "steps": steps, "listens": true});
+        Follower::run(&json!({"transport": transport, "version": version, "steps": steps, "listens": true}))
+    }
+
+    fn run(spec: &Value) -> Follower {
         let script = repository().join("e2e/peers/clients/ts.mjs");
         let mut command = Command::new(node());
         command.arg(script).arg(spec.to_string()).stdout(Stdio::piped());
@@ -163,4 +169,44 @@ fn of_other_policies_by_a_subscription() {
     drop(client);
     gateway.stop();
     verifies(&data);
+}
+
+/// A call ends while nobody has decided. Its client, whose user was led to the page meanwhile, is told of the decision on the stream
+/// of its session.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_the_end_of_a_wait_that_has_outlasted_its_call() {
+    let upstream = Upstream::start(bank).await;
+    let act = move || {
+        let folder = tempfile::tempdir().expect("a folder");
+        let tool = folder.path().join("tool");
+        std::fs::write(&tool, "First.").expect("written");
+        let server = json!(["sh", "-c", SERVER, "server", tool]);
+        let office =
+            Office::open(&upstream.url, &format!("wait_seconds = 8\n[servers.till]\ncommand = {server}\n"));
+        office.has_policies(|policies| {
+            let till = r#"@hold("oncall") permit (principal, action == Action::"tools/call", resource == Tool::"till/t");"#;
+            format!("{policies}\n{till}\n")
+        });
+        let token = office.mint(&[]);
+        let mut client = Follower::run(&json!({
+            "transport": {"http": format!("{}/mcp/till", office.url)}, "version": "legacy", "urls": "accept",
+            "headers": {"authorization": format!("Bearer {token}")},
+            "steps": [["tools/list", {}], ["tools/call", {"name": "t", "arguments": {}}], ["over", {}]],
+        }));
+        assert_eq!(names(&client.next()), ["t"]);
+        assert_eq!(client.next()["step"], "led");
+        let ended = client.next();
+        assert!(ended.to_string().contains("approval required"), "{ended}");
+        let hold = office.waits();
+        assert_eq!(office.decides("ann", &["grant", &hold]).0, 0);
+        let over = client.next();
+        assert_eq!(over["result"]["elicitationId"], *hold, "{over}");
+        let data = office.data();
+        let notes = printed(&data, &["calls", "--json", "--limit", "200", "kind:note server:till"]);
+        let told = notes.lines().filter(|line| line.contains("notifications/elicitation/complete")).count();
+        assert_eq!(told, 1, "it is recorded, once: {notes}");
+        drop(client);
+        office.close();
+    };
+    tokio::task::spawn_blocking(act).await.expect("all holds");
 }

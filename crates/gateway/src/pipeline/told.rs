@@ -13,7 +13,7 @@ use crate::account::{self, Side};
 use crate::asking::Again;
 use crate::holds::Under;
 use crate::judge::Judged;
-use crate::news::{Grants, Hearing};
+use crate::news::{Grants, Hearing, News};
 use crate::peer::Peer;
 use crate::refusal::{Reason, Refused};
 use crate::scope::Scope;
@@ -62,9 +62,36 @@ impl Pipeline {
         self.grants.hearing(scope, peer).await
     }
 
+    /// Tells a client what there is to tell.
+    pub(crate) async fn tell(
+        &self,
+        scope: &Scope,
+        subscriptions: Vec<(IdBuf, Lists)>,
+        news: News,
+    ) -> Vec<ReleasedBody> {
+        match news {
+            News::Lists(changed) => self.tell_lists(scope, subscriptions, changed).await,
+            News::Over(hold) if scope.tells_end(&hold) => {
+                self.say_over(scope, &hold).await.into_iter().collect()
+            }
+            News::Over(_) => Vec::new(),
+        }
+    }
+
+    /// Tells a client that the wait is over to which it has led its user.
+    pub(crate) async fn say_over(&self, scope: &Scope, hold: &str) -> Option<ReleasedBody> {
+        let method = "notifications/elicitation/complete";
+        let id = serde_json::Value::from(hold);
+        let text = format!(r#"{{"jsonrpc":"2.0","method":"{method}","params":{{"elicitationId":{id}}}}}"#);
+        let said = self.say(scope, method, (text.into(), "the gateway itself says so: the wait is over"));
+        said.await
+            .inspect_err(|reason| tracing::warn!(%reason, "a client was not told that its wait is over"))
+            .ok()
+    }
+
     /// Tells a client that lists have changed, as far as it is told of such changes: its subscriptions that asked for it, and
     /// a session whose server said that it tells of them.
-    pub(crate) async fn tell(
+    async fn tell_lists(
         &self,
         scope: &Scope,
         subscriptions: Vec<(IdBuf, Lists)>,
