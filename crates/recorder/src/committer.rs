@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ledger::record::Reference;
 use ledger::{Fact, Hash, Kind, Leaf, RunId, Seq, Status, leaf_hash};
@@ -19,7 +19,7 @@ use crate::clock::HybridClock;
 use crate::error::RecordError;
 use crate::keystore::Keystore;
 use crate::progress::{End, Progress};
-use crate::queue::{Ack, Entry, Item, More, Permit, Queue, Queued, RoundKey, Sealed, Stored};
+use crate::queue::{Ack, Crowd, Entry, Item, Permit, Queue, Queued, RoundKey, Sealed, Stored};
 use crate::receipt::{Closed, Opened, Passed, Receipt, Refused};
 use crate::recorder::Shared;
 use crate::wal::layout::Blob;
@@ -28,11 +28,6 @@ use crate::wal::writer::Writer;
 
 /// Largest leaf that this crate makes; see `sealing`'s bound on commitments.
 const LEAF_BYTES: usize = 16 << 10;
-
-/// Records in one sync from which on more are waited for, and how many, and how long: about the time of a sync.
-const CROWD: usize = 3;
-const LARGEST_SHARE: usize = 32;
-const GATHER: Duration = Duration::from_micros(250);
 
 /// Who is to be told after the next sync.
 #[derive(Debug)]
@@ -112,12 +107,10 @@ impl Committer {
         let mut beat = Instant::now() + every;
         let mut items = Vec::new();
         let mut finishing = false;
-        let mut shared = 0;
+        let mut crowd = Crowd::default();
         while !finishing {
-            self.queue.take(&mut items, beat, More { items: shared + shared / 2, within: GATHER });
-            // Where records came together, others are about to come, and each that shares a sync saves one. Who is
-            // nearly alone waits for nobody.
-            shared = if items.len() < CROWD { 0 } else { items.len().min(LARGEST_SHARE) };
+            self.queue.take(&mut items, beat, crowd.more(self.parts.writer.synced_in()));
+            crowd.came(items.len());
             if self.parts.progress.ending() == Some(End::Abandoned) {
                 return;
             }

@@ -122,6 +122,42 @@ pub(crate) struct More {
     pub(crate) within: Duration,
 }
 
+/// Things in one sync from which on more are waited for.
+const CROWD: usize = 3;
+/// More than these are not waited for.
+const LARGEST_CROWD: usize = 48;
+/// Times that as many came before it is tried whether more would.
+const STEADY: u32 = 8;
+/// How long more are waited for: so many times a sync, and never longer than a call may notice.
+const SYNCS: u32 = 4;
+const LONGEST: Duration = Duration::from_millis(1);
+
+/// How many come together. Where records came together others are about to come, and each that shares a sync saves one. Who is
+/// nearly alone waits for nobody.
+#[derive(Debug, Default)]
+pub(crate) struct Crowd {
+    size: usize,
+    steady: u32,
+}
+
+impl Crowd {
+    /// What to wait for, where a sync takes so long.
+    pub(crate) fn more(&self, sync: Duration) -> More {
+        More { items: self.size, within: sync.saturating_mul(SYNCS).min(LONGEST) }
+    }
+
+    /// So many came: as many are waited for next, and now and then half as many more.
+    pub(crate) fn came(&mut self, items: usize) {
+        let as_many = items >= self.size;
+        self.size = if items < CROWD { 0 } else { items.min(LARGEST_CROWD) };
+        self.steady = if as_many { self.steady + 1 } else { 0 };
+        if self.steady >= STEADY {
+            self.size = (self.size + self.size / 2).min(LARGEST_CROWD);
+            self.steady = 0;
+        }
+    }
+}
+
 /// The queue itself. Its lock is held for a push or a swap only.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
@@ -132,7 +168,7 @@ pub(crate) struct Queue {
 #[derive(Debug, Default)]
 struct Waiting {
     items: Vec<Queued>,
-    /// How many things the committer sleeps for.
+    /// How many things the committer sleeps for; 0 while it is awake.
     wanted: usize,
     closed: bool,
 }
@@ -145,7 +181,8 @@ impl Queue {
             return Err(Box::new(queued));
         }
         waiting.items.push(queued);
-        let is_awaited = waiting.items.len() >= waiting.wanted;
+        // To wake a thread that is awake costs a system call all the same.
+        let is_awaited = (1..=waiting.items.len()).contains(&waiting.wanted);
         drop(waiting);
         if is_awaited {
             self.arrived.notify_one();
@@ -204,5 +241,44 @@ impl Queue {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         // A push or swap cannot be left half done.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CROWD, Crowd, Duration, LARGEST_CROWD, LONGEST, STEADY};
+
+    #[test]
+    fn who_is_nearly_alone_waits_for_nobody() {
+        let mut crowd = Crowd::default();
+        for items in [0, 1, CROWD - 1, 1] {
+            crowd.came(items);
+            assert_eq!(crowd.more(Duration::from_micros(100)).items, 0);
+        }
+    }
+
+    #[test]
+    fn as_many_are_waited_for_as_come_and_sometimes_more() {
+        let mut crowd = Crowd::default();
+        let mut most = 0;
+        // Ten callers that come together: it is tried whether there are more, and not each time.
+        let tried = (0..100).filter(|_| {
+            crowd.came(10);
+            let wanted = crowd.more(Duration::from_micros(100)).items;
+            most = most.max(wanted);
+            wanted > 10
+        });
+        assert!((5..=100 / STEADY as usize).contains(&tried.count()) && most == 15);
+        (0..1_000).for_each(|_| crowd.came(usize::MAX));
+        assert_eq!(crowd.more(Duration::ZERO).items, LARGEST_CROWD);
+        crowd.came(1);
+        assert_eq!(crowd.more(Duration::ZERO).items, 0, "they have gone");
+    }
+
+    #[test]
+    fn a_slow_disk_is_no_reason_to_wait_long() {
+        let crowd = Crowd::default();
+        assert_eq!(crowd.more(Duration::from_micros(20)).within, Duration::from_micros(80));
+        assert_eq!(crowd.more(Duration::from_secs(1)).within, LONGEST);
     }
 }
