@@ -105,19 +105,19 @@ pub(crate) async fn run(args: ServeArgs, environment: &Environment) -> anyhow::R
     drop(end);
     reloading.await?.stop().await;
     tracing::info!("draining is over; closing the ledger");
-    if let Some(socket) = socket {
-        // It may have been removed by hand.
-        let _ = std::fs::remove_file(socket);
-    }
-    close(started.shutdown, follower).await?;
+    close(started.shutdown, follower, socket).await?;
     if let Some(console) = console {
         console.abort();
     }
     Ok(())
 }
 
-/// Closes the ledger, and waits until the index has the last of it.
-async fn close(ledger: Shutdown, follower: Follower) -> anyhow::Result<()> {
+/// Closes the ledger, and waits until the index has the last of it. Nobody is to look for a gateway at the socket any more.
+async fn close(ledger: Shutdown, follower: Follower, socket: Option<PathBuf>) -> anyhow::Result<()> {
+    if let Some(socket) = socket {
+        // It may have been removed by hand.
+        let _ = std::fs::remove_file(socket);
+    }
     let finished = tokio::task::spawn_blocking(move || ledger.finish()).await?;
     finished.context("the ledger did not close")?;
     follower.finish();

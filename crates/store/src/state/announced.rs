@@ -39,6 +39,14 @@ impl Announced {
     }
 }
 
+/// Removes the file beside a database that has gone elsewhere: there it is made anew.
+pub(super) fn forget_beside(database: &Path) -> io::Result<()> {
+    match std::fs::remove_file(database.with_extension("change")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::Announced;

@@ -13,7 +13,7 @@ use ledger::Seq;
 use rusqlite::{Connection, OpenFlags, Transaction, params};
 
 use super::keys::time;
-use super::{Deed, FILE, State, StateError, events, holds, open};
+use super::{Deed, FILE, State, StateError, announced, events, holds, open};
 
 /// Name of the copy in a backup: not that of the state, so that nobody uses it as one.
 const COPY: &str = "state.backup";
@@ -67,11 +67,13 @@ impl StateCopy {
         };
         let to = folder.join(COPY);
         let fresh = folder.join(format!("{COPY}.part"));
-        // SQLite fills an empty file, and would make one that others can read.
+        // SQLite reads the name as a text.
+        let named = fresh.to_str().ok_or_else(|| failed(&fresh, io::ErrorKind::InvalidFilename.into()))?;
+        // It fills an empty file, and would make one that others can read.
         emptied(&fresh).map_err(|source| failed(&fresh, source))?;
         let db = open::connect(&from)?;
         open::version(&db, &from)?;
-        let filled = db.execute("VACUUM INTO ?", [fresh.to_string_lossy()]);
+        let filled = db.execute("VACUUM INTO ?", [named]);
         filled.map_err(|source| StateError::of(&from, source))?;
         check(&fresh)?;
         File::open(&fresh).and_then(|file| file.sync_all()).map_err(|source| failed(&fresh, source))?;
@@ -118,6 +120,7 @@ impl StateCopy {
         // The last connection takes over what is in the write-ahead log, and removes that.
         drop(state);
         fs::rename(&fresh, &path).map_err(|source| failed(&path, source))?;
+        announced::forget_beside(&fresh).map_err(|source| failed(&fresh, source))?;
         Ok(ended)
     }
 }
