@@ -39,8 +39,8 @@ pub use connections::Connection as ServerConnection;
 pub use deliveries::{DeadLetter, Delivery, DestinationRow, Settled, Told};
 pub use events::{Destination, Event, EventKind};
 pub use holds::{
-    Back, Ballot, Bounds, Cast, Choice, Full, History, Hold, HoldKey, HoldPlace, HoldStatus, MOST_PROLONGED,
-    Need, NewHold, Release, Said, Sought, Which,
+    Back, Ballot, Bounds, Cast, Choice, Full, History, Hold, HoldKey, HoldPlace, HoldStatus, HoldTask,
+    MOST_PROLONGED, Need, NewHold, Release, Said, Sought, TaskOwner, TaskStanding, Turn, Which,
 };
 pub use journal::{Action, Deed, Outcome};
 pub use keys::AccessKey;

@@ -24,6 +24,7 @@ const STEPS: &[&str] = &[
     include_str!("hold_states.sql"),
     include_str!("events.sql"),
     include_str!("hold_prolonged.sql"),
+    include_str!("hold_tasks.sql"),
 ];
 
 /// How long a write waits for another process.

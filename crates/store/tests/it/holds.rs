@@ -212,6 +212,22 @@ fn cast(state: &State, known: &Known, who: usize, says: Says, now: u64) -> Cast 
     state.cast(&known.id, &ballot, now).unwrap()
 }
 
+/// Somebody approves that hold, once or for its run.
+fn approves(state: &State, id: &str, choice: Choice<'_>, now: u64) {
+    let (people, groups) = (["ann".to_owned()], ["oncall".to_owned()]);
+    let ballot = Ballot { who: "ann", people: &people, groups: &groups, choice };
+    assert_eq!(state.cast(id, &ballot, now).unwrap(), Cast::Approved);
+}
+
+pub(crate) fn approve(state: &State, id: &str, now: u64) {
+    approves(state, id, Choice::Once, now);
+}
+
+pub(crate) fn approve_for_run(state: &State, id: &str, now: u64) {
+    let choice = Choice::ForRun { but: &[], digest: Hash::of(b"any"), until: now + 9_999 };
+    approves(state, id, choice, now);
+}
+
 fn history(folder: &Path, steps: &[Step]) {
     let mut state = State::open(folder).unwrap().acting("tollbook", 0);
     let (mut holds, mut now) = (Vec::<Known>::new(), 1_000);

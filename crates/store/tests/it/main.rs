@@ -22,3 +22,5 @@ mod query;
 mod segment;
 #[cfg(test)]
 mod state;
+#[cfg(test)]
+mod tasks;

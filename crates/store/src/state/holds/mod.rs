@@ -13,6 +13,7 @@ mod pages;
 mod prolong;
 mod returns;
 mod seek;
+mod tasks;
 
 use ledger::{Hash, Seq};
 use rusqlite::types::Type;
@@ -31,6 +32,7 @@ pub use pages::{History, Place as HoldPlace};
 pub use prolong::MOST_PROLONGED;
 pub use returns::Back;
 pub use seek::{Bounds, Full, NewHold, Release, Sought};
+pub use tasks::{HoldTask, TaskOwner, TaskStanding, Turn};
 
 const COLUMNS: &str = "id, principal, run, server, method, name, digest, needs, pin, requesters, agent, purpose, \
                        reason, policies, asked, asks, created, deadline, status, ended, why, run_wide, uses, outcome, prolonged";
