@@ -22,6 +22,7 @@ use crate::holds::Under;
 use crate::listen::guard;
 use crate::pipeline::Sent;
 use crate::scope::{NO_SERVER, Scope};
+use crate::shown::Shown;
 
 /// Who sent a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -208,11 +209,12 @@ pub(crate) fn with_policies(mut account: Account, policies: &[String]) -> Accoun
     account
 }
 
-/// With the names that a list was shown without.
-pub(crate) fn with_hidden(mut outcome: Outcome, hidden: &[String]) -> Outcome {
-    if !hidden.is_empty() {
-        outcome.fields.insert("hidden".into(), json_list(hidden));
+/// With the names that a list was shown without, and the extension that a server was shown with.
+pub(crate) fn with_edits(mut outcome: Outcome, shown: &Shown) -> Outcome {
+    if !shown.hidden.is_empty() {
+        outcome.fields.insert("hidden".into(), json_list(&shown.hidden));
     }
+    outcome.fields.extend(shown.added.map(|extension| ("added".to_owned(), json_text(extension))));
     outcome
 }
 

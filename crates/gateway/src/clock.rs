@@ -44,6 +44,13 @@ pub(crate) fn unix_seconds() -> u64 {
     unix_ms() / 1000
 }
 
+/// A time as RFC 3339 writes it.
+pub(crate) fn rfc3339(seconds: u64) -> String {
+    let stamp = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    // Times that nobody lives to see are cut.
+    stamp.unwrap_or(jiff::Timestamp::MAX).to_string()
+}
+
 /// Milliseconds since the Unix epoch.
 #[expect(clippy::disallowed_methods, reason = "this is the gateway's clock")]
 pub(crate) fn unix_ms() -> u64 {
@@ -52,7 +59,7 @@ pub(crate) fn unix_ms() -> u64 {
 }
 
 /// Random bytes of the system. A system without randomness cannot run a gateway: the process ends.
-fn random<const N: usize>() -> [u8; N] {
+pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     if SystemRandom::new().fill(&mut bytes).is_err() {
         tracing::error!("the system's random source failed");

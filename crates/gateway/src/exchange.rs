@@ -4,6 +4,8 @@
 //! in the stateless era; in the session era the upstream is read to its end (MCP 2025-11-25, transports,
 //! "Sending Messages to the Server").
 
+mod taken;
+mod task;
 mod up;
 
 use std::sync::Arc;
@@ -91,13 +93,7 @@ impl Exchange {
                 return self.end_unborn(&place).await;
             }
         };
-        match &self.server.link {
-            Link::Http(upstream) => {
-                let upstream = Arc::clone(upstream);
-                self.over_http(&place, &upstream, released, &headers).await;
-            }
-            Link::Sse(..) | Link::Stdio(_) => self.over_bridge(&place, released, requests).await,
-        }
+        self.send_on(&place, released, (requests, &headers)).await;
         self.end_unborn(&place).await;
     }
 

@@ -20,6 +20,7 @@ use crate::listen::visits::Visits;
 use crate::peer::{Peer, Process};
 use crate::rules::{InForce, RulesError};
 use crate::scope::Scope;
+use crate::tasks::Running;
 
 /// Between two looks at the state.
 const LOOK: Duration = Duration::from_millis(200);
@@ -67,6 +68,8 @@ pub(crate) struct Holds {
     pub(crate) visits: Visits,
     /// Tasks that wait for a hold. Locked for single look-ups and changes.
     waiting: Mutex<HashMap<String, Weak<Notify>>>,
+    /// The calls that are being made for tasks of the protocol.
+    pub(crate) running: Running,
 }
 
 /// What a call was held under or released by.
@@ -97,6 +100,7 @@ impl Holds {
             led: Mutex::default(),
             visits: Visits::default(),
             waiting: Mutex::default(),
+            running: Running::default(),
         }
     }
 
@@ -207,8 +211,21 @@ impl Holds {
         .await
     }
 
-    fn standing(&self, hold: &str) -> Option<Hold> {
+    /// The hold of that id.
+    pub(crate) fn standing(&self, hold: &str) -> Option<Hold> {
         self.state.hold(hold).ok().flatten()
+    }
+
+    /// Whether people have decided, or nobody can any more.
+    pub(crate) fn is_decided(&self, hold: &str) -> bool {
+        // What cannot be read is looked at again by who waits.
+        let found = self.state.hold(hold);
+        found.is_ok_and(|hold| hold.is_none_or(|hold| hold.status != HoldStatus::Pending))
+    }
+
+    /// Whether it was approved for one call, and no call was made with that.
+    pub(crate) fn is_unused(&self, hold: &str) -> bool {
+        self.standing(hold).is_some_and(|hold| hold.status == HoldStatus::Approved && hold.run_wide.is_none())
     }
 
     fn told_of(&self, hold: &str) -> Arc<Notify> {
@@ -230,7 +247,12 @@ impl Holds {
             ticks.tick().await;
             if tick.is_multiple_of(LOOKS_TO_OVERDUE) {
                 let state = self.acting();
-                let end = move || log_failed(state.end_overdue_holds(clock::unix_seconds()).map(|_| ()));
+                let end = move || {
+                    let now = clock::unix_seconds();
+                    log_failed(
+                        state.end_overdue_holds(now).and_then(|_| state.forget_tasks(now)).map(|_| ()),
+                    );
+                };
                 // A thread that failed has ended nothing; the next one tries again.
                 let _ = tokio::task::spawn_blocking(end).await;
             }
@@ -286,7 +308,7 @@ pub(crate) fn needs(approvals: &[policy::Approval]) -> Vec<Need> {
 }
 
 /// The run that an approval is for: that of the credential, else the client's process, which outlives sessions and this gateway.
-fn run_of(peer: &Peer) -> String {
+pub(crate) fn run_of(peer: &Peer) -> String {
     match &peer.process {
         Process::Credential(RunName::Minted(run)) => run.to_string(),
         Process::Credential(RunName::Login(digest)) => format!("login {digest}"),

@@ -40,6 +40,7 @@ pub mod settings;
 mod shown;
 mod sock_diag;
 mod taking;
+mod tasks;
 mod terms;
 pub mod tunnel;
 mod upstream;

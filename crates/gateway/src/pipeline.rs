@@ -7,6 +7,7 @@
 
 mod ends;
 mod judged;
+mod tasks;
 mod told;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -234,7 +235,7 @@ impl Pipeline {
                     Err(reason) => return Err(self.withhold(call, message, sent, reason).await),
                 };
                 let outcome = account::of_answer(message, outcome, &sent); //     mask
-                let outcome = account::with_hidden(outcome, &shown.hidden);
+                let outcome = account::with_edits(outcome, &shown);
                 let closed = self.close(call, outcome).await; //              close: durable from here on
                 let closed = closed.map_err(Reason::NotClosed)?;
                 faults::reach("call.closed");

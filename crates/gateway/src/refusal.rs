@@ -68,10 +68,14 @@ pub(crate) enum Reason {
         "this `requestState` was used already, altered, or given for another call; repeat the call without it"
     )]
     HoldState,
+    #[error("there is no such task: it was never given to you, or its time is over")]
+    NoTask,
+    #[error("who asks about a task must declare the extension `{}`", mcp::tasks::EXTENSION)]
+    NoTasks,
 }
 
 /// What refusals are counted by.
-pub(crate) const REASONS: [&str; 19] = [
+pub(crate) const REASONS: [&str; 20] = [
     "caller",
     "malformed",
     "batch",
@@ -91,6 +95,7 @@ pub(crate) const REASONS: [&str; 19] = [
     "draining",
     "no_session",
     "hold_state",
+    "task",
 ];
 
 /// A refusal, ready to send.
@@ -183,6 +188,13 @@ impl Refused {
         Refused { body: answer.into(), held: None, ..self }
     }
 
+    /// The gateway's own answer to what was for it.
+    pub(crate) fn answered(id: &str, result: &str) -> Refused {
+        let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#).into();
+        let (status, owed) = (StatusCode::OK, Some(Side::Client));
+        Refused { status, body, reason: "it was for the gateway".to_owned(), owed, held: None }
+    }
+
     /// What was for the gateway and goes no further; nobody waits for an answer.
     pub(crate) fn heard() -> Refused {
         let (status, body) = (StatusCode::ACCEPTED, Bytes::new());
@@ -200,6 +212,7 @@ impl Reason {
     pub(crate) fn answer(&self, id: Option<&str>) -> String {
         match self {
             Reason::Denied(denial) => denial.answer(id),
+            Reason::NoTasks => error::missing_extension(id, mcp::tasks::EXTENSION),
             _ => error::error_response(id, self.code(), &self.to_string()),
         }
     }
@@ -236,6 +249,7 @@ impl Reason {
             Reason::Draining | Reason::CutOff => "draining",
             Reason::NoSession => "no_session",
             Reason::HoldState => "hold_state",
+            Reason::NoTask | Reason::NoTasks => "task",
         }
     }
 
@@ -247,7 +261,8 @@ impl Reason {
                 ErrorCode::INVALID_REQUEST
             }
             Reason::NoSession | Reason::TooMany => ErrorCode::INVALID_REQUEST,
-            Reason::HoldState => ErrorCode::INVALID_PARAMS,
+            Reason::HoldState | Reason::NoTask => ErrorCode::INVALID_PARAMS,
+            Reason::NoTasks => ErrorCode::MISSING_CAPABILITY,
             Reason::Caller(_) | Reason::Denied(_) | Reason::Unjudged(_) => ErrorCode::DENIED,
             Reason::NotRecorded(_) | Reason::NotClosed(_) | Reason::Draining => ErrorCode::NOT_RECORDED,
             Reason::Unreachable(_)
@@ -267,7 +282,7 @@ impl Reason {
                 StatusCode::BAD_REQUEST
             }
             // The request is in order; what it brings is not, as with any bad argument.
-            Reason::HoldState => StatusCode::OK,
+            Reason::HoldState | Reason::NoTask | Reason::NoTasks => StatusCode::OK,
             Reason::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Reason::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Reason::Body(error) => match error {

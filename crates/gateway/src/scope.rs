@@ -157,6 +157,8 @@ pub(crate) struct Waiting {
     leg: Option<Leg>,
     /// What its answer is a page of.
     pub(crate) list: Option<List>,
+    /// Whether its answer is a server's account of itself.
+    pub(crate) describes: bool,
     /// How much of its answer is recorded.
     pub(crate) recording: Recording,
     /// What it has taken of limits.
@@ -179,8 +181,21 @@ impl Waiting {
         let listens = params.filter(|_| is_stream).map(|params| Params::of(params).list_changes());
         let listens = listens.unwrap_or_default();
         let leg = params.and_then(|params| Leg::of(method, params));
-        let list = List::of(method);
-        Waiting { opened, tally, peer, progress, is_stream, listens, leg, list, recording, share, approval }
+        let (list, describes) = (List::of(method), method == "server/discover");
+        Waiting {
+            opened,
+            tally,
+            peer,
+            progress,
+            is_stream,
+            listens,
+            leg,
+            list,
+            describes,
+            recording,
+            share,
+            approval,
+        }
     }
 
     /// Whether its answer may ask something of the client.

@@ -20,6 +20,8 @@ pub(crate) struct Shown {
     pub(crate) instead: Option<String>,
     /// Names that were left out.
     pub(crate) hidden: Vec<String>,
+    /// The extension that was added.
+    pub(crate) added: Option<&'static str>,
 }
 
 impl InForce {
@@ -77,7 +79,7 @@ impl InForce {
             }
             keep.push(shown);
         }
-        Shown { instead: Some(page.keeping(&keep, FRESH_MS)), hidden }
+        Shown { instead: Some(page.keeping(&keep, FRESH_MS)), hidden, added: None }
     }
 
     /// Whether a list differs by who asks for it.

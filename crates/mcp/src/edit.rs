@@ -81,6 +81,41 @@ impl Message<'_> {
     }
 }
 
+/// An object without what stands at a path of names, whether it is there or not. Other members stay as they came.
+///
+/// # Errors
+/// [`EditError::NoParams`] if it is no object.
+pub fn without(object: &str, path: &[&str]) -> Result<String, EditError> {
+    let Some((name, below)) = path.split_first() else { return Ok(object.to_owned()) };
+    let mut kept = Vec::new();
+    for (member, value) in members(object)?.0 {
+        let value = match (member == *name, below.is_empty()) {
+            (true, true) => continue,
+            // Below what is no object nothing stands.
+            (true, false) => without(value.get(), below).unwrap_or_else(|_| value.get().to_owned()),
+            (false, _) => value.get().to_owned(),
+        };
+        kept.push(format!("{}:{value}", serde_json::Value::from(member)));
+    }
+    Ok(format!("{{{}}}", kept.join(",")))
+}
+
+/// An object with these members, JSON texts, after its others.
+///
+/// # Errors
+/// [`EditError::NoParams`] if it is no object.
+pub fn with_members(object: &str, more: &[(&str, &str)]) -> Result<String, EditError> {
+    let others = members(object)?.0.into_iter().filter(|(name, _)| more.iter().all(|(new, _)| new != name));
+    let others = others.map(|(name, value)| format!("{}:{}", serde_json::Value::from(name), value.get()));
+    let more = more.iter().map(|(name, value)| format!("{}:{value}", serde_json::Value::from(*name)));
+    let all: Vec<String> = others.chain(more).collect();
+    Ok(format!("{{{}}}", all.join(",")))
+}
+
+fn members(object: &str) -> Result<Members<'_>, EditError> {
+    serde_json::from_str(object).map_err(|_| EditError::NoParams)
+}
+
 /// The members of an object in their order.
 struct Members<'a>(Vec<(String, &'a RawValue)>);
 

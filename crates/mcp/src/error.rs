@@ -19,6 +19,8 @@ impl ErrorCode {
     pub const INTERNAL_ERROR: ErrorCode = ErrorCode(-32603);
     /// MCP 2026-07-28: headers and body differ.
     pub const HEADER_MISMATCH: ErrorCode = ErrorCode(-32020);
+    /// MCP 2026-07-28: the client does not say that it can what the answer would need.
+    pub const MISSING_CAPABILITY: ErrorCode = ErrorCode(-32021);
     /// MCP up to 2025-11-25: no such resource. Later versions say invalid parameters.
     pub const RESOURCE_NOT_FOUND: ErrorCode = ErrorCode(-32002);
     /// Tollbook: denied by policy. Own codes stay out of JSON-RPC's reserved range (MCP 2026-07-28, basic/index).
@@ -49,6 +51,15 @@ pub fn resource_not_found(id: Option<&str>, uri: &str, era: Era) -> String {
     format!(
         r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{},"message":"Resource not found","data":{{"uri":{uri}}}}}}}"#,
         code.0
+    )
+}
+
+/// Says that the client would have to declare an extension (MCP 2026-07-28, basic/index).
+pub fn missing_extension(id: Option<&str>, extension: &str) -> String {
+    let (id, extension) = (id.unwrap_or("null"), json_string(extension));
+    format!(
+        r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{},"message":"Missing required client capability","data":{{"requiredCapabilities":{{"extensions":{{{extension}:{{}}}}}}}}}}}}"#,
+        ErrorCode::MISSING_CAPABILITY.0
     )
 }
 

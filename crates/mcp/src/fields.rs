@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::message::IdBuf;
 use crate::page::Lists;
+use crate::tasks::EXTENSION;
 
 /// Key of the protocol version in a stateless request's `_meta` (MCP 2026-07-28, basic/index).
 pub const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
@@ -152,6 +153,21 @@ impl<'a> Params<'a> {
         modes.is_some_and(|modes| modes.url.is_some_and(|url| url.get().starts_with('{')))
     }
 
+    /// Whether the client says in a stateless request's `_meta` that an answer may be a task (SEP-2663).
+    pub fn takes_tasks(&self) -> bool {
+        let declared: Option<Extends<'_>> = self.meta.capabilities.and_then(object);
+        let extensions: Option<BTreeMap<String, &RawValue>> =
+            declared.and_then(|declared| declared.extensions).and_then(object);
+        extensions.is_some_and(|extensions| {
+            extensions.get(EXTENSION).is_some_and(|settings| settings.get().starts_with('{'))
+        })
+    }
+
+    /// What its user answers what a task asks: JSON by the keys that it asked under.
+    pub fn input_responses(&self) -> BTreeMap<String, &'a RawValue> {
+        self.members.input_responses.and_then(object).unwrap_or_default()
+    }
+
     /// W3C trace context of `_meta` (SEP-414): `traceparent`, `tracestate`, `baggage`, each JSON as it came.
     pub fn trace(&self) -> [(&'static str, Option<&'a str>); 3] {
         [
@@ -160,6 +176,12 @@ impl<'a> Params<'a> {
             ("baggage", self.meta.baggage.map(RawValue::get)),
         ]
     }
+}
+
+#[derive(Deserialize)]
+struct Extends<'a> {
+    #[serde(borrow, default)]
+    extensions: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -212,6 +234,16 @@ impl<'a> ResultView<'a> {
     /// Whether the server needs more before it can answer (2026-07-28).
     pub fn is_input_required(&self) -> bool {
         text(self.result_type).as_deref() == Some("input_required")
+    }
+
+    /// Whether the server answers with a task of its own (SEP-2663).
+    pub fn is_task(&self) -> bool {
+        text(self.result_type).as_deref() == Some("task")
+    }
+
+    /// What the server asks, JSON as it came by its own keys.
+    pub fn raw_input_requests(&self) -> BTreeMap<String, &'a RawValue> {
+        self.input_requests.and_then(object).unwrap_or_default()
     }
 
     /// The version that the server chose in `initialize`.

@@ -5,7 +5,8 @@
 //! * [`era`] tells the eras apart per request, [`method`] is the closed list of methods, [`header`] checks the headers that
 //!   repeat the body.
 //! * [`outline`] judges large messages piece by piece, in bounded memory.
-//! * [`framing`] cuts streams into messages, [`edit`] changes a message by splicing, [`page`] leaves tools out of a list, [`mrtr`] links the rounds of a call.
+//! * [`framing`] cuts streams into messages, [`edit`] changes a message by splicing, [`page`] leaves tools out of a list, [`mrtr`] links the rounds of a call,
+//!   [`tasks`] makes a call that is made later.
 //!
 //! Pure: no clock, no I/O. Nothing is modelled and written anew, so unknown methods, members, numbers and key order survive.
 
@@ -21,3 +22,4 @@ pub mod mrtr;
 pub mod outline;
 pub mod page;
 mod strict;
+pub mod tasks;

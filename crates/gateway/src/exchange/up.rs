@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use tokio::time::Instant;
 
 use super::{Exchange, Place};
 use crate::asking::Said;
+use crate::bridge::Requests;
 use crate::pipeline::{Released, Sent};
 use crate::refusal::Refused;
 use crate::route::Route;
@@ -21,6 +23,9 @@ impl Exchange {
         sent: Sent<'_>,
         bytes: &Bytes,
     ) -> Result<Released, Refused> {
+        if let Some(answer) = self.about_task(place, sent).await {
+            return Err(answer);
+        }
         let gateway = Arc::clone(&self.gateway);
         let Some(again) = gateway.pipeline.again(&place.scope, sent).await? else {
             return self.carry_or_wait(place, sent, bytes, Said::Seen).await;
@@ -32,6 +37,22 @@ impl Exchange {
             return Err(gateway.pipeline.end_held(&place.scope, sent, (&again.hold, why)).await);
         }
         self.carry_or_wait(place, sent, &again.bytes, again.said).await
+    }
+
+    /// Sends on what was carried, and follows what answers it.
+    pub(super) async fn send_on(
+        &mut self,
+        place: &Place,
+        released: Released,
+        (requests, headers): (Requests, &HeaderMap),
+    ) {
+        match &self.server.link {
+            Link::Http(upstream) => {
+                let upstream = Arc::clone(upstream);
+                self.over_http(place, &upstream, released, headers).await;
+            }
+            Link::Sse(..) | Link::Stdio(_) => self.over_bridge(place, released, requests).await,
+        }
     }
 
     /// Carries a frame up. Where it is held, people are waited for, and it is tried again.
@@ -67,7 +88,13 @@ impl Exchange {
                 Waited::Ended(why) => {
                     return Err(gateway.pipeline.end_held(&place.scope, sent, (hold, &why)).await);
                 }
-                Waited::Enough => return Err(holds.ask_back(sent, refused).await),
+                Waited::Enough => {
+                    let task = gateway.pipeline.defer(&place.scope, sent, &refused).await;
+                    return Err(match task {
+                        Some(answer) => answer,
+                        None => holds.ask_back(sent, refused).await,
+                    });
+                }
                 Waited::Decided | Waited::Gone => return Err(refused),
             }
         }

@@ -118,8 +118,10 @@ pub(crate) async fn serve(present: Arc<Present>, listeners: Listeners, stop: imp
     let exchanges = tokio::time::timeout(gateway.limits.drain, graceful.shutdown());
     // Tunnels end by themselves when the time is over, and then say why.
     let tunnels = tokio::time::timeout(gateway.limits.drain + TUNNELS_END, gateway.runs.tunnels_closed());
-    let (exchanges, tunnels) = tokio::join!(exchanges, tunnels);
-    if exchanges.is_err() || tunnels.is_err() {
+    // Who asks for a task may have gone while its call is made.
+    let tasks = tokio::time::timeout(gateway.limits.drain, gateway.pipeline.tasks_over());
+    let (exchanges, tunnels, tasks) = tokio::join!(exchanges, tunnels, tasks);
+    if exchanges.is_err() || tunnels.is_err() || tasks.is_err() {
         tracing::warn!("exchanges were still open when the drain time ended");
     }
 }

@@ -121,7 +121,7 @@ async fn end(
 }
 
 /// Runs an exchange in a task of its own: it may outlive the client, but not the drain time of a server that goes.
-async fn in_exchange<F>(
+pub(crate) async fn in_exchange<F>(
     gateway: &Arc<Gateway>,
     (server, peer): (&Server, &Arc<Peer>),
     start: impl FnOnce(Reply) -> F,

@@ -145,6 +145,9 @@ impl Pipeline {
             // What is asked within an answer is not open at any time.
             drop(taken.map_err(|spent| Reason::AskedBack(spent.to_string()))?);
         }
+        if call.describes {
+            return Ok(self.describe(scope, (message, sent), &*rules.present().await?));
+        }
         let Some(list) = call.list else { return Ok(Shown::default()) };
         match Page::of(list, message) {
             Ok(None) => Ok(Shown::default()),

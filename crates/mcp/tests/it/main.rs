@@ -22,3 +22,5 @@ mod parse;
 mod random;
 #[cfg(test)]
 mod shown;
+#[cfg(test)]
+mod tasks;

@@ -1,0 +1,107 @@
+//! Takes in the answer to a call that the gateway makes for itself, as its client would have been shown it.
+
+use bytes::{Bytes, BytesMut};
+use http::{Response, StatusCode};
+use mcp::framing::sse::{SseDecoder, SseItem};
+
+use crate::listen::reply::Body;
+use crate::listen::streamable::has_media_type;
+
+/// The largest answer that is kept for who asks later.
+const LARGEST: usize = 4 << 20;
+
+/// The answer under that id, in a response that is read to its end; else why there is none.
+pub(super) async fn answer(response: Response<Body>, id: &str) -> Result<Bytes, String> {
+    let (parts, mut body) = response.into_parts();
+    let mut taking = match has_media_type(&parts.headers, "text/event-stream") {
+        true => Taking::Events(Box::new(SseDecoder::new(LARGEST))),
+        false => Taking::Whole(BytesMut::new()),
+    };
+    let mut found = None;
+    let mut is_too_large = false;
+    // To its end in any case: who goes before is taken to cancel the call.
+    while let Some(part) = next(&mut body).await {
+        match taking.push(&part, id) {
+            Ok(answer) => found = found.or(answer),
+            Err(TooLarge) => is_too_large = true,
+        }
+    }
+    if let Taking::Whole(bytes) = taking {
+        let bytes = bytes.freeze();
+        found = is_answer(&bytes, id).then_some(bytes);
+    }
+    match (found, is_too_large) {
+        (Some(answer), _) => Ok(answer),
+        (None, true) => Err(format!(
+            "the call was made, but its answer is larger than {} MiB, which is the most that is kept; it is in the record",
+            LARGEST >> 20
+        )),
+        (None, false) => Err(why(parts.status)),
+    }
+}
+
+/// Why there is no answer.
+fn why(status: StatusCode) -> String {
+    match status {
+        StatusCode::FORBIDDEN => {
+            "the credential ended or was revoked during the call, or the server forbids it".to_owned()
+        }
+        status if status.is_success() => {
+            "the server's answer ended early; what became of the call is not known".to_owned()
+        }
+        status => {
+            format!("the call ended with HTTP status {}; what became of it is not known", status.as_u16())
+        }
+    }
+}
+
+enum Taking {
+    Whole(BytesMut),
+    Events(Box<SseDecoder>),
+    /// It is too large, and read to its end for nothing.
+    Lost,
+}
+
+struct TooLarge;
+
+impl Taking {
+    /// Takes in a part; gives the answer if it was among what the part completes.
+    fn push(&mut self, part: &Bytes, id: &str) -> Result<Option<Bytes>, TooLarge> {
+        match self {
+            Taking::Whole(bytes) if bytes.len() + part.len() > LARGEST => {
+                *self = Taking::Lost;
+                Err(TooLarge)
+            }
+            Taking::Lost => Ok(None),
+            Taking::Whole(bytes) => {
+                bytes.extend_from_slice(part);
+                Ok(None)
+            }
+            Taking::Events(decoder) => {
+                decoder.push(part);
+                let mut found = None;
+                while let Some(item) = decoder.next_item() {
+                    if let SseItem::Event(event) = item.map_err(|_| TooLarge)?
+                        && is_answer(&event.data, id)
+                    {
+                        found = Some(event.data);
+                    }
+                }
+                Ok(found)
+            }
+        }
+    }
+}
+
+async fn next(body: &mut Body) -> Option<Bytes> {
+    match body {
+        Body::Whole(bytes) => bytes.take(),
+        Body::Stream(parts) => parts.recv().await,
+    }
+}
+
+fn is_answer(bytes: &[u8], id: &str) -> bool {
+    let Ok(frame) = mcp::message::parse(bytes) else { return false };
+    let id = mcp::message::IdBuf::of_raw(&crate::account::json_text(id));
+    frame.messages().iter().any(|message| message.answered().as_ref() == Some(&id))
+}

@@ -1,0 +1,191 @@
+//! What a task's client is told, in the extension's words (SEP-2663).
+
+use std::collections::BTreeMap;
+
+use ledger::Hash;
+use mcp::error::ErrorCode;
+use mcp::fields::ResultView;
+use mcp::message::{Answer, Frame, Kind};
+use mcp::mrtr::InputRequired;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+use store::state::{HoldTask, TaskStanding};
+
+use super::TaskId;
+use crate::account::json_text;
+use crate::clock;
+
+/// Milliseconds between two questions. People take longer, and each question is a record.
+const INTERVAL: u64 = 5_000;
+
+/// What came of a task's call.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Came {
+    /// The result that its client is shown.
+    Result(Box<RawValue>),
+    /// The JSON-RPC error that its client is shown.
+    Error(Box<RawValue>),
+    /// There is no answer, and why.
+    Lost(String),
+    /// The server asks something of the client before it can answer.
+    Asks(Asks),
+}
+
+/// What a server asks of a task's client.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Asks {
+    /// Which time: a key is not used twice in a task's life.
+    round: u32,
+    /// By the server's own keys.
+    requests: BTreeMap<String, Box<RawValue>>,
+    /// The server's state, as JSON.
+    pub(crate) state: Option<String>,
+}
+
+/// An answer's `result`, and how it stands in the record.
+#[derive(Debug)]
+pub(crate) struct Told {
+    /// What is sent, JSON.
+    pub(crate) result: String,
+    /// The same but for what the server has said: that is in the record of the call.
+    pub(crate) recorded: String,
+}
+
+impl Came {
+    /// What an answer comes to. `round`: how often the server has asked before.
+    pub(crate) fn of(answer: &[u8], round: u32) -> Came {
+        let Ok(Frame::Single(message)) = mcp::message::parse(answer) else {
+            return Came::lost("what the server answered cannot be read");
+        };
+        match message.kind() {
+            Kind::Response { outcome: Answer::Error(error), .. } => Came::Error((*error).to_owned()),
+            Kind::Response { outcome: Answer::Result(result), .. } => {
+                let view = ResultView::of(result);
+                if view.is_task() {
+                    return Came::lost(
+                        "the server answered with a task of its own, though its client takes none now",
+                    );
+                }
+                let Some(asked) = InputRequired::of(result) else {
+                    return Came::Result((*result).to_owned());
+                };
+                let requests = view.raw_input_requests().into_iter();
+                let requests = requests.map(|(key, request)| (key, request.to_owned())).collect();
+                Came::Asks(Asks { round, requests, state: asked.state.map(|state| json_text(&state)) })
+            }
+            _ => Came::lost("what the server answered is no answer"),
+        }
+    }
+
+    /// Where the protocol, and not the tool, has failed.
+    pub(crate) fn lost(why: &str) -> Came {
+        Came::Lost(why.to_owned())
+    }
+}
+
+impl Asks {
+    /// How often the server has asked with this.
+    pub(crate) fn rounds(&self) -> u32 {
+        self.round.saturating_add(1)
+    }
+
+    /// What answers all that is asked, as `inputResponses` by the server's own keys; `None`: something is not answered.
+    pub(crate) fn answers(&self, responses: &BTreeMap<String, &RawValue>) -> Option<String> {
+        let answers = self.requests.keys().map(|key| {
+            let answer = responses.get(&self.key(key))?;
+            Some(format!("{}:{}", json_text(key), answer.get()))
+        });
+        let answers: Option<Vec<String>> = answers.collect();
+        Some(format!("{{{}}}", answers?.join(",")))
+    }
+
+    /// Whether the server asks nothing and wants to be asked again.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    fn key(&self, key: &str) -> String {
+        format!("{}/{key}", self.round)
+    }
+
+    fn as_json(&self) -> String {
+        let requests = self.requests.iter();
+        let members: Vec<String> = requests
+            .map(|(key, request)| format!("{}:{}", json_text(&self.key(key)), request.get()))
+            .collect();
+        format!("{{{}}}", members.join(","))
+    }
+}
+
+impl Told {
+    /// Of a task that was made just now.
+    pub(crate) fn made(task: &TaskId, row: &HoldTask, waits: &str) -> Told {
+        let mut members = members(task, row, ("working", Some(waits)));
+        members.insert("resultType".to_owned(), "task".into());
+        let result = Value::from(members).to_string();
+        Told { recorded: result.clone(), result }
+    }
+
+    /// Of a task as it stands; `None`: what it came to is missing.
+    pub(crate) fn now(task: &TaskId, row: &HoldTask, (waits, came): (&str, Option<&Came>)) -> Option<Told> {
+        let (status, why, said) = match (row.standing, came) {
+            (TaskStanding::Waits, _) => ("working", Some(waits), None),
+            (TaskStanding::Runs, _) => ("working", Some("the call is being made"), None),
+            (TaskStanding::Cancelled, _) => ("cancelled", Some(crate::asking::DECLINED), None),
+            // It is asked again with the next question.
+            (TaskStanding::Asks, Some(Came::Asks(asks))) if asks.is_nothing() => {
+                ("working", Some("the server is not ready yet"), None)
+            }
+            (TaskStanding::Asks, Some(Came::Asks(asks))) => {
+                ("input_required", None, Some(("inputRequests", asks.as_json())))
+            }
+            (TaskStanding::Done, Some(Came::Result(result))) => {
+                ("completed", None, Some(("result", result.get().to_owned())))
+            }
+            (TaskStanding::Done, Some(Came::Error(error))) => {
+                ("failed", None, Some(("error", error.get().to_owned())))
+            }
+            (TaskStanding::Done, Some(Came::Lost(why))) => {
+                let code = ErrorCode::INTERNAL_ERROR.0;
+                (
+                    "failed",
+                    Some(why.as_str()),
+                    Some(("error", json!({ "code": code, "message": why }).to_string())),
+                )
+            }
+            (TaskStanding::Asks | TaskStanding::Done, _) => return None,
+        };
+        let mut members = members(task, row, (status, why));
+        members.insert("resultType".to_owned(), "complete".into());
+        let recorded = Value::from(members).to_string();
+        let Some((name, said)) = said else { return Some(Told { result: recorded.clone(), recorded }) };
+        let open = recorded.strip_suffix('}')?;
+        let digest = Hash::of(said.as_bytes());
+        Some(Told {
+            result: format!("{open},\"{name}\":{said}}}"),
+            recorded: format!("{open},\"{name}\":{{\"sha256\":\"{digest}\"}}}}"),
+        })
+    }
+
+    /// That something was heard.
+    pub(crate) fn heard() -> Told {
+        let result = r#"{"resultType":"complete"}"#.to_owned();
+        Told { recorded: result.clone(), result }
+    }
+}
+
+fn members(task: &TaskId, row: &HoldTask, (status, message): (&str, Option<&str>)) -> Map<String, Value> {
+    let mut members = Map::new();
+    let mut add = |name: &str, value: Value| members.insert(name.to_owned(), value);
+    add("taskId", task.as_str().into());
+    add("status", status.into());
+    if let Some(message) = message {
+        add("statusMessage", message.into());
+    }
+    add("createdAt", clock::rfc3339(row.made).into());
+    add("lastUpdatedAt", clock::rfc3339(row.turned).into());
+    add("ttlMs", row.until.saturating_sub(row.made).saturating_mul(1000).into());
+    add("pollIntervalMs", INTERVAL.into());
+    members
+}
