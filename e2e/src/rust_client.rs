@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rmcp::model::{
-    ClientConfig, CreateMessageRequestParams, CreateMessageResult, ElicitRequestParams, ElicitResult,
-    ListRootsResult, ProtocolVersion,
+    CallToolResponse, ClientConfig, CreateMessageRequestParams, CreateMessageResult, ElicitRequestParams,
+    ElicitResult, ListRootsResult, ProtocolVersion, TASKS_EXTENSION_ID,
 };
 use rmcp::service::{RequestContext, RunningService};
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
@@ -25,7 +25,8 @@ use serde_json::{Value, json};
 /// # Panics
 /// When the server cannot be talked to, and on scripts that this client cannot follow: it has no HTTP+SSE.
 pub async fn follow(spec: &Value) -> String {
-    let answers = Answers { urls: spec["urls"].as_str().map(str::to_owned), told: Arc::default() };
+    let urls = spec["urls"].as_str().map(str::to_owned);
+    let answers = Answers { urls, takes_tasks: spec["tasks"] == true, told: Arc::default() };
     let told = Arc::clone(&answers.told);
     let client = connect(spec, answers).await;
     for step in spec["steps"].as_array().expect("the script has steps") {
@@ -101,6 +102,7 @@ async fn run(
 ) -> Result<Value, ServiceError> {
     Ok(match method {
         "tools/list" => to(client.list_tools(None).await?),
+        "tools/call" if client.service().takes_tasks => wait_for(client, params).await?,
         "tools/call" => to(client.call_tool(from(params)).await?),
         "resources/list" => to(client.list_resources(None).await?),
         "resources/templates/list" => to(client.list_resource_templates(None).await?),
@@ -111,11 +113,31 @@ async fn run(
     })
 }
 
+/// Calls a tool, and asks how its task stands for as long as it waits, as often as it is told.
+async fn wait_for(
+    client: &RunningService<RoleClient, Answers>,
+    params: Value,
+) -> Result<Value, ServiceError> {
+    let CallToolResponse::Task(made) = client.call_tool_once(from(params)).await? else {
+        panic!("it is no task");
+    };
+    let mut interval = made.task.poll_interval_ms;
+    loop {
+        tokio::time::sleep(Duration::from_millis(interval.expect("an interval"))).await;
+        let task = client.get_task(from(json!({"taskId": made.task.task_id}))).await?.task;
+        if task.status().is_terminal() {
+            return Ok(to(task));
+        }
+        interval = task.task.poll_interval_ms;
+    }
+}
+
 /// What the client answers when it is asked.
 #[derive(Debug)]
 struct Answers {
     /// What its user does who is led to an address; `None`: nobody can be.
     urls: Option<String>,
+    takes_tasks: bool,
     told: Arc<Mutex<String>>,
 }
 
@@ -125,9 +147,13 @@ impl ClientHandler for Answers {
             Some(_) => json!({"form": {}, "url": {}}),
             None => json!({"form": {}}),
         };
+        let mut capabilities = json!({"sampling": {}, "elicitation": elicits, "roots": {}});
+        if self.takes_tasks {
+            capabilities["extensions"] = json!({TASKS_EXTENSION_ID: {}});
+        }
         from(json!({
             "protocolVersion": "2025-11-25",
-            "capabilities": {"sampling": {}, "elicitation": elicits, "roots": {}},
+            "capabilities": capabilities,
             "clientInfo": {"name": "tollbook-e2e-rs", "version": "1.0.0"},
         }))
     }

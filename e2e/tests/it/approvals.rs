@@ -97,8 +97,21 @@ impl Office {
         self.gateway = Some(Gateway::with_environment(&data, &self.settings, &[]).expect("it starts"));
     }
 
-    fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.gateway.take().expect("it runs").stop();
+        self.start();
+    }
+
+    /// Starts it anew with a fault plan (`recorder::faults`).
+    pub(crate) fn dies_at(&mut self, plan: &str) {
+        self.gateway.take().expect("it runs").stop();
+        let started = Gateway::with_environment(&self.data(), &self.settings, &[("TOLLBOOK_FAULT", plan)]);
+        self.gateway = Some(started.expect("it starts"));
+    }
+
+    /// Starts it anew once its fault has ended it.
+    pub(crate) fn has_died(&mut self) {
+        self.gateway.take().expect("it ran").ended();
         self.start();
     }
 

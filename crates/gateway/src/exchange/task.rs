@@ -54,36 +54,50 @@ impl Exchange {
     /// Answers what is asked about a task of this gateway's; `None`: it is none of them.
     pub(super) async fn about_task(&self, place: &Place, sent: Sent<'_>) -> Option<Refused> {
         let gateway = Arc::clone(&self.gateway);
-        let holds = Arc::clone(gateway.pipeline.holds()?);
+        let pipeline = &gateway.pipeline;
+        let holds = Arc::clone(pipeline.holds()?);
         let about = holds.about(sent.frame)?;
-        let answered = async {
+        let found = async {
             if !about.params.takes_tasks() {
                 return Err(Reason::NoTasks);
             }
-            let mine = (&*self.peer, &*place.scope);
-            let row = holds.task(&about.task, mine).await?.ok_or(Reason::NoTask)?;
-            let heard = gateway.pipeline.hear_about(&place.scope, (&about, sent), &row.hold).await?;
-            let told = match about.method {
-                TaskMethod::Get => {
-                    self.go_on(&holds, (&about, &row), sent.headers).await?;
-                    let row = holds.task(&about.task, mine).await?.ok_or(Reason::NoTask)?;
-                    holds.told(&about.task, &row).ok_or(Reason::NoTask)?
-                }
-                TaskMethod::Update => {
-                    self.answer(&holds, (&about, &row), sent.headers).await?;
-                    Told::heard()
-                }
-                TaskMethod::Cancel => {
-                    holds.cancel(&about.task).await?;
-                    Told::heard()
-                }
-            };
-            gateway.pipeline.answer_about(heard, about.id, &told).await
+            let row = holds.task(&about.task, (&self.peer, &place.scope)).await?.ok_or(Reason::NoTask)?;
+            let heard = pipeline.hear_about(&place.scope, (&about, sent), &row.hold).await?;
+            Ok((row, heard))
         };
-        Some(match answered.await {
-            Ok(answer) => answer,
-            Err(reason) => gateway.pipeline.turn_back(&place.scope, sent, 0, reason).await,
-        })
+        let (reason, heard) = match found.await {
+            Ok((row, heard)) => match self.see_to(&holds, place, (&about, &row), sent.headers).await {
+                Ok(told) => match pipeline.answer_about(heard, about.id, &told).await {
+                    Ok(answer) => return Some(answer),
+                    // It is recorded as well as it could be.
+                    Err(reason) => return Some(Refused::frame(sent.frame, Side::Client, &reason)),
+                },
+                Err(reason) => (reason, Some(heard)),
+            },
+            Err(reason) => (reason, None),
+        };
+        Some(pipeline.turn_back_about(&place.scope, (&about, sent), (heard, reason)).await)
+    }
+
+    /// Does what is asked; gives what is told.
+    async fn see_to(
+        &self,
+        holds: &Arc<Holds>,
+        place: &Place,
+        (about, row): (&About<'_>, &HoldTask),
+        headers: Option<&HeaderMap>,
+    ) -> Result<Told, Reason> {
+        match about.method {
+            TaskMethod::Get => {
+                self.go_on(holds, (about, row), headers).await?;
+                let mine = (&*self.peer, &*place.scope);
+                let row = holds.task(&about.task, mine).await?.ok_or(Reason::NoTask)?;
+                return holds.told(&about.task, &row).ok_or(Reason::NoTask);
+            }
+            TaskMethod::Update => self.answer(holds, (about, row), headers).await?,
+            TaskMethod::Cancel => drop(holds.cancel(&about.task).await?),
+        }
+        Ok(Told::heard())
     }
 
     /// Has the call made if people have decided, and waits for it a little.

@@ -1,16 +1,18 @@
-//! What is recorded of tasks that are the gateway's own: that one was made, and each question about one with its answer. What the
-//! server said is in the record of its call, at the level that policy sets; here is its digest.
+//! What is recorded of tasks that are the gateway's own: that one was made, and each question about one with its answer. The task's
+//! id is a secret of its client, and what the server said is in the record of its call, at the level that policy sets: of both the
+//! digest is here.
 
 use ledger::Status;
 use mcp::message::Message;
 use policy::Recording;
-use recorder::Opened;
+use recorder::{Account, Body, Opened};
 
 use super::{Pipeline, Sent};
-use crate::account;
+use crate::account::{self, Side};
 use crate::clock;
 use crate::holds::Under;
 use crate::judge::Judged;
+use crate::listen::guard;
 use crate::meter::Tally;
 use crate::refusal::{Reason, Refused};
 use crate::rules::InForce;
@@ -34,7 +36,7 @@ impl Pipeline {
             let Some((_, told)) = holds.defer(scope, sent, hold).await? else { return Ok(None) };
             let answer = Refused::answered(id.raw(), &told.result);
             let method = (MADE, "the gateway itself answers: the call waits for approval as a task");
-            let account = account::of_own(scope, method, &answer.body);
+            let account = account::of_own(scope, method, &Refused::answered(id.raw(), &told.recorded).body);
             self.pass_of_hold(account, hold).await?; // durable from here on
             Ok::<_, Reason>(Some(answer))
         };
@@ -47,7 +49,7 @@ impl Pipeline {
         }
     }
 
-    async fn pass_of_hold(&self, account: recorder::Account, hold: &str) -> Result<(), Reason> {
+    async fn pass_of_hold(&self, account: Account, hold: &str) -> Result<(), Reason> {
         let cleared = self.clear(of_hold(account, hold), Judged::unasked()).await?;
         self.recorder.pass(cleared).await?;
         Ok(())
@@ -77,7 +79,7 @@ impl Pipeline {
         Shown { added: instead.is_some().then_some(mcp::tasks::EXTENSION), instead, hidden: Vec::new() }
     }
 
-    /// Records a question about a task, by the name of its hold: the task's own opens what is kept of it.
+    /// Records a question about a task, under the name of its hold.
     pub(crate) async fn hear_about(
         &self,
         scope: &Scope,
@@ -85,18 +87,34 @@ impl Pipeline {
         hold: &str,
     ) -> Result<Heard, Reason> {
         scope.observe(about.message);
-        let mut account = of_hold(account::of_message(scope, about.message, &sent), hold);
+        let mut account = of_hold(of_question(scope, about, &sent), hold);
         account.call = Some(clock::new_call());
-        if about.method == mcp::tasks::TaskMethod::Update {
-            // What it brings is recorded with the call, as policy has it.
-            account::reduce(
-                Recording::Metadata,
-                (&mut account.fields, &mut account.spans, &mut account.body),
-            );
-        }
         let cleared = self.clear(account, Judged::unasked()).await?;
         let opened = self.recorder.open(cleared).await?; // durable from here on
         Ok(Heard { opened, tally: Tally::begin(&scope.meter, about.method.name()) })
+    }
+
+    /// Records that a question was not answered, and why.
+    pub(crate) async fn turn_back_about(
+        &self,
+        scope: &Scope,
+        (about, sent): (&About<'_>, Sent<'_>),
+        (heard, reason): (Option<Heard>, Reason),
+    ) -> Refused {
+        scope.meter.refuse(&reason);
+        match heard {
+            Some(Heard { opened, mut tally }) => {
+                tally.answered(Status::Error);
+                let end = account::of_end(Status::Error, &reason.to_string(), None, Body::default());
+                if let Err(error) = self.recorder.close(opened, end).await {
+                    tracing::error!(%error, "the end of a question about a task was not recorded");
+                }
+            }
+            // What could not be recorded cannot be recorded as refused either.
+            None if matches!(reason, Reason::NotRecorded(_)) => {}
+            None => self.record_refusal(of_question(scope, about, &sent), &reason).await,
+        }
+        Refused::frame(sent.frame, Side::Client, &reason)
     }
 
     /// Records what it is answered, and gives the answer.
@@ -106,14 +124,28 @@ impl Pipeline {
         let recorded = Refused::answered(id, &told.recorded).body.into();
         let outcome = account::of_end(Status::Ok, "the gateway itself answers", None, recorded);
         self.recorder.close(opened, outcome).await.map_err(Reason::NotClosed)?; // durable from here on
-        Ok(Refused::answered(id, &told.result))
+        Ok(Refused::answered(id, &told.result)) // reply: the transport
     }
 }
 
 /// What the record calls it that a task was made.
 const MADE: &str = "tollbook/task";
 
-fn of_hold(mut account: recorder::Account, hold: &str) -> recorder::Account {
+/// The account of a question about a task, by the digest of the task's id: the id opens what is kept, and what an update brings is
+/// recorded with the call.
+fn of_question(scope: &Scope, about: &About<'_>, sent: &Sent<'_>) -> Account {
+    let mut account = account::of_message(scope, about.message, sent);
+    account::reduce(Recording::Metadata, (&mut account.fields, &mut account.spans, &mut account.body));
+    account.fields.insert("name".into(), account::json_text(&about.task.as_digest()));
+    if let Some(headers) = sent.headers {
+        let mut headers = headers.clone();
+        headers.remove("mcp-name");
+        account.fields.insert("headers".into(), guard::recorded(&headers));
+    }
+    account
+}
+
+fn of_hold(mut account: Account, hold: &str) -> Account {
     let under = Under { hold: hold.to_owned(), asked: None, by: Vec::new() };
     account.fields.insert("name".into(), account::json_text(hold));
     account.fields.insert("hold".into(), account::of_hold(&under));

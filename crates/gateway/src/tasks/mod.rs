@@ -78,6 +78,11 @@ impl TaskId {
         self.digest
     }
 
+    /// What the record calls it.
+    pub(crate) fn as_digest(&self) -> String {
+        format!("sha256:{}", self.digest.to_hex())
+    }
+
     /// What opens what is kept of it.
     pub(crate) fn key(&self) -> Option<Key> {
         Key::of(&self.id)

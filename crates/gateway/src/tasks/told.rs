@@ -48,7 +48,7 @@ pub(crate) struct Asks {
 pub(crate) struct Told {
     /// What is sent, JSON.
     pub(crate) result: String,
-    /// The same but for what the server has said: that is in the record of the call.
+    /// The same with digests in the place of the task's id and of what the server has said.
     pub(crate) recorded: String,
 }
 
@@ -124,7 +124,7 @@ impl Told {
         let mut members = members(task, row, ("working", Some(waits)));
         members.insert("resultType".to_owned(), "task".into());
         let result = Value::from(members).to_string();
-        Told { recorded: result.clone(), result }
+        Told { recorded: without_id(task, &result), result }
     }
 
     /// Of a task as it stands; `None`: what it came to is missing.
@@ -158,14 +158,14 @@ impl Told {
         };
         let mut members = members(task, row, (status, why));
         members.insert("resultType".to_owned(), "complete".into());
-        let recorded = Value::from(members).to_string();
-        let Some((name, said)) = said else { return Some(Told { result: recorded.clone(), recorded }) };
-        let open = recorded.strip_suffix('}')?;
-        let digest = Hash::of(said.as_bytes());
-        Some(Told {
-            result: format!("{open},\"{name}\":{said}}}"),
-            recorded: format!("{open},\"{name}\":{{\"sha256\":\"{digest}\"}}}}"),
-        })
+        let result = Value::from(members).to_string();
+        let Some((name, said)) = said else {
+            return Some(Told { recorded: without_id(task, &result), result });
+        };
+        let open = result.strip_suffix('}')?;
+        let digest = Hash::of(said.as_bytes()).to_hex();
+        let recorded = format!("{},\"{name}\":{{\"sha256\":\"{digest}\"}}}}", without_id(task, open));
+        Some(Told { result: format!("{open},\"{name}\":{said}}}"), recorded })
     }
 
     /// That something was heard.
@@ -173,6 +173,10 @@ impl Told {
         let result = r#"{"resultType":"complete"}"#.to_owned();
         Told { recorded: result.clone(), result }
     }
+}
+
+fn without_id(task: &TaskId, text: &str) -> String {
+    text.replace(task.as_str(), &task.as_digest())
 }
 
 fn members(task: &TaskId, row: &HoldTask, (status, message): (&str, Option<&str>)) -> Map<String, Value> {
