@@ -223,11 +223,6 @@ impl Holds {
         found.is_ok_and(|hold| hold.is_none_or(|hold| hold.status != HoldStatus::Pending))
     }
 
-    /// Whether it was approved for one call, and no call was made with that.
-    pub(crate) fn is_unused(&self, hold: &str) -> bool {
-        self.standing(hold).is_some_and(|hold| hold.status == HoldStatus::Approved && hold.run_wide.is_none())
-    }
-
     fn told_of(&self, hold: &str) -> Arc<Notify> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(told) = waiting.get(hold).and_then(Weak::upgrade) {

@@ -178,7 +178,7 @@ async fn a_task_runs_once_where_somebody_has_approved() {
         let told = |query: &str| recorded(&data, query);
         assert_eq!(
             told("kind:note method:tollbook/task").lines().count(),
-            6,
+            9,
             "each that was made is told of"
         );
         let asked = told("method:tasks/get");

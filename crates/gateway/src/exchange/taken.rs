@@ -105,3 +105,58 @@ fn is_answer(bytes: &[u8], id: &str) -> bool {
     let id = mcp::message::IdBuf::of_raw(&crate::account::json_text(id));
     frame.messages().iter().any(|message| message.answered().as_ref() == Some(&id))
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::{HeaderValue, Response, header};
+    use mcp::framing::sse::encode_event;
+    use tokio::sync::mpsc;
+
+    use super::{LARGEST, answer};
+    use crate::listen::reply::Body;
+
+    async fn taken(media_type: &'static str, parts: Vec<Bytes>) -> Result<Bytes, String> {
+        let (sender, body) = mpsc::channel(1);
+        tokio::spawn(async move {
+            for part in parts {
+                sender.send(part).await.expect("it is read to its end");
+            }
+        });
+        let mut response = Response::new(Body::Stream(body));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+        answer(response, "tollbook-1").await
+    }
+
+    fn message(id: &str, size: usize) -> Bytes {
+        format!(r#"{{"jsonrpc":"2.0","id":"{id}","result":{{"text":"{}"}}}}"#, "x".repeat(size)).into()
+    }
+
+    #[tokio::test]
+    async fn the_answer_is_found_however_it_comes() {
+        let (mine, other) = (message("tollbook-1", 9), message("tollbook-2", 9));
+        let note = Bytes::from_static(br#"{"jsonrpc":"2.0","method":"notifications/message","params":{}}"#);
+        let event = |data: &Bytes| encode_event(None, Some("message"), data);
+        let whole = taken("application/json", vec![mine.slice(..10), mine.slice(10..)]).await;
+        assert_eq!(whole, Ok(mine.clone()));
+        let events = vec![event(&note), event(&other), event(&mine), event(&note)];
+        assert_eq!(taken("text/event-stream", events).await, Ok(mine.clone()));
+        for (media_type, parts) in [
+            ("application/json", vec![other.clone()]),
+            ("application/json", vec![]),
+            ("text/event-stream", vec![event(&note)]),
+        ] {
+            assert!(taken(media_type, parts).await.is_err_and(|why| why.contains("not known")));
+        }
+        let large = message("tollbook-1", LARGEST + 2_000);
+        for (media_type, parts) in [
+            ("application/json", vec![large.clone(), mine.clone()]),
+            ("text/event-stream", vec![event(&large), event(&note)]),
+        ] {
+            assert!(
+                taken(media_type, parts).await.is_err_and(|why| why.contains("larger than 4 MiB")),
+                "{media_type}"
+            );
+        }
+    }
+}

@@ -51,12 +51,14 @@ struct Job {
 }
 
 impl Exchange {
-    /// Answers what is asked about a task of this gateway's; `None`: it is none of them.
-    pub(super) async fn about_task(&self, place: &Place, sent: Sent<'_>) -> Option<Refused> {
-        let gateway = Arc::clone(&self.gateway);
-        let pipeline = &gateway.pipeline;
-        let holds = Arc::clone(pipeline.holds()?);
-        let about = holds.about(sent.frame)?;
+    /// Answers what is asked about a task of this gateway's.
+    pub(super) async fn about_task(
+        &self,
+        place: &Place,
+        (about, sent): (About<'_>, Sent<'_>),
+        holds: &Arc<Holds>,
+    ) -> Refused {
+        let pipeline = &self.gateway.pipeline;
         let found = async {
             if !about.params.takes_tasks() {
                 return Err(Reason::NoTasks);
@@ -66,17 +68,17 @@ impl Exchange {
             Ok((row, heard))
         };
         let (reason, heard) = match found.await {
-            Ok((row, heard)) => match self.see_to(&holds, place, (&about, &row), sent.headers).await {
+            Ok((row, heard)) => match self.see_to(holds, place, (&about, &row), sent.headers).await {
                 Ok(told) => match pipeline.answer_about(heard, about.id, &told).await {
-                    Ok(answer) => return Some(answer),
+                    Ok(answer) => return answer,
                     // It is recorded as well as it could be.
-                    Err(reason) => return Some(Refused::frame(sent.frame, Side::Client, &reason)),
+                    Err(reason) => return Refused::frame(sent.frame, Side::Client, &reason),
                 },
                 Err(reason) => (reason, Some(heard)),
             },
             Err(reason) => (reason, None),
         };
-        Some(pipeline.turn_back_about(&place.scope, (&about, sent), (heard, reason)).await)
+        pipeline.turn_back_about(&place.scope, (&about, sent), (heard, reason)).await
     }
 
     /// Does what is asked; gives what is told.
@@ -122,7 +124,7 @@ impl Exchange {
                     self.begin(holds, (task, row), headers, (more, asks.rounds())).await?;
                 }
             }
-            TaskStanding::Runs => lay_to_rest(holds, task, &row.hold).await?,
+            TaskStanding::Runs => lay_to_rest(holds, task).await?,
             TaskStanding::Waits | TaskStanding::Done | TaskStanding::Cancelled => {}
         }
         // Whoever begins it: it is waited for.
@@ -258,16 +260,12 @@ impl Job {
     }
 }
 
-/// A task whose call nobody is making any more: what became of it is not known, unless its approval was not used.
-async fn lay_to_rest(holds: &Arc<Holds>, task: &TaskId, hold: &str) -> Result<(), Reason> {
+/// Ends a task whose call nobody is making any more: what became of it is not known.
+async fn lay_to_rest(holds: &Holds, task: &TaskId) -> Result<(), Reason> {
     // With its place taken nobody begins it meanwhile.
     let Some(_place) = holds.running.enter(task.digest()) else { return Ok(()) };
-    let next = match holds.is_unused(hold) {
-        true => Some(Next::Waits(hold.to_owned())),
-        false => Next::after(task, &Came::lost(CUT_OFF)),
-    };
-    if let Some(next) = next {
-        // Who was first has made it something else.
+    if let Some(next) = Next::after(task, &Came::lost(CUT_OFF)) {
+        // Whoever made it may have ended it by now.
         let _ = holds.turn(task, next).await?;
     }
     Ok(())

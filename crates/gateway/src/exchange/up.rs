@@ -23,10 +23,13 @@ impl Exchange {
         sent: Sent<'_>,
         bytes: &Bytes,
     ) -> Result<Released, Refused> {
-        if let Some(answer) = self.about_task(place, sent).await {
-            return Err(answer);
-        }
         let gateway = Arc::clone(&self.gateway);
+        if let Some(holds) = gateway.pipeline.holds()
+            && let Some(about) = holds.about(sent.frame)
+        {
+            // Boxed: few ask about tasks, and all exchanges would be larger by it.
+            return Err(Box::pin(self.about_task(place, (about, sent), holds)).await);
+        }
         let Some(again) = gateway.pipeline.again(&place.scope, sent).await? else {
             return self.carry_or_wait(place, sent, bytes, Said::Seen).await;
         };
@@ -89,7 +92,8 @@ impl Exchange {
                     return Err(gateway.pipeline.end_held(&place.scope, sent, (hold, &why)).await);
                 }
                 Waited::Enough => {
-                    let task = gateway.pipeline.defer(&place.scope, sent, &refused).await;
+                    // As above.
+                    let task = Box::pin(gateway.pipeline.defer(&place.scope, sent, &refused)).await;
                     return Err(match task {
                         Some(answer) => answer,
                         None => holds.ask_back(sent, refused).await,

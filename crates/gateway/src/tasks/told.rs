@@ -193,3 +193,98 @@ fn members(task: &TaskId, row: &HoldTask, (status, message): (&str, Option<&str>
     add("pollIntervalMs", INTERVAL.into());
     members
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::value::RawValue;
+    use serde_json::{Value, json};
+    use store::state::{HoldTask, TaskOwner, TaskStanding};
+
+    use super::{Came, Told};
+    use crate::tasks::TaskId;
+
+    fn came(member: &str) -> Came {
+        Came::of(format!(r#"{{"jsonrpc":"2.0","id":"tollbook-1",{member}}}"#).as_bytes(), 2)
+    }
+
+    fn told(standing: TaskStanding, came: Option<&Came>) -> Option<(Value, String)> {
+        let text = String::new;
+        let owner = TaskOwner { principal: text(), run: text(), server: text() };
+        let (made, turned, until) = (1_795_317_000, 1_795_317_060, 1_795_318_000);
+        let row = HoldTask {
+            hold: "hold_1".to_owned(),
+            owner,
+            standing,
+            call: Vec::new(),
+            said: None,
+            made,
+            turned,
+            until,
+        };
+        let Told { result, recorded } =
+            Told::now(&TaskId::of("tollbook.0.task-secret".to_owned()), &row, ("it waits", came))?;
+        assert!(!recorded.contains("task-secret"), "{recorded}");
+        let _: Value = serde_json::from_str(&recorded).expect("the record is JSON");
+        Some((serde_json::from_str(&result).expect("JSON"), recorded))
+    }
+
+    #[test]
+    fn what_came_is_told_in_the_extensions_words() {
+        let result = came(r#""result":{"content":[],"isError":true,"n":1.50}"#);
+        let error = came(r#""error":{"code":-1,"message":"no"}"#);
+        let lost = came(r#""result":{"resultType":"task","taskId":"its own","status":"working"}"#);
+        let asks = came(
+            r#""result":{"resultType":"input_required","inputRequests":{"why":{"method":"x"}},"requestState":"s\"t"}"#,
+        );
+        let again = came(r#""result":{"resultType":"input_required","requestState":"later"}"#);
+        let (of_result, recorded) = told(TaskStanding::Done, Some(&result)).expect("told");
+        assert_eq!(
+            of_result,
+            json!({
+                "resultType": "complete", "taskId": "tollbook.0.task-secret", "status": "completed",
+                "createdAt": "2026-11-22T03:10:00Z", "lastUpdatedAt": "2026-11-22T03:11:00Z",
+                "ttlMs": 1_000_000, "pollIntervalMs": 5_000,
+                "result": {"content": [], "isError": true, "n": 1.50}
+            })
+        );
+        assert!(!recorded.contains("isError"), "what the server said is in its call's record: {recorded}");
+        for (standing, came, status, member) in [
+            (TaskStanding::Waits, None, "working", json!(null)),
+            (TaskStanding::Runs, None, "working", json!(null)),
+            (TaskStanding::Cancelled, None, "cancelled", json!(null)),
+            (TaskStanding::Done, Some(&error), "failed", json!({"code": -1, "message": "no"})),
+            (TaskStanding::Asks, Some(&again), "working", json!(null)),
+        ] {
+            let (answer, _) = told(standing, came).expect("told");
+            assert_eq!((&answer["status"], &answer["error"]), (&json!(status), &member), "{answer}");
+        }
+        assert_eq!(told(TaskStanding::Done, Some(&lost)).expect("told").0["error"]["code"], -32603);
+        let (asked, _) = told(TaskStanding::Asks, Some(&asks)).expect("told");
+        assert_eq!(asked["inputRequests"], json!({"2/why": {"method": "x"}}), "{asked}");
+        for (standing, came) in [(TaskStanding::Done, None), (TaskStanding::Done, Some(&asks))] {
+            assert!(told(standing, came).is_none(), "it is not made up");
+        }
+    }
+
+    #[test]
+    fn a_round_begins_when_all_is_answered_by_the_keys_of_its_own() {
+        let Came::Asks(asks) = came(
+            r#""result":{"resultType":"input_required","inputRequests":{"a":{"method":"x"},"b\"":{"method":"y"}},"requestState":"s"}"#,
+        ) else {
+            panic!("it asks")
+        };
+        let one = RawValue::from_string("1.50".to_owned()).expect("JSON");
+        let answers = |keys: &[&str]| {
+            let given: BTreeMap<String, &RawValue> =
+                keys.iter().map(|key| ((*key).to_owned(), &*one)).collect();
+            asks.answers(&given)
+        };
+        assert_eq!(answers(&["2/a"]), None);
+        assert_eq!(answers(&["a", "b\""]), None);
+        assert_eq!(answers(&["1/a", "2/b\""]), None);
+        assert_eq!(answers(&["2/a", "2/b\"", "2/c"]).as_deref(), Some(r#"{"a":1.50,"b\"":1.50}"#));
+        assert_eq!((asks.rounds(), asks.state.as_deref(), asks.is_nothing()), (3, Some("\"s\""), false));
+    }
+}
