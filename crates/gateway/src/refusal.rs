@@ -4,8 +4,10 @@ use bytes::Bytes;
 use http::StatusCode;
 use ledger::Status;
 use mcp::error::{self, ErrorCode};
+use mcp::fields::Params;
 use mcp::message::{Frame, IdBuf, Kind, ParseError};
 use recorder::RecordError;
+use serde_json::json;
 
 use crate::account::Side;
 use crate::denial::Denial;
@@ -70,7 +72,7 @@ pub(crate) enum Reason {
     HoldState,
     #[error("there is no such task: it was never given to you, or its time is over")]
     NoTask,
-    #[error("who asks about a task must declare the extension `{}`", mcp::tasks::EXTENSION)]
+    #[error("who asks about a task must declare the extension `{}`", Params::TASKS)]
     NoTasks,
 }
 
@@ -212,9 +214,17 @@ impl Reason {
     pub(crate) fn answer(&self, id: Option<&str>) -> String {
         match self {
             Reason::Denied(denial) => denial.answer(id),
-            Reason::NoTasks => error::missing_extension(id, mcp::tasks::EXTENSION),
+            Reason::NoTasks => self.missing_extension(id),
             _ => error::error_response(id, self.code(), &self.to_string()),
         }
+    }
+
+    /// As MCP 2026-07-28 has it (basic/index), with the extension that is missing.
+    fn missing_extension(&self, id: Option<&str>) -> String {
+        let (id, code, extension) = (id.unwrap_or("null"), self.code().0, Params::TASKS);
+        let required = json!({ "requiredCapabilities": { "extensions": { extension: {} } } });
+        let error = json!({ "code": code, "message": self.to_string(), "data": required });
+        format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#)
     }
 
     /// How a call ended for this reason.

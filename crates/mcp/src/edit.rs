@@ -82,10 +82,7 @@ impl Message<'_> {
 }
 
 /// An object without what stands at a path of names, whether it is there or not. Other members stay as they came.
-///
-/// # Errors
-/// [`EditError::NoParams`] if it is no object.
-pub fn without(object: &str, path: &[&str]) -> Result<String, EditError> {
+pub(crate) fn without(object: &str, path: &[&str]) -> Result<String, EditError> {
     let Some((name, below)) = path.split_first() else { return Ok(object.to_owned()) };
     let mut kept = Vec::new();
     for (member, value) in members(object)?.0 {
@@ -101,10 +98,7 @@ pub fn without(object: &str, path: &[&str]) -> Result<String, EditError> {
 }
 
 /// An object with these members, JSON texts, after its others.
-///
-/// # Errors
-/// [`EditError::NoParams`] if it is no object.
-pub fn with_members(object: &str, more: &[(&str, &str)]) -> Result<String, EditError> {
+pub(crate) fn with_members(object: &str, more: &[(&str, &str)]) -> Result<String, EditError> {
     let others = members(object)?.0.into_iter().filter(|(name, _)| more.iter().all(|(new, _)| new != name));
     let others = others.map(|(name, value)| format!("{}:{}", serde_json::Value::from(name), value.get()));
     let more = more.iter().map(|(name, value)| format!("{}:{value}", serde_json::Value::from(*name)));

@@ -54,15 +54,6 @@ pub fn resource_not_found(id: Option<&str>, uri: &str, era: Era) -> String {
     )
 }
 
-/// Says that the client would have to declare an extension (MCP 2026-07-28, basic/index).
-pub fn missing_extension(id: Option<&str>, extension: &str) -> String {
-    let (id, extension) = (id.unwrap_or("null"), json_string(extension));
-    format!(
-        r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{},"message":"Missing required client capability","data":{{"requiredCapabilities":{{"extensions":{{{extension}:{{}}}}}}}}}}}}"#,
-        ErrorCode::MISSING_CAPABILITY.0
-    )
-}
-
 /// A tool result that says the tool was not run: models see it, SDKs do not throw.
 pub fn tool_error_result(id: &str, text: &str, era: Era) -> String {
     let result_type = match era {

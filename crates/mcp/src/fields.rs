@@ -8,7 +8,6 @@ use serde_json::value::RawValue;
 
 use crate::message::IdBuf;
 use crate::page::Lists;
-use crate::tasks::EXTENSION;
 
 /// Key of the protocol version in a stateless request's `_meta` (MCP 2026-07-28, basic/index).
 pub const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
@@ -70,6 +69,9 @@ struct Meta<'a> {
 }
 
 impl<'a> Params<'a> {
+    /// The tasks extension's name in capabilities (SEP-2663).
+    pub const TASKS: &'static str = "io.modelcontextprotocol/tasks";
+
     /// Reads them; params that are no object read as empty.
     pub fn of(params: &'a RawValue) -> Params<'a> {
         let members: RawParams<'a> = object(params).unwrap_or_default();
@@ -159,7 +161,7 @@ impl<'a> Params<'a> {
         let extensions: Option<BTreeMap<String, &RawValue>> =
             declared.and_then(|declared| declared.extensions).and_then(object);
         extensions.is_some_and(|extensions| {
-            extensions.get(EXTENSION).is_some_and(|settings| settings.get().starts_with('{'))
+            extensions.get(Self::TASKS).is_some_and(|settings| settings.get().starts_with('{'))
         })
     }
 

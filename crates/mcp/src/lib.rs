@@ -6,7 +6,7 @@
 //!   repeat the body.
 //! * [`outline`] judges large messages piece by piece, in bounded memory.
 //! * [`framing`] cuts streams into messages, [`edit`] changes a message by splicing, [`page`] leaves tools out of a list, [`mrtr`] links the rounds of a call,
-//!   [`tasks`] makes a call that is made later.
+//!   [`message::Message::deferred`] is a call that is made later.
 //!
 //! Pure: no clock, no I/O. Nothing is modelled and written anew, so unknown methods, members, numbers and key order survive.
 
@@ -22,4 +22,4 @@ pub mod mrtr;
 pub mod outline;
 pub mod page;
 mod strict;
-pub mod tasks;
+mod tasks;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use mcp::tasks::TaskMethod;
+use mcp::message::Message;
 use store::state::{HoldTask, TaskStanding};
 use tokio::sync::oneshot;
 
@@ -25,7 +25,7 @@ use crate::peer::Peer;
 use crate::pipeline::Sent;
 use crate::refusal::{Reason, Refused};
 use crate::route::Route;
-use crate::tasks::{About, Came, Next, TaskId, Told};
+use crate::tasks::{About, Came, Next, TaskId, TaskMethod, Told};
 use crate::upstream::{Link, Server};
 
 /// How long who asks waits for a call that has begun: most tools are quicker.
@@ -240,7 +240,7 @@ impl Job {
     async fn made(&self) -> Option<Next> {
         let id = format!("tollbook-{}", clock::new_secret());
         let more: Vec<(&str, &str)> = self.more.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let bytes = Bytes::from(mcp::tasks::call(&id, &self.params, &more).ok()?);
+        let bytes = Bytes::from(Message::of_deferred(&id, &self.params, &more).ok()?);
         let (held, heard) = oneshot::channel();
         let over = self.hold.1.clone().map(|why| (self.hold.0.clone(), why));
         let headers = self.headers.clone();

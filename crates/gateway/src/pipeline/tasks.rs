@@ -3,6 +3,7 @@
 //! digest is here.
 
 use ledger::Status;
+use mcp::fields::Params;
 use mcp::message::Message;
 use policy::Recording;
 use recorder::{Account, Body, Opened};
@@ -73,10 +74,10 @@ impl Pipeline {
         let is_told = self.holds().is_some() && may_hold && scope.transport == Transport::Streamable;
         // A large one would have to be written anew.
         let instead = match is_told && sent.content.in_memory().is_some() {
-            true => mcp::tasks::declared(message),
+            true => message.declaring_tasks(),
             false => None,
         };
-        Shown { added: instead.is_some().then_some(mcp::tasks::EXTENSION), instead, hidden: Vec::new() }
+        Shown { added: instead.is_some().then_some(Params::TASKS), instead, hidden: Vec::new() }
     }
 
     /// Records a question about a task, under the name of its hold.

@@ -14,7 +14,6 @@ use ledger::Hash;
 use mcp::era::{Era, ProtocolVersion};
 use mcp::fields::Params;
 use mcp::message::{Frame, Kind, Message};
-use mcp::tasks::{TaskMethod, deferred};
 use serde::{Deserialize, Serialize};
 use store::state::{Hold, HoldStatus, HoldTask, TaskOwner, TaskStanding, Turn};
 
@@ -54,6 +53,17 @@ pub(crate) struct About<'a> {
     pub(crate) params: Params<'a>,
 }
 
+/// What a client asks about a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TaskMethod {
+    /// How it stands.
+    Get,
+    /// It answers what the server has asked.
+    Update,
+    /// It does not want it any more.
+    Cancel,
+}
+
 /// A call that is made later.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Deferred {
@@ -61,6 +71,20 @@ pub(crate) struct Deferred {
     pub(crate) params: String,
     /// The headers of MCP that it came with: they repeat parts of it.
     headers: Vec<(String, String)>,
+}
+
+impl TaskMethod {
+    fn of(method: &str) -> Option<TaskMethod> {
+        [TaskMethod::Get, TaskMethod::Update, TaskMethod::Cancel].into_iter().find(|one| one.name() == method)
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            TaskMethod::Get => "tasks/get",
+            TaskMethod::Update => "tasks/update",
+            TaskMethod::Cancel => "tasks/cancel",
+        }
+    }
 }
 
 impl TaskId {
@@ -92,7 +116,7 @@ impl TaskId {
 impl Deferred {
     /// A request as it is kept; `None`: its client takes no task, or it is too large for one.
     fn of(message: &Message<'_>, headers: &HeaderMap) -> Option<Deferred> {
-        let params = deferred(message)?;
+        let params = message.deferred()?;
         let of_mcp = headers.iter().filter(|(name, _)| is_of_mcp(name.as_str()));
         let headers: Vec<_> = of_mcp
             .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))

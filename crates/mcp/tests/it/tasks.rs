@@ -1,16 +1,14 @@
-//! `tasks`: what a call is made of that is made later, and what a server's account of itself is with the extension.
+//! The tasks extension: what a call is made of that is made later, and what a server's account of itself is with the extension.
 
 use expect_test::expect;
-use mcp::edit::{with_members, without};
-use mcp::message::{Frame, parse};
-use mcp::tasks::{call, declared, deferred};
+use mcp::message::{Frame, Message, parse};
 
 const TAKES: &str = r#""io.modelcontextprotocol/clientCapabilities":{"elicitation":{"url":{}},"extensions":{"x/y":{},"io.modelcontextprotocol/tasks":{}}}"#;
 
 fn kept(method: &str, params: &str) -> String {
     let text = format!(r#"{{"jsonrpc":"2.0","id":7,"method":"{method}","params":{params}}}"#);
     let Ok(Frame::Single(message)) = parse(text.as_bytes()) else { panic!("no message: {text}") };
-    deferred(&message).unwrap_or_else(|| "none".to_owned())
+    message.deferred().unwrap_or_else(|| "none".to_owned())
 }
 
 #[test]
@@ -39,14 +37,14 @@ fn a_call_that_is_made_later_says_what_it_said() {
 
 #[test]
 fn a_later_round_brings_what_was_asked() {
-    let made = |params: &str, more: &[(&str, &str)]| call("tollbook-1", params, more).expect("an object");
+    let made = |params: &str, more: &[(&str, &str)]| {
+        Message::of_deferred("tollbook-1", params, more).expect("an object")
+    };
     expect![[r#"{"jsonrpc":"2.0","id":"tollbook-1","method":"tools/call","params":{"name":"t"}}"#]]
         .assert_eq(&made(r#"{"name":"t"}"#, &[]));
     expect![[r#"{"jsonrpc":"2.0","id":"tollbook-1","method":"tools/call","params":{"name":"t","requestState":"new"}}"#]]
         .assert_eq(&made(r#"{"requestState":"old","name":"t"}"#, &[("requestState", r#""new""#)]));
-    assert!(
-        call("x", "[]", &[]).is_err() && with_members("3", &[]).is_err() && without("[]", &["a"]).is_err()
-    );
+    assert!(Message::of_deferred("x", "[]", &[]).is_err());
 }
 
 #[test]
@@ -54,7 +52,7 @@ fn a_server_that_says_what_it_can_says_tasks_too() {
     let said = |result: &str| {
         let text = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{result}}}"#);
         let Ok(Frame::Single(message)) = parse(text.as_bytes()) else { panic!("no message: {text}") };
-        declared(&message).unwrap_or_else(|| "none".to_owned())
+        message.declaring_tasks().unwrap_or_else(|| "none".to_owned())
     };
     let table: String = [
         r#"{"supportedVersions":["2026-07-28"],"capabilities":{"tools":{}},"ttlMs":1}"#,
