@@ -102,6 +102,12 @@ impl Office {
         self.start();
     }
 
+    /// Starts it anew with another configuration, made of the one that it has.
+    pub(crate) fn reconfigured(&mut self, change: impl FnOnce(&str) -> String) {
+        self.settings = change(&self.settings);
+        self.restart();
+    }
+
     /// Starts it anew with a fault plan (`recorder::faults`).
     pub(crate) fn dies_at(&mut self, plan: &str) {
         self.gateway.take().expect("it runs").stop();

@@ -347,6 +347,28 @@ async fn what_the_server_asks_back_is_answered_within_the_task() {
     .await;
 }
 
+/// Answers each line under its id.
+const PIPE: &str = r#"while read -r line; do id=$(printf '%s' "$line" | sed 's/.*"id":\("[^"]*"\|[0-9]*\).*/\1/'); printf '{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":1}}\n{"jsonrpc":"2.0","id":%s,"result":{"resultType":"complete","content":[{"type":"text","text":"piped"}]}}\n' "$id"; done"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_behind_pipes_is_called_for_a_task_too() {
+    with_bank("wait_seconds = 0", |mut office, upstream| {
+        let (url, command) =
+            (format!("url = {:?}", upstream.url), format!("command = [\"sh\", \"-c\", {PIPE:?}]"));
+        office.reconfigured(|settings| settings.replace(&url, &command));
+        let raw = Raw::of(&office);
+        let task = raw.task(5, "");
+        assert_eq!(raw.stands(&task), "working");
+        grant(&office);
+        for _ in 0..2 {
+            assert_eq!(raw.stands(&task), "completed: piped");
+        }
+        assert_eq!(seen(&upstream, "transfer"), 0);
+        office.close();
+    })
+    .await;
+}
+
 /// A client on the Rust SDK, which polls as it is told.
 #[test]
 fn a_client_that_takes_tasks_waits_for_people() {

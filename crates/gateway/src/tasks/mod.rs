@@ -15,12 +15,11 @@ use mcp::era::{Era, ProtocolVersion};
 use mcp::fields::Params;
 use mcp::message::{Frame, Kind, Message};
 use serde::{Deserialize, Serialize};
-use store::state::{Hold, HoldStatus, HoldTask, TaskOwner, TaskStanding, Turn};
+use store::state::{Hold, HoldStatus, HoldTask, Need, TaskOwner, TaskStanding, Turn};
 
 use crate::asking::DECLINED;
 use crate::clock;
 use crate::holds::{Holds, run_of};
-use crate::judge::people;
 use crate::peer::Peer;
 use crate::pipeline::Sent;
 use crate::rules::RulesError;
@@ -33,8 +32,9 @@ pub(crate) use told::{Came, Told};
 /// The largest call that is made a task; a larger one is answered as if its client took none.
 const LARGEST_CALL: usize = 1 << 20;
 
-/// Seconds for which a task is kept beyond its hold's time: an approval is for ten minutes, and the answer has to be fetched.
-const BEYOND: u64 = 60 * 60;
+/// Seconds for which a task is kept beyond its hold's time: that may be prolonged by an hour, an approval is for ten minutes, and
+/// the answer has to be fetched.
+const BEYOND: u64 = 2 * 60 * 60;
 
 /// A task's id.
 #[derive(Debug, Clone)]
@@ -238,7 +238,7 @@ impl Holds {
 
     fn waits_for(&self, hold: &Hold) -> String {
         let page = self.page(&hold.id).map(|page| format!(" ({page})")).unwrap_or_default();
-        format!("`{}` waits for the approval of {}{page}", hold.id, people(&hold.needs))
+        format!("`{}` waits for the approval of {}{page}", hold.id, Need::people(&hold.needs))
     }
 }
 

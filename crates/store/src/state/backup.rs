@@ -140,7 +140,9 @@ fn end_all(
                  changed = ?2 WHERE revoked IS NULL AND expires > ?1";
     let keys = within.execute(sql, [now, change])?;
     let operators = within.execute("UPDATE operators SET password = NULL WHERE password IS NOT NULL", [])?;
-    for gone in ["operator_sessions", "operator_links", "refreshes", "hold_states", "deliveries"] {
+    for gone in
+        ["operator_sessions", "operator_links", "refreshes", "hold_states", "hold_tasks", "deliveries"]
+    {
         within.execute(&format!("DELETE FROM {gone}"), [])?;
     }
     events::prune(within)?;

@@ -10,6 +10,8 @@ use store::state::{
     StateError,
 };
 
+use crate::tasks::{made, owner};
+
 const HOW: Restoring<'_> = Restoring { who: "os:1", now: 500, taken: 200, records: Seq(10) };
 
 fn copied(data: &Path, folder: &Path) -> StateCopy {
@@ -95,6 +97,7 @@ fn filled(data: &Path) -> State {
     };
     assert!(state.cast("hold_1", &ann, 110).unwrap().counts());
     assert!(matches!(seek(&state, "hold_2", b"two", 120), Sought::Waits(_)));
+    assert!(state.add_task(Hash::of(b"task"), &made("hold_2", 120, 9_000)).unwrap());
     state
 }
 
@@ -170,6 +173,7 @@ fn what_lets_in_or_through_does_not_come_back() {
         assert_eq!((hold.status, hold.asked), (HoldStatus::Withdrawn, None), "{hold:?}");
         assert!(hold.why.unwrap().contains("backup"));
     }
+    assert_eq!(state.task(Hash::of(b"task"), &owner(), 300).unwrap(), None);
     assert!(matches!(seek(&state, "hold_4", b"one", 600), Sought::Waits(_)), "it is asked about anew");
     let pins = state.changes(Mark::default()).unwrap().unwrap().pins;
     assert!(pins.len() == 1 && pins[0].accepted.is_some(), "{pins:?}");

@@ -49,11 +49,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..50)
 }
 
-fn owner() -> TaskOwner {
+pub(crate) fn owner() -> TaskOwner {
     TaskOwner { principal: "user:rob".to_owned(), run: "run_0".to_owned(), server: "bank".to_owned() }
 }
 
-fn made(hold: &str, now: u64, lasts: u64) -> HoldTask {
+pub(crate) fn made(hold: &str, now: u64, lasts: u64) -> HoldTask {
     HoldTask {
         hold: hold.to_owned(),
         owner: owner(),
