@@ -229,9 +229,9 @@ fn tasks_are_few_and_a_cancelled_one_takes_its_hold_along() {
     {
         hold(&state, id, 20);
         if is_for_run {
-            approve_for_run(&state, id, 20)
+            approve_for_run(&state, id, 20);
         } else {
-            approve(&state, id, 20)
+            approve(&state, id, 20);
         }
         let digest = Hash::of(id.as_bytes());
         assert!(state.add_task(digest, &made(id, 20, 100)).unwrap());
