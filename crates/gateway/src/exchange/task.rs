@@ -35,7 +35,7 @@ const INLINE: Duration = Duration::from_secs(5);
 const CUT_OFF: &str = "the gateway ended while the call was being made; what became of it is not known, and it is not made again";
 
 /// A task's call, about to be made.
-struct Job {
+struct Errand {
     gateway: Arc<Gateway>,
     server: Arc<Server>,
     peer: Arc<Peer>,
@@ -161,7 +161,7 @@ impl Exchange {
             return Ok(());
         }
         let ended = holds.standing(&row.hold).and_then(|hold| hold.end()).filter(|_| round == 0);
-        let job = Job {
+        let errand = Errand {
             gateway: Arc::clone(&self.gateway),
             server: Arc::clone(&self.server),
             peer: Arc::clone(&self.peer),
@@ -175,9 +175,9 @@ impl Exchange {
         let holds = Arc::clone(holds);
         // Joined by whoever waits for its place: who asks, and the gateway when it ends.
         tokio::spawn(async move {
-            let next = job.made().await;
+            let next = errand.made().await;
             let kept = match next {
-                Some(next) => holds.turn(&job.task, next).await,
+                Some(next) => holds.turn(&errand.task, next).await,
                 None => Ok(false),
             };
             if !matches!(kept, Ok(true)) {
@@ -235,7 +235,7 @@ impl Exchange {
     }
 }
 
-impl Job {
+impl Errand {
     /// Makes the call; gives how its task goes on.
     async fn made(&self) -> Option<Next> {
         let id = format!("tollbook-{}", clock::new_secret());
