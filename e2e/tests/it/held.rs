@@ -185,12 +185,22 @@ fn without_numbers(text: &str) -> String {
 /// Nobody needs to be told how to wait: a few seconds in line, then an address or an answer, until people have decided.
 #[test]
 fn what_clients_see_and_how_often_the_tool_runs() {
-    let branch = Branch::open("wait_seconds = 7");
+    let mut branch = Branch::open("wait_seconds = 7");
+    gone(&mut branch);
     let office = &branch.office;
     let approve = |holds: &[Value]| branch.all_decided("ann", holds, &["grant"]);
+    let whoever_may = |holds: &[Value]| {
+        for hold in holds.iter().map(id) {
+            assert_eq!(office.decides("mira", &["grant", &hold]).0, 1, "it is her own call");
+            assert_eq!(office.decides("ann", &["grant", &hold]).0, 0);
+            for who in ["ann", "bob"] {
+                assert_eq!(office.decides(who, &["grant", &hold]).0, 1, "it is approved already");
+            }
+        }
+    };
     branch.case(
         "transfer",
-        approve,
+        whoever_may,
         &expect![[r#"
         typescript legacy: … moved to ann | ran 1
         typescript 2026-07-28: … moved to ann | ran 1
@@ -228,7 +238,6 @@ fn what_clients_see_and_how_often_the_tool_runs() {
         "#]],
     );
     revoked(&branch);
-    gone(&branch);
     let forbidden = |holds: &[Value]| {
         office.has_policies(|policies| {
             format!("{policies}\nforbid (principal, action, resource == Tool::\"bank/transfer\");")
@@ -283,15 +292,19 @@ fn revoked(branch: &Branch) {
     assert_eq!((told.contains("moved to"), told.matches("ran 0").count()), (false, CLIENTS.len()), "{told}");
 }
 
-/// Clients that leave: what people say later is for who comes back with the same call, and the gateway was restarted meanwhile.
-fn gone(branch: &Branch) {
+/// Clients that leave: what people say later is for who comes back with the same call, also if the gateway was restarted before they
+/// said it, and again before the call came back.
+fn gone(branch: &mut Branch) {
     let before = branch.ran().len();
     let callers = branch.all_call("transfer", &json!({"leaves": true}));
     let holds = branch.all_wait();
     for caller in &callers {
         caller.answer.recv().expect("it leaves");
     }
+    branch.office.restart();
     branch.all_decided("ann", &holds, &["grant"]);
+    branch.office.restart();
+    let branch = &*branch;
     assert_eq!(branch.ran().len(), before, "nobody waited");
     let again = |others: usize| -> Vec<Caller> {
         let calls = |caller: &Caller| {
