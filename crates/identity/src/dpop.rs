@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use http::Uri;
 use ledger::Hash;
@@ -13,7 +14,8 @@ use crate::claims::{moment, text};
 use crate::jose::{self, Embedded, Jws};
 use crate::refused::Reason;
 
-/// Seconds that a proof may come from the future. As long does it take after a start until the first one counts.
+/// Seconds that a proof may come from the future. As long does it take after a start until the first one counts, and longer for who
+/// has a clock that is behind.
 const AHEAD: u64 = 5;
 
 /// Longest `jti`.
@@ -37,6 +39,9 @@ pub(crate) struct Proofs {
     age: u64,
     /// When this memory began, in seconds since the Unix epoch.
     pub(crate) started: u64,
+    /// The same on a clock that nobody sets: a lifetime later there is nothing that a process before could have seen, whatever the
+    /// other clock says.
+    pub(crate) since: Instant,
     /// Locked for one look-up.
     seen: Mutex<Seen>,
 }
@@ -50,7 +55,7 @@ struct Seen {
 
 impl Proofs {
     pub(crate) fn new(age: u64) -> Proofs {
-        Proofs { age, started: 0, seen: Mutex::default() }
+        Proofs { age, started: 0, since: Instant::now(), seen: Mutex::default() }
     }
 
     /// Checks a proof (RFC 9449 §4.3), for a token if there is one, and gives its key's thumbprint.
@@ -86,7 +91,8 @@ impl Proofs {
             return Err(Reason::ProofTime);
         }
         // One that was made later was not accepted by the process before, which went by the same clock.
-        if issued <= self.started.saturating_add(AHEAD) {
+        let lifetime = Duration::from_secs(self.age + 2 * AHEAD);
+        if issued <= self.started.saturating_add(AHEAD) && self.since.elapsed() <= lifetime {
             return Err(Reason::ProofEarly);
         }
         let of_token = token.map(|token| jose::encode(Hash::of(token.as_bytes()).0));
