@@ -117,7 +117,8 @@ impl StateCopy {
         copied.map_err(|source| failed(&fresh, source))?;
         let state = State::open_at(data, fresh.clone())?.acting(how.who, how.now);
         let ended = state.write(|within, change| end_all(&state, within, change, how))?;
-        // The last connection takes over what is in the write-ahead log, and removes that.
+        // What stayed in the write-ahead log would not go along: the copy as it was, with all that lets somebody in.
+        state.take_over_log()?;
         drop(state);
         fs::rename(&fresh, &path).map_err(|source| failed(&path, source))?;
         announced::forget_beside(&fresh).map_err(|source| failed(&fresh, source))?;
@@ -135,10 +136,13 @@ fn end_all(
     let sql = "UPDATE runs SET revoked = ?1, revoked_by = 'the restore of a backup', changed = ?2 \
                WHERE revoked IS NULL AND expires > ?1";
     let runs = within.execute(sql, [now, change])?;
+    let keys = "SELECT count(*) FROM keys WHERE revoked IS NULL AND expires > ?";
+    let keys: i64 = within.query_row(keys, [now], |row| row.get(0))?;
+    let keys = usize::try_from(keys).unwrap_or_default();
     // Nobody knows a secret with this digest; the time alone would be undone by a clock that is set back.
     let sql = "UPDATE keys SET digest = randomblob(32), previous = NULL, previous_until = NULL, expires = min(expires, ?1), \
-                 changed = ?2 WHERE revoked IS NULL AND expires > ?1";
-    let keys = within.execute(sql, [now, change])?;
+                 changed = ?2 WHERE revoked IS NULL";
+    within.execute(sql, [now, change])?;
     let operators = within.execute("UPDATE operators SET password = NULL WHERE password IS NOT NULL", [])?;
     for gone in
         ["operator_sessions", "operator_links", "refreshes", "hold_states", "hold_tasks", "deliveries"]

@@ -247,7 +247,21 @@ impl State {
             Ok(Ok(made))
         };
         let made = write().map_err(|source| self.failed(source))?;
-        made.map_err(|source| StateError::File { path: self.file.path.clone(), source })
+        made.map_err(|source| StateError::File { path: announced::path_of(&self.file.path), source })
+    }
+
+    /// Takes all of the write-ahead log over into the file. Nobody else may have it open.
+    fn take_over_log(&self) -> Result<(), StateError> {
+        let writer = self.file.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let busy: i64 = writer
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
+            .map_err(|source| self.failed(source))?;
+        let is_busy = || io::Error::other("another process has it open");
+        if busy == 0 {
+            Ok(())
+        } else {
+            Err(StateError::File { path: self.file.path.clone(), source: is_busy() })
+        }
     }
 
     fn reader(&self) -> MutexGuard<'_, Connection> {
@@ -261,7 +275,7 @@ impl State {
 }
 
 fn announced_beside(path: &Path) -> Result<Announced, StateError> {
-    Announced::beside(path).map_err(|source| StateError::File { path: path.to_owned(), source })
+    Announced::beside(path).map_err(|source| StateError::File { path: announced::path_of(path), source })
 }
 
 impl StateError {
