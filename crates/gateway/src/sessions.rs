@@ -173,6 +173,10 @@ impl Gateway {
             return Refused::frame(frame, Side::Client, &reason);
         };
         let sent = Sent { side: Side::Client, content, frame, headers: Some(headers), peer };
+        if let Some(about) = self.pipeline.holds().and_then(|holds| holds.about(frame)) {
+            // Its id stands in no record.
+            return self.pipeline.turn_back_about(&session.scope, (&about, sent), (None, reason)).await;
+        }
         self.pipeline.turn_back(&session.scope, sent, 0, reason).await
     }
 }

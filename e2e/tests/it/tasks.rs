@@ -18,6 +18,9 @@ use crate::peers::rust;
 /// An argument that nothing but the ledger and the server may know.
 const CANARY: &str = "canary-7d1f";
 
+/// An answer that comes in more pieces than are kept for a slow reader.
+const LARGE: usize = 2 << 20;
+
 /// A bank whose `transfer` asks why, where the note says so, and which has tasks of its own.
 fn bank(asked: &[u8]) -> Bytes {
     let request: Value = serde_json::from_slice(asked).expect("a request");
@@ -40,6 +43,9 @@ fn bank(asked: &[u8]) -> Bytes {
             return json!({"jsonrpc": "2.0", "id": request["id"], "error": {"code": -32011, "message": "no money"}})
                 .to_string()
                 .into();
+        }
+        Some("tools/call") if params["arguments"]["note"] == "large" => {
+            json!({"resultType": "complete", "content": [{"type": "text", "text": "x".repeat(LARGE)}]})
         }
         _ => return plain_bank(asked),
     };
@@ -168,6 +174,9 @@ async fn a_task_runs_once_where_somebody_has_approved() {
             let failed = raw.task(8, "fails");
             grant(&office);
             assert_eq!(raw.stands(&failed), "failed: no money");
+            let large = raw.task(9, "large");
+            grant(&office);
+            assert_eq!(raw.stands(&large), format!("completed: {}", "x".repeat(LARGE)));
             no_plain_text(&office, &[CANARY, &task]);
             changed(&raw, &upstream);
             raw.token.clone()
@@ -178,7 +187,7 @@ async fn a_task_runs_once_where_somebody_has_approved() {
         let told = |query: &str| recorded(&data, query);
         assert_eq!(
             told("kind:note method:tollbook/task").lines().count(),
-            9,
+            10,
             "each that was made is told of"
         );
         let asked = told("method:tasks/get");
@@ -273,6 +282,8 @@ async fn a_task_is_its_clients_alone() {
                 assert_eq!(answer["error"]["code"], -32602, "{what} {method}: {answer}");
             }
         }
+        let answer = mine.asks("tasks/get", "another", json!({"taskId": task}));
+        assert!(answer["error"]["code"].is_i64(), "its headers say another thing: {answer}");
         let silent = Raw { token: mine.token.clone(), extensions: json!({}), office: &office };
         let answer = silent.about("tasks/get", &task);
         assert_eq!(answer["error"]["code"], -32021, "{answer}");
@@ -297,7 +308,7 @@ async fn a_task_is_its_clients_alone() {
         let (folder, _) = office.close();
         let data = folder.path().join("data");
         let refused = printed(&data, &["calls", "verdict:deny method:tasks/*", "--limit", "1000", "--json"]);
-        assert_eq!(refused.lines().count(), 11, "each is recorded: {refused}");
+        assert_eq!(refused.lines().count(), 12, "each is recorded: {refused}");
         assert!(!refused.contains(&task), "no record has a task's id: {refused}");
     })
     .await;

@@ -157,7 +157,8 @@ impl Exchange {
     ) -> Result<(), Reason> {
         let Some(place) = holds.running.enter(task.digest()) else { return Ok(()) };
         let deferred = holds.deferred(task, row).ok_or(Reason::NoTask)?;
-        if !holds.turn(task, Next::Begins).await? {
+        // From where it stood when it was read: of two answers to one question of the server's, one goes on.
+        if !holds.turn(task, Next::Begins(row.standing, row.said.clone())).await? {
             return Ok(());
         }
         let ended = holds.standing(&row.hold).and_then(|hold| hold.end()).filter(|_| round == 0);
@@ -225,7 +226,11 @@ impl Exchange {
         let exchange = matches!(self.server.link, Link::Http(_)).then_some(&mut self.pending);
         let route = Route { scope: &place.scope, exchange };
         match gateway.pipeline.carry(route, sent, &bytes).await {
-            Ok(released) => self.send_on(&place, released, (requests_of(&frame), &headers)).await,
+            Ok(released) => {
+                // It is not held again: whoever takes in the answer begins with that, before it fills its channel.
+                drop(held);
+                self.send_on(&place, released, (requests_of(&frame), &headers)).await;
+            }
             Err(refused) => match &refused.held {
                 // Who waits for it has gone only with the gateway.
                 Some(hold) => drop(held.send(hold.clone())),

@@ -115,13 +115,16 @@ pub(crate) async fn serve(present: Arc<Present>, listeners: Listeners, stop: imp
     let gateway = present.gateway();
     gateway.runs.close_streams();
     tracing::info!("no new calls; open ones get the drain time");
-    let exchanges = tokio::time::timeout(gateway.limits.drain, graceful.shutdown());
+    let exchanges = async {
+        graceful.shutdown().await;
+        // Who asked for a task may have gone while its call is made, and the last one who asks may begin it.
+        gateway.pipeline.tasks_over().await;
+    };
+    let exchanges = tokio::time::timeout(gateway.limits.drain, exchanges);
     // Tunnels end by themselves when the time is over, and then say why.
     let tunnels = tokio::time::timeout(gateway.limits.drain + TUNNELS_END, gateway.runs.tunnels_closed());
-    // Who asks for a task may have gone while its call is made.
-    let tasks = tokio::time::timeout(gateway.limits.drain, gateway.pipeline.tasks_over());
-    let (exchanges, tunnels, tasks) = tokio::join!(exchanges, tunnels, tasks);
-    if exchanges.is_err() || tunnels.is_err() || tasks.is_err() {
+    let (exchanges, tunnels) = tokio::join!(exchanges, tunnels);
+    if exchanges.is_err() || tunnels.is_err() {
         tracing::warn!("exchanges were still open when the drain time ended");
     }
 }

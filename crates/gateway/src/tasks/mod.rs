@@ -173,7 +173,7 @@ impl Holds {
             said: None,
             made: now,
             turned: now,
-            until: hold.deadline.max(now).saturating_add(BEYOND),
+            until: kept_until(&hold, now),
         };
         let told = Told::made(&task, &row, &self.waits_for(&hold));
         let digest = task.digest;
@@ -203,8 +203,12 @@ impl Holds {
 
     /// Has a task go on; `false`: somebody else was first.
     pub(crate) async fn turn(&self, task: &TaskId, next: Next) -> Result<bool, RulesError> {
-        let digest = task.digest;
-        self.with_state(move |state| state.turn_task(digest, next.turn(), clock::unix_seconds())).await
+        let (digest, now) = (task.digest, clock::unix_seconds());
+        let until = match &next {
+            Next::Waits(hold) => self.standing(hold).map_or(now, |hold| kept_until(&hold, now)),
+            Next::Begins(..) | Next::Asks(_) | Next::Ends(_) => now,
+        };
+        self.with_state(move |state| state.turn_task(digest, next.turn(until), now)).await
     }
 
     /// Ends a task that its client does not want any more. A call that is being made goes on.
@@ -244,7 +248,7 @@ impl Holds {
 
 /// How a task goes on, with what is kept of it.
 pub(crate) enum Next {
-    Begins,
+    Begins(TaskStanding, Option<Vec<u8>>),
     Waits(String),
     Asks(Vec<u8>),
     Ends(Vec<u8>),
@@ -260,14 +264,20 @@ impl Next {
         })
     }
 
-    fn turn(&self) -> Turn<'_> {
+    /// `until`: when a task is forgotten that waits anew.
+    fn turn(&self, until: u64) -> Turn<'_> {
         match self {
-            Next::Begins => Turn::Begins,
-            Next::Waits(hold) => Turn::Waits(hold),
+            Next::Begins(standing, said) => Turn::Begins { standing: *standing, said: said.as_deref() },
+            Next::Waits(hold) => Turn::Waits { hold, until },
             Next::Asks(said) => Turn::Asks(said),
             Next::Ends(said) => Turn::Ends(said),
         }
     }
+}
+
+/// When a task that waits under a hold is forgotten.
+fn kept_until(hold: &Hold, now: u64) -> u64 {
+    hold.deadline.max(now).saturating_add(BEYOND)
 }
 
 fn owner(peer: &Peer, scope: &Scope) -> TaskOwner {

@@ -66,6 +66,12 @@ pub(crate) fn made(hold: &str, now: u64, lasts: u64) -> HoldTask {
     }
 }
 
+/// Begins what nobody has asked for yet.
+const BEGINS: Turn<'static> = Turn::Begins { standing: TaskStanding::Waits, said: None };
+
+/// For how long one is kept that waits again.
+const AGAIN: u64 = 5_000;
+
 /// Enters a hold.
 fn hold(state: &State, id: &str, now: u64) {
     let key = HoldKey {
@@ -103,15 +109,20 @@ fn next(known: &HoldTask, goes: Goes, now: u64) -> Option<HoldTask> {
         (Goes::Cancelled, Waits | Asks) => (Cancelled, None),
         _ => return None,
     };
-    let until = if standing == Cancelled { known.until } else { known.until.max(now + KEPT) };
+    let until = match standing {
+        Cancelled => known.until,
+        Waits => known.until.max(now + AGAIN),
+        _ => known.until.max(now + KEPT),
+    };
     let hold = if matches!(goes, Goes::Waits) { "hold_again".to_owned() } else { known.hold.clone() };
-    Some(HoldTask { hold, standing, said, turned: now, until, ..known.clone() })
+    let call = if matches!(standing, Done | Cancelled) { Vec::new() } else { known.call.clone() };
+    Some(HoldTask { hold, standing, call, said, turned: now, until, ..known.clone() })
 }
 
-fn go(state: &State, digest: Hash, goes: Goes, now: u64) -> bool {
+fn go(state: &State, (digest, task): (Hash, &HoldTask), goes: Goes, now: u64) -> bool {
     let turn = match goes {
-        Goes::Begins => Turn::Begins,
-        Goes::Waits => Turn::Waits("hold_again"),
+        Goes::Begins => Turn::Begins { standing: task.standing, said: task.said.as_deref() },
+        Goes::Waits => Turn::Waits { hold: "hold_again", until: now + AGAIN },
         Goes::Asks => Turn::Asks(b"asked"),
         Goes::Ends => Turn::Ends(b"ended"),
         Goes::Cancelled => return state.cancel_task(digest, "not any more", now).unwrap(),
@@ -139,7 +150,7 @@ fn history(steps: &[Step]) {
                 if task.until > now {
                     let expected = next(&task, *goes, now);
                     assert_eq!(
-                        go(&state, digest, *goes, now),
+                        go(&state, (digest, &task), *goes, now),
                         expected.is_some(),
                         "{number}: {task:?} {goes:?}"
                     );
@@ -181,12 +192,50 @@ fn of_many_who_begin_a_task_one_does() {
     let begun: usize = std::thread::scope(|scope| {
         let who = || {
             let state = State::open(folder.path()).unwrap();
-            (0..5).filter(|_| state.turn_task(digest, Turn::Begins, 11).unwrap()).count()
+            (0..5).filter(|_| state.turn_task(digest, BEGINS, 11).unwrap()).count()
         };
         let tasks: Vec<_> = (0..8).map(|_| scope.spawn(who)).collect();
         tasks.into_iter().map(|task| task.join().unwrap()).sum()
     });
     assert_eq!(begun, 1);
+}
+
+#[test]
+fn who_has_read_what_is_not_so_any_more_begins_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = State::open(folder.path()).unwrap();
+    hold(&state, "hold_1", 10);
+    let digest = Hash::of(b"a task");
+    assert!(state.add_task(digest, &made("hold_1", 10, 100)).unwrap());
+    let goes = |turn| state.turn_task(digest, turn, 11).unwrap();
+    let answers = |said| Turn::Begins { standing: TaskStanding::Asks, said: Some(said) };
+    assert!(goes(BEGINS) && goes(Turn::Asks(b"first")));
+    assert!(goes(answers(b"first".as_slice())) && goes(Turn::Asks(b"second")));
+    assert!(!goes(answers(b"first")), "that question is answered");
+    assert!(!goes(BEGINS), "it has begun");
+    assert!(goes(answers(b"second")) && goes(Turn::Ends(b"done")));
+    assert!(!goes(Turn::Begins { standing: TaskStanding::Done, said: Some(b"done") }));
+}
+
+#[test]
+fn there_is_room_for_so_much_of_a_run_and_of_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = State::open(folder.path()).unwrap().acting("tollbook", 10);
+    let add = |number: usize, bytes: usize| {
+        let id = format!("hold_{number}");
+        hold(&state, &id, 10);
+        let task = HoldTask { call: vec![0; bytes], ..made(&id, 10, 100) };
+        state.add_task(Hash::of(id.as_bytes()), &task).unwrap()
+    };
+    let digest = |number: usize| Hash::of(format!("hold_{number}").as_bytes());
+    let kept = (0..).take_while(|number| add(*number, 16 << 20)).count();
+    assert_eq!(kept, 16, "256 MiB of all");
+    assert!(state.turn_task(digest(0), BEGINS, 11).unwrap());
+    assert!(!state.turn_task(digest(0), Turn::Ends(&[0; 70_000]), 11).unwrap(), "no room for it");
+    assert!(state.turn_task(digest(0), Turn::Ends(b"there was no room"), 11).unwrap());
+    assert!(state.cancel_task(digest(1), "not any more", 11).unwrap());
+    let more = (100..).take_while(|number| add(*number, 1)).count();
+    assert_eq!(more, 256 - kept, "of one run, and what has ended holds no call");
 }
 
 #[test]
@@ -217,7 +266,7 @@ fn tasks_are_few_and_a_cancelled_one_takes_its_hold_along() {
     let added = digests.iter().filter(|digest| state.add_task(**digest, &made("hold_1", 10, 100)).unwrap());
     assert_eq!(added.count(), 8, "of one hold");
 
-    assert!(state.turn_task(digests[0], Turn::Begins, 11).unwrap());
+    assert!(state.turn_task(digests[0], BEGINS, 11).unwrap());
     assert!(!state.cancel_task(digests[0], "not any more", 12).unwrap(), "its call is being made");
     assert_eq!(state.hold("hold_1").unwrap().unwrap().status, HoldStatus::Pending);
     assert!(state.cancel_task(digests[1], "not any more", 12).unwrap());

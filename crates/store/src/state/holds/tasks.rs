@@ -6,7 +6,7 @@
 
 use ledger::Hash;
 use rusqlite::types::Type;
-use rusqlite::{OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::super::keys::{moment, time};
 use super::super::{State, StateError};
@@ -19,8 +19,14 @@ const OF_HOLD: u64 = 8;
 /// Tasks of all holds at a time.
 const ALL: u64 = 20_000;
 
+/// Tasks of one run at a time, those that have ended too.
+const OF_RUN: u64 = 256;
+
 /// Bytes that all of them may take.
 const BYTES: u64 = 256 << 20;
+
+/// What came of a task is kept for want of room all the same if it has no more bytes: that there was none, too.
+const SHORT: usize = 64 << 10;
 
 /// Seconds for which what a task came to is kept at least.
 const KEPT: u64 = 60 * 60;
@@ -77,10 +83,20 @@ pub enum TaskStanding {
 /// How a task goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn<'a> {
-    /// Its call is to be made, by who is told that this turn was taken.
-    Begins,
-    /// Its call was held again, under this hold.
-    Waits(&'a str),
+    /// Its call is to be made, by who is told that this turn was taken, if it still stands as that one has read it.
+    Begins {
+        /// As it was read.
+        standing: TaskStanding,
+        /// As it was read.
+        said: Option<&'a [u8]>,
+    },
+    /// Its call was held again.
+    Waits {
+        /// Under this hold.
+        hold: &'a str,
+        /// When it is forgotten, in seconds since the Unix epoch.
+        until: u64,
+    },
     /// The server asks this.
     Asks(&'a [u8]),
     /// This came of it.
@@ -112,11 +128,13 @@ impl State {
     pub fn add_task(&self, digest: Hash, task: &HoldTask) -> Result<bool, StateError> {
         self.write(|within, _| {
             within.execute("DELETE FROM hold_tasks WHERE until <= ?1", [time(task.made)])?;
-            let room = "SELECT count(*) FILTER (WHERE hold = ?1), count(*), \
-                          coalesce(sum(length(call) + coalesce(length(said), 0)), 0) FROM hold_tasks";
-            let taken = |row: &Row<'_>| Ok((moment(row, 0)?, moment(row, 1)?, moment(row, 2)?));
-            let (of_hold, all, bytes) = within.query_row(room, [&task.hold], taken)?;
-            if of_hold >= Some(OF_HOLD) || all >= Some(ALL) || bytes >= Some(BYTES) {
+            let room = "SELECT count(*) FILTER (WHERE hold = ?1), count(*) FILTER (WHERE principal = ?2 AND run = ?3), count(*) \
+                        FROM hold_tasks";
+            let counts = |row: &Row<'_>| Ok((moment(row, 0)?, moment(row, 1)?, moment(row, 2)?));
+            let (hold, TaskOwner { principal, run, .. }) = (&task.hold, &task.owner);
+            let (of_hold, of_run, all) = within.query_row(room, params![hold, principal, run], counts)?;
+            let is_full = of_hold >= Some(OF_HOLD) || of_run >= Some(OF_RUN) || all >= Some(ALL);
+            if is_full || !has_room(within, task.call.len())? {
                 return Ok(false);
             }
             let sql = "INSERT INTO hold_tasks (digest, hold, principal, run, server, standing, call, made, turned, until) \
@@ -148,19 +166,32 @@ impl State {
     /// # Errors
     /// See [`StateError`].
     pub fn turn_task(&self, digest: Hash, turn: Turn<'_>, now: u64) -> Result<bool, StateError> {
-        let (next, from, hold, said) = match turn {
-            Turn::Begins => (TaskStanding::Runs, "standing IN ('waits', 'asks')", None, None),
-            Turn::Waits(hold) => (TaskStanding::Waits, "standing = 'runs'", Some(hold), None),
-            Turn::Asks(said) => (TaskStanding::Asks, "standing = 'runs'", None, Some(said)),
-            Turn::Ends(said) => (TaskStanding::Done, "standing = 'runs'", None, Some(said)),
+        use TaskStanding::{Asks, Done, Runs, Waits};
+        let kept = now.saturating_add(KEPT);
+        let (next, hold, said, until) = match turn {
+            Turn::Begins { .. } => (Runs, None, None, kept),
+            Turn::Waits { hold, until } => (Waits, Some(hold), None, until.max(kept)),
+            Turn::Asks(said) => (Asks, None, Some(said), kept),
+            Turn::Ends(said) => (Done, None, Some(said), kept),
         };
-        let sql = format!(
-            "UPDATE hold_tasks SET standing = ?2, hold = coalesce(?3, hold), said = ?4, turned = ?5, until = max(until, ?6) \
-             WHERE digest = ?1 AND {from}"
-        );
-        let until = time(now.saturating_add(KEPT));
-        let row = params![digest.0.as_slice(), next.as_str(), hold, said, time(now), until];
-        self.write(|within, _| Ok(within.execute(&sql, row)? == 1))
+        let (from, read) = match turn {
+            Turn::Begins { standing: standing @ (Waits | Asks), said } => (standing, said),
+            Turn::Begins { .. } => return Ok(false),
+            Turn::Waits { .. } | Turn::Asks(_) | Turn::Ends(_) => (Runs, None),
+        };
+        // What has ended is not called again.
+        let sql = "UPDATE hold_tasks SET standing = ?2, hold = coalesce(?3, hold), said = ?4, turned = ?5, until = max(until, ?6), \
+                     call = iif(?2 = 'done', x'', call) \
+                   WHERE digest = ?1 AND standing = ?7 AND said IS ?8";
+        self.write(|within, _| {
+            if said.is_some_and(|said| said.len() > SHORT) && !has_room(within, said.map_or(0, <[u8]>::len))?
+            {
+                return Ok(false);
+            }
+            let (next, from) = (next.as_str(), from.as_str());
+            let row = params![digest.0.as_slice(), next, hold, said, time(now), time(until), from, read];
+            Ok(within.execute(sql, row)? == 1)
+        })
     }
 
     /// Ends a task whose client does not want it any more, and its hold with it unless that holds for a whole run; `false`: it has
@@ -170,7 +201,7 @@ impl State {
     /// See [`StateError`].
     pub fn cancel_task(&self, digest: Hash, why: &str, now: u64) -> Result<bool, StateError> {
         self.write(|within, change| {
-            let sql = "UPDATE hold_tasks SET standing = 'cancelled', said = NULL, turned = ?2 \
+            let sql = "UPDATE hold_tasks SET standing = 'cancelled', said = NULL, call = x'', turned = ?2 \
                        WHERE digest = ?1 AND standing IN ('waits', 'asks') RETURNING hold";
             let row = params![digest.0.as_slice(), time(now)];
             let cancelled: Option<String> = within.query_row(sql, row, |row| row.get(0)).optional()?;
@@ -197,6 +228,13 @@ impl State {
         }
         self.write(|within, _| within.execute("DELETE FROM hold_tasks WHERE until <= ?", [time(now)]))
     }
+}
+
+/// Whether so many bytes more may be kept.
+fn has_room(within: &Connection, bytes: usize) -> rusqlite::Result<bool> {
+    let taken = "SELECT coalesce(sum(length(call) + coalesce(length(said), 0)), 0) FROM hold_tasks";
+    let taken: Option<u64> = within.query_row(taken, [], |row| moment(row, 0))?;
+    Ok(taken.is_some_and(|taken| taken.saturating_add(bytes as u64) <= BYTES))
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<HoldTask> {
