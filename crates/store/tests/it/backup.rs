@@ -10,6 +10,7 @@ use store::state::{
     StateError,
 };
 
+use crate::state::{key, run};
 use crate::tasks::{made, owner};
 
 const HOW: Restoring<'_> = Restoring { who: "os:1", now: 500, taken: 200, records: Seq(10) };
@@ -47,40 +48,10 @@ fn seek(state: &State, id: &str, digest: &[u8], now: u64) -> Sought {
 /// A key, a run, an operator who is logged in, a tool, a server that is connected, an approval, and a call that waits.
 fn filled(data: &Path) -> State {
     let state = State::open(data).unwrap().acting("os:1", 100);
-    let key = AccessKey {
-        id: "aaaa1111".to_owned(),
-        name: "ci-bot".to_owned(),
-        groups: vec![],
-        note: String::new(),
-        created: 100,
-        created_by: "ops".to_owned(),
-        expires: 9_000,
-        revoked: None,
-        used: None,
-        digest: Hash::of(b"key"),
-        previous: None,
-    };
+    let key = AccessKey { expires: 9_000, digest: Hash::of(b"key"), ..key("aaaa1111") };
     assert!(state.add_key(&key).unwrap());
     assert!(state.rotate_key("aaaa1111", Hash::of(b"next"), 8_000, 9_000).unwrap());
-    let run = MintedRun {
-        id: RunId([1; 16]),
-        kind: "user".to_owned(),
-        principal: "rob".to_owned(),
-        issuer: "local".to_owned(),
-        groups: vec![],
-        actors: "[]".to_owned(),
-        purpose: None,
-        scope: None,
-        audience: vec![],
-        parent: None,
-        bound: None,
-        created: 100,
-        expires: 9_000,
-        minted_by: "rob".to_owned(),
-        revoked: None,
-        revoked_by: None,
-        login: None,
-    };
+    let run = MintedRun { expires: 9_000, ..run(1, None) };
     state.add_run(&run).unwrap();
     state.add_refresh(run.id, "editor", Hash::of(b"refresh"), 100).unwrap();
     logged_in(&state);

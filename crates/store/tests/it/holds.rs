@@ -4,12 +4,14 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use ledger::{Hash, RunId};
+use ledger::Hash;
 use proptest::prelude::*;
 use store::state::{
     Back, Ballot, Bounds, Cast, Choice, Full, HoldKey, HoldStatus, MintedRun, Need, NewHold, Release, Sought,
     State, Which,
 };
+
+use crate::state::run;
 
 const BOUNDS: Bounds = Bounds { pending_of_run: 3, pending: 5, refusal_lasts: 50, refusals_of_run: 2 };
 
@@ -428,29 +430,10 @@ fn asking_again_and_again_is_bounded() {
 fn time_is_given_a_little_at_a_time_and_not_beyond_the_run() {
     let folder = tempfile::tempdir().unwrap();
     let state = State::open(folder.path()).unwrap().acting("operator:local:ann", 10);
-    let run = RunId([7; 16]);
-    let minted = MintedRun {
-        id: run,
-        kind: "user".to_owned(),
-        principal: "rob".to_owned(),
-        issuer: "local".to_owned(),
-        groups: vec![],
-        actors: "[]".to_owned(),
-        purpose: None,
-        scope: None,
-        audience: vec![],
-        parent: None,
-        bound: None,
-        created: 10,
-        expires: 1_000,
-        minted_by: "rob".to_owned(),
-        revoked: None,
-        revoked_by: None,
-        login: None,
-    };
+    let minted = MintedRun { expires: 1_000, ..run(7, None) };
     state.add_run(&minted).unwrap();
     let mut held = call(&CALL, "hold_1".to_owned(), 10);
-    held.key.run = run.to_string();
+    held.key.run = minted.id.to_string();
     assert!(matches!(state.seek(&held, |_| None, &BOUNDS, 10).unwrap(), Sought::Waits(_)));
     let (people, groups) = (["ann".to_owned()], ["oncall".to_owned()]);
     let prolong = |now| {

@@ -7,7 +7,7 @@ use store::state::{
     AccessKey, Action, Budget, Deed, Mark, MintedRun, Refresh, RegisteredClient, State, StateError,
 };
 
-fn key(id: &str) -> AccessKey {
+pub(crate) fn key(id: &str) -> AccessKey {
     AccessKey {
         id: id.to_owned(),
         name: "ci-bot".to_owned(),
@@ -23,7 +23,7 @@ fn key(id: &str) -> AccessKey {
     }
 }
 
-fn run(byte: u8, parent: Option<RunId>) -> MintedRun {
+pub(crate) fn run(byte: u8, parent: Option<RunId>) -> MintedRun {
     MintedRun {
         id: RunId([byte; 16]),
         kind: "user".to_owned(),
