@@ -98,13 +98,8 @@ impl Exporter {
         if let Ok(told) = tokio::task::spawn_blocking(move || tell(&state, &next)).await {
             told?;
         }
-        let ending: Vec<_> =
-            self.couriers.extract_if(.., |_, running| !destinations.contains(&running.settings)).collect();
-        for (_, mut running) in ending {
-            running.task.abort();
-            // It has ended; who was aborted says so.
-            let _ = (&mut running.task).await;
-        }
+        let ending = self.couriers.extract_if(.., |_, running| !destinations.contains(&running.settings));
+        end(ending.map(|(_, running)| running).collect()).await;
         self.begin(destinations);
         Ok(())
     }
@@ -137,13 +132,17 @@ impl Exporter {
     }
 
     /// Ends the couriers, and waits until they have.
-    pub async fn stop(mut self) {
-        for running in self.couriers.values() {
-            running.task.abort();
-        }
-        for running in self.couriers.values_mut() {
-            let _ = (&mut running.task).await;
-        }
+    pub async fn stop(self) {
+        end(self.couriers.into_values().collect()).await;
+    }
+}
+
+/// Ends couriers, and waits until they have.
+async fn end(mut couriers: Vec<Running>) {
+    couriers.iter().for_each(|running| running.task.abort());
+    for running in &mut couriers {
+        // It has ended; who was aborted says so.
+        let _ = (&mut running.task).await;
     }
 }
 
