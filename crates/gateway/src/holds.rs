@@ -82,6 +82,13 @@ pub(crate) struct Under {
     pub(crate) by: Vec<String>,
 }
 
+impl Under {
+    /// A hold alone.
+    pub(crate) fn only(hold: &str) -> Under {
+        Under { hold: hold.to_owned(), asked: None, by: Vec::new() }
+    }
+}
+
 impl Holds {
     /// `base`: where the requesters' pages are. `origin`: the ledger's.
     pub(crate) fn new(

@@ -25,7 +25,7 @@ use crate::peer::Peer;
 use crate::pipeline::Sent;
 use crate::refusal::{Reason, Refused};
 use crate::route::Route;
-use crate::tasks::{About, Came, Next, TaskId, TaskMethod, Told};
+use crate::tasks::{About, Asks, Came, Next, TaskId, TaskMethod, Told};
 use crate::upstream::{Link, Server};
 
 /// How long who asks waits for a call that has begun: most tools are quicker.
@@ -115,13 +115,9 @@ impl Exchange {
                 self.begin(holds, (task, row), headers, (Vec::new(), 0)).await?;
             }
             TaskStanding::Asks => {
-                let said = row.said.as_deref().and_then(|said| holds.came(task, said));
                 // A server that asks nothing wants to be asked again.
-                if let Some(Came::Asks(asks)) = said
-                    && asks.is_nothing()
-                {
-                    let more = asks.state.iter().map(|state| ("requestState", state.clone())).collect();
-                    self.begin(holds, (task, row), headers, (more, asks.rounds())).await?;
+                if let Some(asks) = holds.asked_by_server(task, row).filter(Asks::is_nothing) {
+                    self.begin(holds, (task, row), headers, (asks.bring(None), asks.rounds())).await?;
                 }
             }
             TaskStanding::Runs => lay_to_rest(holds, task).await?,
@@ -139,12 +135,9 @@ impl Exchange {
         (about, row): (&About<'_>, &HoldTask),
         headers: Option<&HeaderMap>,
     ) -> Result<(), Reason> {
-        let said = row.said.as_deref().and_then(|said| holds.came(&about.task, said));
-        let (TaskStanding::Asks, Some(Came::Asks(asks))) = (row.standing, said) else { return Ok(()) };
+        let Some(asks) = holds.asked_by_server(&about.task, row) else { return Ok(()) };
         let Some(answers) = asks.answers(&about.params.input_responses()) else { return Ok(()) };
-        let mut more = vec![("inputResponses", answers)];
-        more.extend(asks.state.iter().map(|state| ("requestState", state.clone())));
-        self.begin(holds, (&about.task, row), headers, (more, asks.rounds())).await
+        self.begin(holds, (&about.task, row), headers, (asks.bring(Some(answers)), asks.rounds())).await
     }
 
     /// Has the call of a task made, unless somebody else does.

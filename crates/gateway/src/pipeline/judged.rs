@@ -56,7 +56,7 @@ impl Pipeline {
             && approval.digest.is_some()
             && approval.digest == policy::binding::digest(asked.params.map(RawValue::get), &[])
         {
-            let under = Some(Under { hold: approval.hold.clone(), asked: None, by: Vec::new() });
+            let under = Some(Under::only(&approval.hold));
             let decision = Decision { verdict: Verdict::Allow, ..judged.decision };
             return Ok(Judged { decision, denial: None, needs: Vec::new(), under, ..judged });
         }
@@ -101,8 +101,7 @@ impl Pipeline {
             let Kind::Request { method, params, .. } = message.kind() else { continue };
             reason = Reason::Denied(Asked::of(scope, sent, (method, *params), None).denial(text.clone()));
             let mut account = account::of_message(scope, message, &sent);
-            let under = Under { hold: hold.to_owned(), asked: None, by: Vec::new() };
-            account.fields.insert("hold".into(), account::of_hold(&under));
+            account.fields.insert("hold".into(), account::of_hold(&Under::only(hold)));
             self.record_refusal(account, &reason).await;
         }
         Refused::frame(sent.frame, Side::Client, &reason)

@@ -147,8 +147,7 @@ fn of_question(scope: &Scope, about: &About<'_>, sent: &Sent<'_>) -> Account {
 }
 
 fn of_hold(mut account: Account, hold: &str) -> Account {
-    let under = Under { hold: hold.to_owned(), asked: None, by: Vec::new() };
     account.fields.insert("name".into(), account::json_text(hold));
-    account.fields.insert("hold".into(), account::of_hold(&under));
+    account.fields.insert("hold".into(), account::of_hold(&Under::only(hold)));
     account
 }

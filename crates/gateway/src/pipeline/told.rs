@@ -25,8 +25,7 @@ impl Pipeline {
         let Kind::Response { id: Some(id), outcome } = message.kind() else { return None };
         let hold = scope.take_led(&id.to_buf())?;
         let mut account = account::of_message(scope, message, &sent);
-        let under = Under { hold: hold.clone(), asked: None, by: Vec::new() };
-        account.fields.insert("hold".into(), account::of_hold(&under));
+        account.fields.insert("hold".into(), account::of_hold(&Under::only(&hold)));
         let recorded = async {
             let cleared = self.clear(account, Judged::unasked()).await?;
             self.recorder.pass(cleared).await.map_err(Reason::from)

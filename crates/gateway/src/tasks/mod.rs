@@ -27,7 +27,7 @@ use crate::scope::Scope;
 
 pub(crate) use running::Running;
 pub(crate) use sealed::Key;
-pub(crate) use told::{Came, Told};
+pub(crate) use told::{Asks, Came, Told};
 
 /// The largest call that is made a task; a larger one is answered as if its client took none.
 const LARGEST_CALL: usize = 1 << 20;
@@ -235,8 +235,16 @@ impl Holds {
         Told::now(task, row, (&waits, came.as_ref()))
     }
 
+    /// What the server asks, if it does.
+    pub(crate) fn asked_by_server(&self, task: &TaskId, row: &HoldTask) -> Option<Asks> {
+        match (row.standing, self.came(task, row.said.as_deref()?)?) {
+            (TaskStanding::Asks, Came::Asks(asks)) => Some(asks),
+            _ => None,
+        }
+    }
+
     /// What the server asks, or how it ended.
-    pub(crate) fn came(&self, task: &TaskId, said: &[u8]) -> Option<Came> {
+    fn came(&self, task: &TaskId, said: &[u8]) -> Option<Came> {
         task.key()?.open(sealed::Part::Said, said)
     }
 

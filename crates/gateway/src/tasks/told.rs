@@ -40,7 +40,7 @@ pub(crate) struct Asks {
     /// By the server's own keys.
     requests: BTreeMap<String, Box<RawValue>>,
     /// The server's state, as JSON.
-    pub(crate) state: Option<String>,
+    state: Option<String>,
 }
 
 /// An answer's `result`, and how it stands in the record.
@@ -98,6 +98,13 @@ impl Asks {
         });
         let answers: Option<Vec<String>> = answers.collect();
         Some(format!("{{{}}}", answers?.join(",")))
+    }
+
+    /// What the next round brings the server, as members of its params: these answers, and the server's own state.
+    pub(crate) fn bring(&self, answers: Option<String>) -> Vec<(&'static str, String)> {
+        let answers = answers.map(|answers| ("inputResponses", answers));
+        let state = self.state.clone().map(|state| ("requestState", state));
+        answers.into_iter().chain(state).collect()
     }
 
     /// Whether the server asks nothing and wants to be asked again.

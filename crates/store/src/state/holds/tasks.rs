@@ -184,8 +184,8 @@ impl State {
                      call = iif(?2 = 'done', x'', call) \
                    WHERE digest = ?1 AND standing = ?7 AND said IS ?8";
         self.write(|within, _| {
-            if said.is_some_and(|said| said.len() > SHORT) && !has_room(within, said.map_or(0, <[u8]>::len))?
-            {
+            let bytes = said.map_or(0, <[u8]>::len);
+            if bytes > SHORT && !has_room(within, bytes)? {
                 return Ok(false);
             }
             let (next, from) = (next.as_str(), from.as_str());
