@@ -2,8 +2,9 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -37,6 +38,8 @@ pub struct Gateway {
     /// `http://127.0.0.1:PORT` of the console, if it has one.
     pub console: Option<String>,
     log: Arc<Log>,
+    /// Ends with what it prints.
+    reader: Option<JoinHandle<()>>,
 }
 
 /// What a gateway has printed.
@@ -122,15 +125,17 @@ impl Gateway {
             url = url.or_else(|| line.strip_prefix("listening on ").map(str::to_owned));
         }
         let rest = Arc::clone(&log);
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| rest.append(&line)));
+        let reader =
+            std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| rest.append(&line)));
         let Some(url) = url else {
             child.wait().expect("the gateway can be waited for");
             return Err(log.read());
         };
-        Ok(Gateway { child, url, data: data.to_owned(), console, log })
+        Ok(Gateway { child, url, data: data.to_owned(), console, log, reader: Some(reader) })
     }
 
-    /// What it has logged.
+    /// What it has logged so far, as far as that was read: all that it printed before it listened, and all before a line
+    /// that was waited for ([`Gateway::logged`]). [`Gateway::stop`] gives all.
     pub fn log(&self) -> String {
         self.log.read()
     }
@@ -168,23 +173,32 @@ impl Gateway {
         signal(&self.child, Signal::TERM);
     }
 
-    /// Ends it as an operator does, and waits until it has closed its ledger.
+    /// Ends it as an operator does, and waits until it has closed its ledger. Gives all that it has logged.
     ///
     /// # Panics
     /// With its log, when it does not end well.
-    pub fn stop(mut self) {
+    pub fn stop(self) -> String {
         signal(&self.child, Signal::TERM);
-        let status = self.child.wait().expect("the gateway can be waited for");
-        assert!(status.success(), "the gateway ended with {status}:\n{}", self.log());
+        let (status, log) = self.waited();
+        assert!(status.success(), "the gateway ended with {status}:\n{log}");
+        log
     }
 
-    /// Waits until it has ended by itself, or by a fault.
+    /// Waits until it has ended by itself, or by a fault. Gives all that it has logged.
     ///
     /// # Panics
     /// When it ended well, or cannot be waited for.
-    pub fn ended(mut self) {
+    pub fn ended(self) -> String {
+        let (status, log) = self.waited();
+        assert!(!status.success(), "the gateway ended with {status}:\n{log}");
+        log
+    }
+
+    fn waited(mut self) -> (ExitStatus, String) {
         let status = self.child.wait().expect("the gateway can be waited for");
-        assert!(!status.success(), "the gateway ended with {status}:\n{}", self.log());
+        let reader = self.reader.take().expect("it is waited for once");
+        reader.join().expect("all that it printed is read");
+        (status, self.log())
     }
 
     /// Kills it without warning.

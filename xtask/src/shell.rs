@@ -114,11 +114,11 @@ fn count(from: impl Read) -> (u64, u64) {
 
 /// Tests passed and failed in a runner's closing line; none in any other line.
 fn counted(line: &str) -> (u64, u64) {
-    let closing = line.trim_start();
-    if !closing.starts_with("Summary [") && !closing.starts_with("test result:") {
+    // What a test that failed has printed is indented, and may have such a line too.
+    if !line.trim_start().starts_with("Summary [") && !line.starts_with("test result:") {
         return (0, 0);
     }
-    let words: Vec<&str> = closing.split([' ', ',', ';']).filter(|word| !word.is_empty()).collect();
+    let words: Vec<&str> = line.split([' ', ',', ';']).filter(|word| !word.is_empty()).collect();
     let before = |name: &str| {
         let at = words.iter().position(|word| *word == name)?;
         words.get(at.checked_sub(1)?)?.parse::<u64>().ok()
@@ -137,6 +137,7 @@ mod tests {
             ("     Summary [   3.1s] 2 tests run: 2 passed, 5 skipped", (2, 0)),
             ("     Summary [   3.1s] 3 tests run: 2 passed, 1 timed out, 0 skipped", (2, 1)),
             ("test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out", (3, 0)),
+            ("    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 119 filtered out", (0, 0)),
             ("        PASS [   0.01s] mcp::it reads 7 passed", (0, 0)),
         ] {
             assert_eq!(counted(line), expected, "{line}");

@@ -199,8 +199,7 @@ impl Office {
 
     pub(crate) fn close(mut self) -> (tempfile::TempDir, String) {
         let gateway = self.gateway.take().expect("it runs");
-        let log = gateway.log();
-        gateway.stop();
+        let log = gateway.stop();
         let verified = tollbook(&self.data(), &["verify"]);
         assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
         (self.folder, log)

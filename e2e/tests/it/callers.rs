@@ -128,8 +128,7 @@ async fn a_credential_says_who_calls_until_it_is_revoked() {
         let id = key.split('_').nth(1).expect("an id").to_owned();
         printed(&data, &["keys", "revoke", &id]);
         assert_eq!(call(&url, &key, "balance").0, 401, "revoked: the next call is refused");
-        let log = gateway.log();
-        gateway.stop();
+        let log = gateway.stop();
         shown(&data, run);
         recorded(&data, &[key, audit, other, elsewhere, child], &log);
     };

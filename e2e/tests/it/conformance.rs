@@ -110,8 +110,7 @@ fn check_with_credential(suite: &[&str], least: u32) {
     assert!(directly == secured, "{other:#?}");
     assert!(passed(&secured) >= least, "{secured:?}");
     assert!(passed(&refused) < least / 2, "the gateway asks for a credential: {refused:?}");
-    let log = gateway.log();
-    gateway.stop();
+    let log = gateway.stop();
     let calls = printed(&data, &["calls", "--json", "--limit", "100000"]);
     assert!(calls.contains(&format!("service:suite ({url})")), "{calls}");
     silent(&[key], &[&log, &calls]);

@@ -83,8 +83,8 @@ async fn lives(plan: &str) {
     })
     .await;
     assert!(!heard.refused.is_empty(), "{plan}: nothing was refused\n{}", gateway.log());
-    assert!(gateway.log().contains("space"), "{plan}: the log does not say why:\n{}", gateway.log());
-    tokio::task::spawn_blocking(move || gateway.stop()).await.expect("it stops");
+    let log = tokio::task::spawn_blocking(move || gateway.stop()).await.expect("it stops");
+    assert!(log.contains("space"), "{plan}: the log does not say why:\n{log}");
     check(folder.path(), &upstream, &heard);
 }
 

@@ -34,9 +34,8 @@ async fn messages_and_connections() {
             };
             writeln!(table, "{name}\n  {answer}{forwarded}").expect("text grows");
         }
-        let log = gateway.log();
+        let log = gateway.stop();
         assert!(!log.contains("panicked") && !log.contains(SECRET), "{log}");
-        gateway.stop();
         let verified = tollbook(folder.path(), &["verify"]);
         assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
         table

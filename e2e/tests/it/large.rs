@@ -110,8 +110,8 @@ fn a_large_result_leaves_the_record_its_room() {
     let (body, _) = ask(&gateway.url);
     let heard = String::from_utf8_lossy(&body).into_owned();
     assert!(heard.contains("is nearly full; free some space") && heard.contains("\"id\":7"), "{heard}");
-    assert!(gateway.log().contains("a large message was not taken in"), "{}", gateway.log());
-    gateway.stop();
+    let log = gateway.stop();
+    assert!(log.contains("a large message was not taken in"), "{log}");
     let why = "call upstream_failed: the server's answer cannot be passed on: it is large, and the disk that holds the record is \
                nearly full; free some space";
     assert_eq!(ends(&data), [why]);

@@ -123,8 +123,7 @@ async fn tokens_of_a_provider_count_until_their_key_is_withdrawn() {
         for token in &old {
             assert_eq!(heard(&url, token), 401, "its key is withdrawn");
         }
-        let log = gateway.log();
-        gateway.stop();
+        let log = gateway.stop();
 
         assert!(tollbook(&data, &["verify"]).status.success());
         let calls = printed(&data, &["calls", "--json", "--limit", "100000"]);
@@ -318,8 +317,7 @@ fn consent_says_who_asks(login: &Value) {
 
 /// What the ledger says of three logins in the stateless era, two in sessions, and one of somebody else.
 fn recorded(office: Office, logins: &[Value]) {
-    let log = office.gateway.log();
-    office.gateway.stop();
+    let log = office.gateway.stop();
     let data = office.folder.path().join("data");
     assert!(tollbook(&data, &["verify"]).status.success());
     let calls = printed(&data, &["calls", "--json", "--limit", "1000"]);

@@ -175,8 +175,7 @@ fn the_printed_link_makes_the_first_admin_and_what_they_do_is_recorded() {
             "operators.logout done"
         ]
     );
-    let log = gateway.log();
-    gateway.stop();
+    let log = gateway.stop();
     let refused = run(data, &["calls", "verdict:deny method:operator/*", "--json"]);
     assert_eq!(refused.lines().count(), 2, "{refused}");
     let all =
@@ -276,8 +275,7 @@ fn a_real_provider_logs_operators_in_and_its_groups_make_them_what_they_are() {
     let told: Vec<String> = actions.iter().map(told).collect();
     let refused = "operators.login refused";
     assert_eq!(told, ["operators.login done", refused, "operators.disable done", refused]);
-    let log = gateway.log();
-    gateway.stop();
+    let log = gateway.stop();
     let all = format!("{actions:?}{log}{}", run(data, &["calls", "method:operator/*", "--json"]));
     for canary in [secret, own.trim().split_once('=').expect("a cookie").1] {
         assert!(!all.contains(canary), "{canary} in {all}");

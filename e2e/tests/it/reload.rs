@@ -37,8 +37,9 @@ async fn calls_of_an_unchanged_server_go_on() {
     assert_eq!(request(&gateway.url, "POST /mcp/first", "", "").0, 404);
 
     gateway.reload("[servers.kept]\nurl = \"ftp://nowhere\"\n[servers.bad]\n");
-    gateway.logged(REFUSED, 1);
+    gateway.logged("tollbook.toml:4: ", 1);
     let log = gateway.log();
+    assert!(log.contains(REFUSED), "{log}");
     assert!(log.contains("tollbook.toml:3: `url` is an address"), "all mistakes with lines: {log}");
     assert!(log.contains("tollbook.toml:4: server `bad` needs"), "all mistakes with lines: {log}");
     let _ = call(url("second"), numbers.clone(), |heard| heard.answered.len() == 3).await;

@@ -40,8 +40,7 @@ fn people_log_in_with_saml_and_their_groups_decide() {
         office.log_in(typescript, ("tools", "legacy"), json!({"person": "mira"}), simple),
         office.log_in(typescript, ("tools", "2026-07-28"), json!({"person": "otto"}), hidden),
     ];
-    let log = office.gateway.log();
-    office.gateway.stop();
+    let log = office.gateway.stop();
     let data = office.folder.path().join("data");
     assert!(tollbook(&data, &["verify"]).status.success());
     let calls = printed(&data, &["calls", "--json", "--limit", "1000"]);
@@ -158,8 +157,7 @@ fn operators_log_in_with_saml_on_the_console() {
     printed(data, &["operators", "disable", &identity]);
     assert_eq!(request(&console, "GET /api/v1/me", &own, "").0, 401, "disabled: the session is over");
 
-    let log = gateway.log();
-    gateway.stop();
+    let log = gateway.stop();
     let actions = printed(data, &["operators", "actions", "--json"]);
     let told = |line: &str| {
         let action: Value = serde_json::from_str(line).expect("JSON");
