@@ -32,7 +32,8 @@ pub(crate) fn writable(path: &Path, schema: &str) -> Result<Connection, IndexErr
     let db = Connection::open_with_flags(path, flags).map_err(failed)?;
     db.busy_timeout(PATIENCE).map_err(failed)?;
     db.set_prepared_statement_cache_capacity(STATEMENTS);
-    db.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -16384;")
+    // Rows are written once and in order: with 16 MiB an index is made no faster than with two.
+    db.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -2048;")
         .map_err(failed)?;
     if version(&db, path)? == 0 && is_empty(&db).map_err(failed)? {
         db.execute_batch(&format!("BEGIN IMMEDIATE; {schema} PRAGMA user_version = {SCHEMA}; COMMIT;"))

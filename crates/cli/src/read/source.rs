@@ -23,7 +23,7 @@ impl Pace {
     /// Records applied in one transaction. An even number of segments' rows for a command.
     fn records(self) -> usize {
         match self {
-            Pace::Beside => 2_000,
+            Pace::Beside => 500,
             Pace::Alone => 16_384,
         }
     }
