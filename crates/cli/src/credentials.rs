@@ -78,6 +78,9 @@ pub(crate) struct MintArgs {
     /// For this person, as your identity provider names them.
     #[arg(long, conflicts_with = "under")]
     user: Option<String>,
+    /// Which provider names the person so, where several are configured: its URL or entity id.
+    #[arg(long, requires = "user", value_name = "URL")]
+    issuer: Option<String>,
     /// Under this run: never wider, and it ends with it.
     #[arg(long)]
     under: Option<RunId>,
@@ -167,11 +170,9 @@ pub(crate) fn mint(args: &MintArgs, environment: &Environment, out: &mut dyn Wri
     let mint = open_mint(args.config.as_ref(), environment)?;
     let under = match (&args.under, &args.service, &args.user) {
         (Some(run), _, _) => Under::Run(*run),
-        (None, Some(id), _) => {
-            Under::Principal(mint.principal(PrincipalKind::Service, id), args.groups.clone())
-        }
+        (None, Some(id), _) => Under::Principal(mint.service(id), args.groups.clone()),
         (None, None, Some(id)) => {
-            Under::Principal(mint.principal(PrincipalKind::User, id), args.groups.clone())
+            Under::Principal(mint.user(id, args.issuer.as_deref())?, args.groups.clone())
         }
         (None, None, None) => anyhow::bail!("say for whom: `--service NAME`, `--user NAME` or `--under RUN`"),
     };
@@ -184,6 +185,7 @@ pub(crate) fn mint(args: &MintArgs, environment: &Environment, out: &mut dyn Wri
         lifetime: args.lives,
         bound: None,
         minted_by: who(),
+        key: None,
         login: None,
     };
     let Minted { run, token } = mint.mint.mint(order, clock::unix_seconds())?;
@@ -218,15 +220,29 @@ pub(crate) fn minted(limit: u32, environment: &Environment, out: &mut dyn Write)
     Ok(u8::from(runs.is_empty()))
 }
 
-/// A mint, and the issuer of what it mints.
+/// A mint, and whom it mints for.
 struct OwnMint {
     mint: Mint,
-    issuer: String,
+    settings: identity::Settings,
 }
 
 impl OwnMint {
-    fn principal(&self, kind: PrincipalKind, id: &str) -> Principal {
-        Principal { kind, id: id.to_owned(), issuer: self.issuer.clone() }
+    /// A service of Tollbook's own, as one with a key is.
+    fn service(&self, id: &str) -> Principal {
+        let issuer = self.settings.public_url.clone();
+        Principal { kind: PrincipalKind::Service, id: id.to_owned(), issuer }
+    }
+
+    /// The person whom a provider names so: policies know them by the same name when they log in.
+    fn user(&self, id: &str, issuer: Option<&str>) -> anyhow::Result<Principal> {
+        let providers: Vec<&str> = self.settings.providers().collect();
+        let issuer = match (issuer, providers.as_slice()) {
+            (Some(issuer), _) if providers.contains(&issuer) => issuer,
+            (None, [one]) => one,
+            (None, []) => &self.settings.public_url,
+            _ => anyhow::bail!("say who names the person so: `--issuer` is one of {}", providers.join(", ")),
+        };
+        Ok(Principal { kind: PrincipalKind::User, id: id.to_owned(), issuer: issuer.to_owned() })
     }
 }
 
@@ -236,8 +252,9 @@ fn open_mint(path: Option<&PathBuf>, environment: &Environment) -> anyhow::Resul
     let settings =
         config.identity.context("runs are minted where `[identity]` is configured; see docs/identity.md")?;
     let state = Arc::new(open_acting(environment)?);
-    let mint = Mint::new(state, RunKey::open(&environment.data)?, &settings.public_url, settings.runs);
-    Ok(OwnMint { mint, issuer: settings.public_url })
+    let mint =
+        Mint::new(state, RunKey::open(&environment.data)?, &settings.public_url, settings.runs.clone());
+    Ok(OwnMint { mint, settings })
 }
 
 /// The state in the hands of who types.

@@ -84,8 +84,8 @@ impl Callers {
     /// With what policies call the principal, and what limits count as one. The same name at two issuers, or of a key, is never
     /// one.
     pub(crate) fn verified(&self, caller: Arc<Caller>) -> Verified {
-        let Principal { id, issuer, .. } = &caller.principal;
-        let name = self.settings.policy_name(id, issuer, caller.key.as_deref()).into();
+        let Principal { kind, id, issuer } = &caller.principal;
+        let name = self.settings.policy_name(*kind, id, issuer).into();
         Verified { name, run: self.verifier.family(&caller).map(Arc::from), caller }
     }
 

@@ -325,10 +325,7 @@ pub(crate) fn run_of(peer: &Peer) -> String {
 /// When the run of a credential ends by itself, in seconds since the Unix epoch: nobody need decide for it after that. A login's
 /// goes on with the next token.
 fn end_of_run(peer: &Peer) -> u64 {
-    match &peer.verified {
-        Some(verified) if matches!(verified.caller.run, RunName::Minted(_)) => verified.caller.expires,
-        _ => u64::MAX,
-    }
+    peer.verified.as_ref().and_then(|verified| verified.caller.run_ends).unwrap_or(u64::MAX)
 }
 
 /// Names under which whoever asks, and whoever acts for them, may be known as an operator.

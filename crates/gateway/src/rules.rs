@@ -291,8 +291,7 @@ impl InForce {
 /// What is pinned, and up to which change.
 fn pinned(settings: &RuleSettings) -> Result<(Mark, Vec<Pin>), RulesError> {
     // The mark first: what changes while the rest is read is seen as a change later.
-    let mark = settings.state.changes(Mark::default())?.map(|changes| changes.mark).unwrap_or_default();
-    Ok((mark, settings.state.pins()?))
+    Ok((settings.state.mark()?, settings.state.pins()?))
 }
 
 fn known(pins: Vec<Pin>) -> HashMap<String, HashMap<String, Known>> {

@@ -79,6 +79,7 @@ fn order(under: Under) -> RunOrder {
         lifetime: None,
         bound: None,
         minted_by: "ops".to_owned(),
+        key: None,
         login: None,
     }
 }

@@ -32,6 +32,9 @@ pub struct Caller {
     pub key: Option<String>,
     /// When the credential ends, in seconds since the Unix epoch; what clocks may differ is in it.
     pub expires: u64,
+    /// When the run ends that has a credential of its own, in seconds since the Unix epoch: not before its tokens do, which
+    /// can be renewed.
+    pub run_ends: Option<u64>,
     /// SHA-256 of the credential: tells credentials apart, opens nothing.
     pub fingerprint: Hash,
 }
@@ -117,7 +120,8 @@ impl PrincipalKind {
         }
     }
 
-    pub(crate) fn named(name: &str) -> Option<PrincipalKind> {
+    /// The kind that is called so.
+    pub fn named(name: &str) -> Option<PrincipalKind> {
         [PrincipalKind::User, PrincipalKind::Service].into_iter().find(|kind| kind.as_str() == name)
     }
 }

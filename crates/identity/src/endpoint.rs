@@ -93,7 +93,8 @@ impl From<MintError> for TokenError {
     fn from(error: MintError) -> TokenError {
         let code = match &error {
             MintError::Wider => "invalid_scope",
-            MintError::Audience => "invalid_target",
+            MintError::Audience | MintError::Endpoints => "invalid_target",
+            MintError::Key => "invalid_client",
             MintError::Binding => "invalid_dpop_proof",
             MintError::State(_) | MintError::Random(_) => "temporarily_unavailable",
             _ => "invalid_request",
@@ -109,6 +110,7 @@ struct Ground {
     scope: Scope,
     audience: Vec<String>,
     minted_by: String,
+    key: Option<String>,
     bound: Option<String>,
 }
 
@@ -169,6 +171,7 @@ impl Verifier {
             scope: Scope::Unlimited,
             audience: Vec::new(),
             minted_by: minted_by(client),
+            key: client.key.clone(),
             bound: None,
         }
     }
@@ -208,8 +211,9 @@ impl Verifier {
             RunName::Minted(run) => Under::Run(run),
             _ => Under::Principal(subject.principal.clone(), subject.groups.clone()),
         };
-        let minted_by = minted_by(actor.as_ref().unwrap_or(&subject));
-        Ok(Ground { under, actors, scope: subject.scope, audience, minted_by, bound })
+        let minter = actor.as_ref().unwrap_or(&subject);
+        let (minted_by, key) = (minted_by(minter), minter.key.clone());
+        Ok(Ground { under, actors, scope: subject.scope, audience, minted_by, key, bound })
     }
 
     /// The caller that a token in the form names, the endpoints it is for and the key it is bound to.
@@ -268,6 +272,7 @@ fn order(ground: Ground, form: &Form, proved: Option<String>) -> Result<RunOrder
         lifetime: lifetime.transpose()?,
         bound: proved,
         minted_by: ground.minted_by,
+        key: ground.key,
         login: None,
     })
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ledger::RunId;
 use serde_json::{Value, json};
-use store::state::{MintedRun, State, StateError};
+use store::state::{MintedRun, RunAdded, State, StateError};
 
 use crate::caller::{Actor, Principal};
 use crate::random::{self, NoRandomness};
@@ -23,6 +23,10 @@ use crate::standing::{DEPTH, Run};
 
 /// Longest purpose, in bytes.
 const PURPOSE_BYTES: usize = 1000;
+/// Most endpoints that a run is for.
+const ENDPOINTS: usize = 64;
+/// Longest URL of one, in bytes.
+const ENDPOINT_BYTES: usize = 512;
 
 /// Mints, narrows and revokes runs. Everything here blocks on the disk.
 #[derive(Debug)]
@@ -53,6 +57,8 @@ pub struct RunOrder {
     pub bound: Option<String>,
     /// Who has it minted, for the listing.
     pub minted_by: String,
+    /// The service key that mints it, by the part that may be shown: the run ends when that is revoked.
+    pub key: Option<String>,
     /// What the provider said of the login that it is, as a JSON object: for the record.
     pub login: Option<String>,
 }
@@ -90,6 +96,17 @@ pub enum MintError {
     /// An audience that what stands above does not have.
     #[error("the run is to be for an endpoint that what it is minted under is not for")]
     Audience,
+    /// More endpoints than a run may have, or too long ones.
+    #[error("a run is for 64 endpoints at most, of 512 bytes each")]
+    Endpoints,
+    /// The key that mints it was revoked.
+    #[error("the service key is revoked")]
+    Key,
+    /// There is no room for one more.
+    #[error(
+        "1,000 runs live under the same one, or 10,000 of the same principal; let some end, or revoke them"
+    )]
+    Crowded,
     /// The purpose is too long or holds control characters.
     #[error("a purpose has at most 1000 bytes and no control characters")]
     Purpose,
@@ -141,6 +158,9 @@ impl Mint {
     /// See [`MintError`].
     pub fn mint(&self, order: RunOrder, now: u64) -> Result<Minted, MintError> {
         check_purpose(order.purpose.as_deref())?;
+        if order.audience.len() > ENDPOINTS || order.audience.iter().any(|one| one.len() > ENDPOINT_BYTES) {
+            return Err(MintError::Endpoints);
+        }
         let bounds = self.bounds(&order.under, now)?;
         if !bounds.scope.includes(&order.scope) {
             return Err(MintError::Wider);
@@ -176,10 +196,14 @@ impl Mint {
             revoked: None,
             revoked_by: None,
             login: order.login,
+            key: order.key,
         };
         let token = self.token(&run, &order.actors, now..run.expires)?;
-        self.state.add_run(&run)?;
-        Ok(Minted { run, token })
+        match self.state.add_run(&run)? {
+            RunAdded::Done => Ok(Minted { run, token }),
+            RunAdded::KeyRevoked => Err(MintError::Key),
+            RunAdded::Crowded => Err(MintError::Crowded),
+        }
     }
 
     /// Another token for a run that holds, which ends before the run does.

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::caller::PrincipalKind;
 use crate::jose::Algorithm;
 use crate::secret::Secret;
 
@@ -182,14 +183,19 @@ pub enum Binding {
 }
 
 impl Settings {
-    /// What policies call a principal of this id and issuer, with or without a service key: two principals never have one
-    /// name.
-    pub fn policy_name(&self, id: &str, issuer: &str, key: Option<&str>) -> String {
-        match (key, self.issuers.len() + usize::from(self.saml.is_some())) {
-            (Some(_), _) => format!("key:{id}"),
-            (None, 0 | 1) => id.to_owned(),
-            (None, _) => format!("{issuer}#{id}"),
+    /// What policies call a principal of this kind, id and issuer: two principals never have one name, and one has the same
+    /// whatever credential it comes with.
+    pub fn policy_name(&self, kind: PrincipalKind, id: &str, issuer: &str) -> String {
+        if issuer == self.public_url && kind == PrincipalKind::Service {
+            return format!("key:{id}");
         }
+        if self.providers().nth(1).is_none() { id.to_owned() } else { format!("{issuer}#{id}") }
+    }
+
+    /// Who vouches for principals, besides Tollbook itself: issuers and the SAML provider.
+    pub fn providers(&self) -> impl Iterator<Item = &str> {
+        let saml = self.saml.iter().map(|saml| saml.entity_id.as_str());
+        self.issuers.iter().map(|issuer| issuer.url.as_str()).chain(saml)
     }
 
     /// Where the document is that says who the gateway is, as a client of servers' authorization servers.

@@ -244,6 +244,7 @@ impl Verifier {
             login: None,
             key: Some(key.id.clone()),
             expires: key.expires,
+            run_ends: None,
             fingerprint,
         })
     }
@@ -286,6 +287,7 @@ impl Verifier {
             login: None,
             key: None,
             expires: read.times.until,
+            run_ends: None,
             fingerprint: verified.fingerprint,
         };
         if let Source::Own(run) = verified.source {
@@ -299,6 +301,7 @@ impl Verifier {
             caller.login.clone_from(&run.row.login);
             caller.scope = effective.scope;
             caller.expires = run.row.expires.min(read.times.until);
+            caller.run_ends = Some(run.row.expires);
         }
         Ok(caller)
     }

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use anyhow::Context as _;
 use gateway::{Request, Wanted};
+use identity::PrincipalKind;
 use ledger::payload::Payload;
 use ledger::{CallId, Kind, Leaf, RunId, Seq, Verdict};
 use mcp::fields::Params;
@@ -47,8 +48,13 @@ struct Credential {
     scope: Option<String>,
     purpose: Option<String>,
     actors: Vec<String>,
-    key: Option<String>,
     run: Option<String>,
+}
+
+impl Credential {
+    fn kind(&self) -> PrincipalKind {
+        PrincipalKind::named(&self.kind).unwrap_or(PrincipalKind::User)
+    }
 }
 
 /// What is read of a record's fields.
@@ -238,7 +244,7 @@ impl Asked {
             calls: course.calls.saturating_sub(1),
             run: credential.as_ref().and_then(|one| one.run.clone()).unwrap_or_else(|| run.to_string()),
             principal: match (&credential, &place.config.identity) {
-                (Some(one), Some(settings)) => settings.policy_name(&one.id, &one.issuer, one.key.as_deref()),
+                (Some(one), Some(settings)) => settings.policy_name(one.kind(), &one.id, &one.issuer),
                 (Some(one), None) => one.id.clone(),
                 (None, _) => field("principal"),
             },
@@ -269,7 +275,7 @@ impl Asked {
 
     fn question<'a>(&'a self, wanted: &'a Wanted) -> Question<'a> {
         let credential = self.credential.as_deref();
-        let is_service = credential.is_some_and(|credential| credential.kind == "service");
+        let is_service = credential.is_some_and(|credential| credential.kind() == PrincipalKind::Service);
         let principal = match is_service {
             true => Principal::Service(&self.principal),
             false => Principal::User(&self.principal),

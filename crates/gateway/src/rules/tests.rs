@@ -81,6 +81,7 @@ fn peer(verified: Option<&str>) -> Arc<Peer> {
             client: None,
             key: None,
             expires: u64::MAX,
+            run_ends: None,
             fingerprint: Hash::of(b"x"),
         }),
         name: "mira".into(),

@@ -149,6 +149,7 @@ impl Logins {
         RunOrder {
             under: Under::Principal(code.person.principal.clone(), code.person.groups.clone()),
             minted_by: format!("{} by login with {}", code.person.principal, client.sub),
+            key: None,
             actors: vec![client],
             purpose: None,
             scope: code.scope.clone(),

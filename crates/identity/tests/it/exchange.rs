@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
-use identity::{Binding, Credentials, PrincipalKind, RunName, Scope, TokenReply, TokenRequest};
+use identity::{Binding, Credentials, PrincipalKind, Reason, RunName, Scope, TokenReply, TokenRequest};
 use serde_json::Value;
 
 use crate::dpop::{proof, thumbprint};
@@ -115,7 +115,22 @@ async fn a_key_becomes_a_run() {
             (caller.principal.id.as_str(), caller.groups.as_slice()),
             ("ci-bot", &["ci".to_owned()][..])
         );
+        let of_key = stage.bearer(secret).await.unwrap();
+        let named = |caller: &identity::Caller| {
+            let of = &caller.principal;
+            stage.settings.policy_name(of.kind, &of.id, &of.issuer)
+        };
+        assert_eq!((named(&caller), named(&of_key)), ("key:ci-bot".to_owned(), "key:ci-bot".to_owned()));
+        assert_eq!(caller.run_ends, Some(NOW + 3_600));
     }
+    let (run, _) = form(&credentials).basic(id, secret).granted(&stage).await;
+    let (of_person, _) = exchange(&stage.token(), &[]).basic(id, secret).granted(&stage).await;
+    let (other, _) = exchange(&stage.token(), &[]).granted(&stage).await;
+    assert!(stage.state.revoke_key(id, NOW).unwrap());
+    for token in [&run, &of_person] {
+        assert_eq!(stage.bearer(token).await.unwrap_err().reason, Reason::RunRevoked, "its key is revoked");
+    }
+    assert!(stage.bearer(&other).await.is_ok(), "no key had it minted");
 }
 
 #[tokio::test]

@@ -94,6 +94,7 @@ impl Stage {
             lifetime: None,
             bound: None,
             minted_by: "alice".to_owned(),
+            key: None,
             login: None,
         }
     }

@@ -146,7 +146,6 @@ async fn what_is_open_hears_of_a_revocation() {
     changes.mark_unchanged();
     assert_eq!(stage.verifier.again(&caller, NOW).unwrap(), caller);
     let command = Arc::new(State::open(stage.folder.path()).unwrap());
-    let started = std::time::Instant::now();
     let heard = async {
         changes.changed().await.unwrap();
         stage.verifier.again(&caller, NOW).unwrap_err().reason
@@ -161,7 +160,6 @@ async fn what_is_open_hears_of_a_revocation() {
         () = revoke => Reason::NoCredentials,
     };
     assert_eq!(reason, Reason::RunRevoked);
-    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
 }
 
 #[tokio::test]
@@ -174,6 +172,8 @@ async fn orders_that_cannot_be_are_refused() {
         (RunOrder { purpose: Some("a\nb".to_owned()), ..order() }, "control characters"),
         (RunOrder { lifetime: Some(Duration::ZERO), ..order() }, "a second at least"),
         (RunOrder { audience: vec!["https://other.example".to_owned()], ..order() }, "not for"),
+        (RunOrder { audience: vec![FILES.to_owned(); 65], ..order() }, "64 endpoints"),
+        (RunOrder { audience: vec![format!("{FILES}/{}", "x".repeat(500))], ..order() }, "512 bytes"),
         (RunOrder { under: Under::Run(RunId([7; 16])), ..order() }, "the run is not known"),
     ] {
         let text = mint(order);

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use identity::{
-    Flaw, Issuer, Landing, Logins, Page, Principal, PrincipalKind, Reason, SamlMetadata, TokenRequest,
+    Flaw, Issuer, Landing, Logins, Page, Principal, PrincipalKind, Reason, SamlMetadata, Settings,
+    TokenRequest,
 };
 use serde_json::{Value, json};
 
@@ -246,13 +247,18 @@ async fn a_provider_is_named_like_no_other() {
     assert!(with(&|settings| settings.logins = Some(own.clone())).is_err(), "two ways");
     let mut settings = door.stage.settings.clone();
     settings.issuers = vec![Issuer::new("https://idp.example")];
-    assert_eq!(
-        settings.policy_name("alice", ENTITY, None),
-        format!("{ENTITY}#alice"),
-        "two vouch for people"
-    );
+    let named = |settings: &Settings, kind, issuer: &str| settings.policy_name(kind, "alice", issuer);
+    let user = PrincipalKind::User;
+    assert_eq!(named(&settings, user, ENTITY), format!("{ENTITY}#alice"), "two vouch for people");
+    assert_eq!(named(&settings, PrincipalKind::Service, GATE), "key:alice");
     settings.issuers.clear();
-    assert_eq!(settings.policy_name("alice", ENTITY, None), "alice");
+    assert_eq!(named(&settings, user, ENTITY), "alice");
+    assert_eq!(named(&settings, PrincipalKind::Service, ENTITY), "alice");
+    assert_eq!(
+        named(&settings, PrincipalKind::Service, GATE),
+        "key:alice",
+        "a key's own run is called so, too"
+    );
     let metadata: Value = serde_json::from_str(&settings.server_metadata()).unwrap();
     assert_eq!(metadata["authorization_endpoint"], "https://gate.example/oauth/authorize");
     assert!(matches!(door.logins.arrived("", None, NOW).page, Page::Refused(_)));

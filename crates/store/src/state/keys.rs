@@ -4,7 +4,7 @@ use ledger::Hash;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::{Deed, State, StateError};
+use super::{Deed, State, StateError, runs};
 
 const COLUMNS: &str = "id, name, groups, note, created, created_by, expires, revoked, used, digest, previous, \
                        previous_until";
@@ -82,7 +82,7 @@ impl State {
         })
     }
 
-    /// Revokes a key for good; `false`: there is no such key, or it was revoked before.
+    /// Revokes a key for good, and all runs that were minted with it; `false`: there is no such key, or it was revoked before.
     ///
     /// # Errors
     /// See [`StateError`].
@@ -92,6 +92,10 @@ impl State {
             let is_done = within.execute(sql, params![id, time(now), change])? == 1;
             if is_done {
                 self.enter(within, &Deed::done("keys.revoke", id))?;
+                let by = format!("the revocation of key {id}");
+                for run in runs::living_of_key(within, id, now)? {
+                    runs::revoke(self, within, change, (run, &by, now))?;
+                }
             }
             Ok(is_done)
         })

@@ -47,7 +47,7 @@ pub use keys::AccessKey;
 pub use logins::{Refresh, RegisteredClient};
 pub use operators::{OperatorLink, OperatorRow, OperatorSession};
 pub use pins::{Definition, Newcomer, Pin};
-pub use runs::MintedRun;
+pub use runs::{MintedRun, RunAdded};
 
 /// Name of the file in the data folder.
 const FILE: &str = "state.sqlite";
@@ -204,6 +204,14 @@ impl State {
             Ok((keys, runs, pins::changed(within, since.change)?))
         })?;
         Ok(changed.map(|((keys, runs, pins), mark)| Changes { keys, runs, pins, mark }))
+    }
+
+    /// The mark of what there is now.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn mark(&self) -> Result<Mark, StateError> {
+        Ok(self.since(Mark::default(), |_| Ok(()))?.map(|((), mark)| mark).unwrap_or_default())
     }
 
     /// Reads in one transaction, and gives the mark of what was read; `None`, and reads nothing, if nothing has changed since.

@@ -25,6 +25,7 @@ const STEPS: &[&str] = &[
     include_str!("events.sql"),
     include_str!("hold_prolonged.sql"),
     include_str!("hold_tasks.sql"),
+    include_str!("runs_of_keys.sql"),
 ];
 
 /// How long a write waits for another process.

@@ -2,13 +2,18 @@
 
 use ledger::RunId;
 use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use super::keys::{list, moment, strings, time};
 use super::{Deed, State, StateError, holds};
 
 const COLUMNS: &str = "id, kind, principal, issuer, groups, actors, purpose, scope, audience, parent, bound, created, \
-                       expires, minted_by, revoked, revoked_by, login";
+                       expires, minted_by, revoked, revoked_by, login, key";
+
+/// Runs that live at once right under one run.
+const UNDER_ONE: u32 = 1_000;
+/// Runs that live at once of one principal.
+const OF_ONE: u32 = 10_000;
 
 /// A run that has a credential of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +52,19 @@ pub struct MintedRun {
     pub revoked_by: Option<String>,
     /// What the provider said of the login that it is: a JSON object.
     pub login: Option<String>,
+    /// The service key with which it was minted: the run ends when that is revoked.
+    pub key: Option<String>,
+}
+
+/// What became of a run that was to be added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunAdded {
+    /// It is there.
+    Done,
+    /// The key with which it was to be minted is revoked.
+    KeyRevoked,
+    /// 1,000 runs under the same one, or 10,000 of the same principal, live already.
+    Crowded,
 }
 
 impl State {
@@ -54,11 +72,19 @@ impl State {
     ///
     /// # Errors
     /// See [`StateError`].
-    pub fn add_run(&self, run: &MintedRun) -> Result<(), StateError> {
+    pub fn add_run(&self, run: &MintedRun) -> Result<RunAdded, StateError> {
         self.write(|within, change| {
+            if let Some(key) = &run.key
+                && is_revoked(within, key)?
+            {
+                return Ok(RunAdded::KeyRevoked);
+            }
+            if is_crowded(within, run)? {
+                return Ok(RunAdded::Crowded);
+            }
             let sql = "INSERT INTO runs (id, kind, principal, issuer, groups, actors, purpose, scope, audience, \
-                         parent, bound, created, expires, minted_by, changed, login) \
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
+                         parent, bound, created, expires, minted_by, changed, login, key) \
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
             let row = params![
                 run.id.0.as_slice(),
                 run.kind,
@@ -76,10 +102,12 @@ impl State {
                 run.minted_by,
                 change,
                 run.login,
+                run.key,
             ];
             within.execute(sql, row)?;
             let (id, whose) = (run.id.to_string(), format!("{}:{}:{}", run.kind, run.issuer, run.principal));
-            self.enter(within, &Deed::done("run.mint", &id).because(&whose))
+            self.enter(within, &Deed::done("run.mint", &id).because(&whose))?;
+            Ok(RunAdded::Done)
         })
     }
 
@@ -104,17 +132,7 @@ impl State {
     /// # Errors
     /// See [`StateError`].
     pub fn revoke_run(&self, run: RunId, by: &str, now: u64) -> Result<bool, StateError> {
-        self.write(|within, change| {
-            let sql = "UPDATE runs SET revoked = ?2, revoked_by = ?3, changed = ?4 \
-                       WHERE id = ?1 AND revoked IS NULL";
-            let is_done = within.execute(sql, params![run.0.as_slice(), time(now), by, change])? == 1;
-            if is_done {
-                let id = run.to_string();
-                self.enter(within, &Deed::done("run.revoke", &id))?;
-                holds::end_of_run(self, within, change, (&id, "the run was revoked", now))?;
-            }
-            Ok(is_done)
-        })
+        self.write(|within, change| revoke(self, within, change, (run, by, now)))
     }
 
     /// The run of that id.
@@ -156,6 +174,49 @@ impl State {
     }
 }
 
+/// Revokes a run within a transaction, and ends what waits for people in it; `false`: it is not there or revoked already.
+pub(super) fn revoke(
+    state: &State,
+    within: &Transaction<'_>,
+    change: i64,
+    (run, by, now): (RunId, &str, u64),
+) -> rusqlite::Result<bool> {
+    let sql = "UPDATE runs SET revoked = ?2, revoked_by = ?3, changed = ?4 WHERE id = ?1 AND revoked IS NULL";
+    let is_done = within.execute(sql, params![run.0.as_slice(), time(now), by, change])? == 1;
+    if is_done {
+        let id = run.to_string();
+        state.enter(within, &Deed::done("run.revoke", &id))?;
+        holds::end_of_run(state, within, change, (&id, "the run was revoked", now))?;
+    }
+    Ok(is_done)
+}
+
+/// Runs minted with a key that live.
+pub(super) fn living_of_key(within: &Connection, key: &str, now: u64) -> rusqlite::Result<Vec<RunId>> {
+    let sql = "SELECT id FROM runs WHERE key = ?1 AND expires > ?2 AND revoked IS NULL ORDER BY created, id";
+    within.prepare(sql)?.query_map(params![key, time(now)], |row| Ok(RunId(row.get(0)?)))?.collect()
+}
+
+fn is_revoked(within: &Connection, key: &str) -> rusqlite::Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM keys WHERE id = ? AND revoked IS NOT NULL)";
+    within.query_row(sql, [key], |row| row.get(0))
+}
+
+/// Whether so many runs live beside it that there is no room for it: all that live are in the memory of the gateway.
+fn is_crowded(within: &Connection, run: &MintedRun) -> rusqlite::Result<bool> {
+    let (now, living) = (time(run.created), "expires > ?2 AND revoked IS NULL");
+    if let Some(parent) = &run.parent {
+        let sql = format!("SELECT count(*) FROM runs WHERE parent = ?1 AND {living}");
+        let under: u32 = within.query_row(&sql, params![parent.0.as_slice(), now], |row| row.get(0))?;
+        if under >= UNDER_ONE {
+            return Ok(true);
+        }
+    }
+    let sql = format!("SELECT count(*) FROM runs WHERE principal = ?1 AND {living} AND issuer = ?3");
+    let of_one: u32 = within.query_row(&sql, params![run.principal, now, run.issuer], |row| row.get(0))?;
+    Ok(of_one >= OF_ONE)
+}
+
 pub(super) fn changed(db: &Connection, since: i64) -> rusqlite::Result<Vec<MintedRun>> {
     let sql = format!("SELECT {COLUMNS} FROM runs WHERE changed > ?");
     db.prepare_cached(&sql)?.query_map([since], read)?.collect()
@@ -185,5 +246,6 @@ fn read(row: &Row<'_>) -> rusqlite::Result<MintedRun> {
         revoked: moment(row, 14)?,
         revoked_by: row.get(15)?,
         login: row.get(16)?,
+        key: row.get(17)?,
     })
 }

@@ -4,7 +4,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 use ledger::{Hash, RunId};
 use store::state::{
-    AccessKey, Action, Budget, Deed, Mark, MintedRun, Refresh, RegisteredClient, State, StateError,
+    AccessKey, Action, Budget, Deed, Mark, MintedRun, Refresh, RegisteredClient, RunAdded, State, StateError,
 };
 
 pub(crate) fn key(id: &str) -> AccessKey {
@@ -42,6 +42,7 @@ pub(crate) fn run(byte: u8, parent: Option<RunId>) -> MintedRun {
         revoked: None,
         revoked_by: None,
         login: None,
+        key: None,
     }
 }
 
@@ -176,7 +177,7 @@ fn a_newer_or_broken_file_is_refused_by_name() {
     bytes[60..64].copy_from_slice(&99_u32.to_be_bytes());
     std::fs::write(&path, &bytes).unwrap();
     let error = State::open(folder.path()).unwrap_err();
-    assert!(matches!(error, StateError::Newer { found: 99, known: 13, .. }), "{error}");
+    assert!(matches!(error, StateError::Newer { found: 99, known: 14, .. }), "{error}");
     std::fs::write(&path, b"this is no database, whatever its name says; it is a text of many characters")
         .unwrap();
     let error = State::open(folder.path()).unwrap_err();
@@ -203,6 +204,54 @@ fn refresh_tokens_are_spent_once_and_a_second_time_revokes() {
     assert_eq!(state.minted_run(login.id).unwrap().unwrap().revoked, Some(200));
     state.add_refresh(login.id, "editor", digest("9"), 901).unwrap();
     assert_eq!(rotate("editor", "3", "4"), Refresh::Unknown, "the run has expired");
+}
+
+#[test]
+fn runs_of_a_key_end_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = State::open(folder.path()).unwrap();
+    state.add_key(&key("aaaa1111")).unwrap();
+    let of_key = |byte, parent| MintedRun { key: Some("aaaa1111".to_owned()), ..run(byte, parent) };
+    let (own, over) = (of_key(1, None), MintedRun { expires: 120, ..of_key(2, None) });
+    for run in [&own, &over, &run(3, None), &of_key(4, Some(RunId([3; 16])))] {
+        assert_eq!(state.add_run(run).unwrap(), RunAdded::Done);
+    }
+    assert!(state.revoke_key("aaaa1111", 130).unwrap());
+    let revoked = |byte| state.minted_run(RunId([byte; 16])).unwrap().unwrap().revoked;
+    assert_eq!(
+        [1, 2, 3, 4].map(revoked),
+        [Some(130), None, None, Some(130)],
+        "the second was over, the third has no key"
+    );
+    let by = state.minted_run(own.id).unwrap().unwrap().revoked_by;
+    assert_eq!(by.as_deref(), Some("the revocation of key aaaa1111"));
+    assert_eq!(state.add_run(&of_key(5, None)).unwrap(), RunAdded::KeyRevoked, "it was on its way meanwhile");
+    assert_eq!(state.minted_run(RunId([5; 16])).unwrap(), None);
+}
+
+#[test]
+fn so_many_runs_live_beside_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = State::open(folder.path()).unwrap();
+    let parent = Some(run(1, None).id);
+    state.add_run(&run(1, None)).unwrap();
+    state.add_run(&run(2, parent)).unwrap();
+    let copy = |of: u8, times: u32| {
+        let sql = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?2) \
+                   INSERT INTO runs SELECT randomblob(16), kind, principal, issuer, groups, actors, purpose, scope, audience, \
+                   parent, bound, created, expires, minted_by, revoked, revoked_by, changed, login, key FROM runs, n WHERE id = ?1";
+        let db = rusqlite::Connection::open(folder.path().join("state.sqlite")).unwrap();
+        db.execute(sql, rusqlite::params![[of; 16], times]).unwrap();
+    };
+    copy(2, 998);
+    assert_eq!(state.add_run(&run(3, parent)).unwrap(), RunAdded::Done);
+    assert_eq!(state.add_run(&run(4, parent)).unwrap(), RunAdded::Crowded);
+    let later = MintedRun { created: 900, expires: 1_000, ..run(4, parent) };
+    assert_eq!(state.add_run(&later).unwrap(), RunAdded::Done, "they have ended");
+    copy(1, 9_000);
+    assert_eq!(state.add_run(&run(5, None)).unwrap(), RunAdded::Crowded);
+    let other = MintedRun { issuer: "https://other.example".to_owned(), ..run(5, None) };
+    assert_eq!(state.add_run(&other).unwrap(), RunAdded::Done, "another alice");
 }
 
 #[test]
