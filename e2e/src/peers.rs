@@ -1,5 +1,6 @@
 //! Other people's clients and servers, as `cargo xtask setup` installs them.
 
+use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -109,8 +110,19 @@ pub fn free_port() -> u16 {
     (0..PORTS)
         .map(|_| FIRST + own.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS)
         .filter_map(|port| u16::try_from(port).ok())
-        .find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .find(|port| is_ours(*port) && std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
         .expect("a free port")
+}
+
+/// Whether no other test of this machine has the port; it is ours until this process ends.
+fn is_ours(port: u16) -> bool {
+    let path = std::env::temp_dir().join(format!("tollbook-e2e-port-{port}"));
+    let lock = File::options().create(true).truncate(false).write(true).open(path).expect("a lock");
+    let is_ours = lock.try_lock().is_ok();
+    if is_ours {
+        std::mem::forget(lock);
+    }
+    is_ours
 }
 
 /// Ports that the system gives to nobody by itself (`ip_local_port_range` begins at 32768).

@@ -56,7 +56,7 @@ pub fn ask(gateway: &str) -> (Vec<u8>, bool) {
         r#"{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{{"_meta":{meta},"name":"work","arguments":{{}}}}}}"#
     );
     let output = Command::new("curl")
-        .args(["--silent", "--max-time", "20", "--write-out", " [%{http_code}]"])
+        .args(["--silent", "--max-time", "600", "--write-out", " [%{http_code}]"])
         .args(["--header", "Content-Type: application/json"])
         .args(["--header", "Accept: application/json, text/event-stream"])
         .args(["--header", "MCP-Protocol-Version: 2026-07-28", "--header", "Mcp-Method: tools/call"])

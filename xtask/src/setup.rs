@@ -11,6 +11,9 @@ use anyhow::Context as _;
 use crate::shell::{self, Steps};
 use crate::workspace::Workspace;
 
+/// What tests are run with; pinned, as a newer one may need a newer compiler.
+const CARGO_NEXTEST: &str = "0.9.143";
+
 /// What licence and ban checks are made with; pinned, as its rules change between versions.
 const CARGO_DENY: &str = "0.20.2";
 
@@ -35,7 +38,7 @@ pub(crate) fn all(workspace: &Workspace) -> anyhow::Result<()> {
     let mut steps = Steps::new();
     std::fs::create_dir_all(workspace.tools())?;
     debian(&mut steps)?;
-    cargo_tool(workspace, &mut steps, "nextest", None)?;
+    cargo_tool(workspace, &mut steps, "nextest", CARGO_NEXTEST)?;
     peers(workspace, &mut steps)
 }
 
@@ -60,13 +63,13 @@ pub(crate) fn peers(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<
 
 /// What `ci` needs beyond.
 pub(crate) fn deny(workspace: &Workspace) -> anyhow::Result<()> {
-    cargo_tool(workspace, &mut Steps::new(), "deny", Some(CARGO_DENY))
+    cargo_tool(workspace, &mut Steps::new(), "deny", CARGO_DENY)
 }
 
 /// What `package` needs.
 pub(crate) fn deb(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<()> {
     std::fs::create_dir_all(workspace.tools())?;
-    cargo_tool(workspace, steps, "deb", Some(CARGO_DEB))
+    cargo_tool(workspace, steps, "deb", CARGO_DEB)
 }
 
 /// `cargo`, which finds the tools installed here before those of the machine.
@@ -93,9 +96,11 @@ fn debian(steps: &mut Steps) -> anyhow::Result<()> {
         return Ok(());
     }
     let quiet = ["-qq", "--yes", "--no-install-recommends"];
-    steps.quiet("apt-get update", Command::new("apt-get").args(["-qq", "update"]))?;
+    // A machine that has just been made may be at its own updates.
+    let patient = ["-o", "Acquire::Retries=5", "-o", "DPkg::Lock::Timeout=600"];
+    steps.quiet("apt-get update", Command::new("apt-get").args(patient).args(["-qq", "update"]))?;
     let mut install = Command::new("apt-get");
-    install.env("DEBIAN_FRONTEND", "noninteractive").arg("install").args(quiet).args(&missing);
+    install.args(patient).env("DEBIAN_FRONTEND", "noninteractive").arg("install").args(quiet).args(&missing);
     steps.quiet(&format!("install {}", missing.join(", ")), &mut install)
 }
 
@@ -109,16 +114,10 @@ impl Shows {
 }
 
 /// A subcommand of cargo: the machine's if it is there in that version, else one built into `.tools`.
-fn cargo_tool(
-    workspace: &Workspace,
-    steps: &mut Steps,
-    name: &str,
-    version: Option<&str>,
-) -> anyhow::Result<()> {
+fn cargo_tool(workspace: &Workspace, steps: &mut Steps, name: &str, version: &str) -> anyhow::Result<()> {
     let output = cargo(workspace).args([name, "--version"]).output().context("cannot run cargo")?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let there = output.status.success()
-        && version.is_none_or(|version| text.split_whitespace().any(|w| w == version));
+    let there = output.status.success() && text.split_whitespace().any(|word| word == version);
     if there {
         return Ok(());
     }
@@ -127,7 +126,7 @@ fn cargo_tool(
     install
         .env_remove("CARGO_TARGET_DIR")
         .args(["install", "--quiet", "--locked", "--force", &package, "--root"]);
-    install.arg(workspace.tools()).args(version.iter().flat_map(|version| ["--version", version]));
+    install.arg(workspace.tools()).args(["--version", version]);
     steps.quiet(&format!("install {package} (minutes)"), &mut install)
 }
 

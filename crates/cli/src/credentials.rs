@@ -170,9 +170,9 @@ pub(crate) fn mint(args: &MintArgs, environment: &Environment, out: &mut dyn Wri
     let mint = open_mint(args.config.as_ref(), environment)?;
     let under = match (&args.under, &args.service, &args.user) {
         (Some(run), _, _) => Under::Run(*run),
-        (None, Some(id), _) => Under::Principal(mint.service(id), args.groups.clone()),
+        (None, Some(id), _) => Under::Principal(mint.own(id), args.groups.clone()),
         (None, None, Some(id)) => {
-            Under::Principal(mint.user(id, args.issuer.as_deref())?, args.groups.clone())
+            Under::Principal(mint.person(id, args.issuer.as_deref())?, args.groups.clone())
         }
         (None, None, None) => anyhow::bail!("say for whom: `--service NAME`, `--user NAME` or `--under RUN`"),
     };
@@ -228,13 +228,13 @@ struct OwnMint {
 
 impl OwnMint {
     /// A service of Tollbook's own, as one with a key is.
-    fn service(&self, id: &str) -> Principal {
+    fn own(&self, id: &str) -> Principal {
         let issuer = self.settings.public_url.clone();
         Principal { kind: PrincipalKind::Service, id: id.to_owned(), issuer }
     }
 
     /// The person whom a provider names so: policies know them by the same name when they log in.
-    fn user(&self, id: &str, issuer: Option<&str>) -> anyhow::Result<Principal> {
+    fn person(&self, id: &str, issuer: Option<&str>) -> anyhow::Result<Principal> {
         let providers: Vec<&str> = self.settings.providers().collect();
         let issuer = match (issuer, providers.as_slice()) {
             (Some(issuer), _) if providers.contains(&issuer) => issuer,

@@ -227,7 +227,11 @@ mod tests {
     fn finds_its_own_process_behind_a_loopback_connection() {
         let owners = Owners::default();
         for bind in ["127.0.0.1:0", "[::1]:0"] {
-            let listener = std::net::TcpListener::bind(bind).expect("loopback");
+            let listener = match std::net::TcpListener::bind(bind) {
+                // Not every machine has IPv6.
+                Err(_) if bind.starts_with('[') => continue,
+                bound => bound.expect("loopback"),
+            };
             let client =
                 std::net::TcpStream::connect(listener.local_addr().expect("bound")).expect("connect");
             let (server, remote) = listener.accept().expect("accept");

@@ -112,7 +112,8 @@ impl Committer {
             self.queue.take(&mut items, beat, crowd.more(self.parts.writer.synced_in()));
             crowd.came(items.len());
             if self.parts.progress.ending() == Some(End::Abandoned) {
-                return;
+                // Whoever takes the folder up prepares segments of its own.
+                return self.parts.writer.stop();
             }
             finishing = self.queue.is_closed();
             for queued in items.drain(..) {

@@ -65,6 +65,8 @@ function error(code, message) {
 }
 
 const listener = createServer(toNodeHandler({ fetch }));
+// Connections stay until the other side closes them: a timer that is late would close one in use.
+listener.keepAliveTimeout = 0;
 listener.listen(Number(process.argv[2] ?? 0), '127.0.0.1', () => {
   console.log(`listening on http://127.0.0.1:${listener.address().port}/mcp`);
 });

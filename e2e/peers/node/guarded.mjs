@@ -63,4 +63,6 @@ async function counts(text) {
 }
 
 const listener = createServer(toNodeHandler({ fetch: fetch_ }));
+// Connections stay until the other side closes them: a timer that is late would close one in use.
+listener.keepAliveTimeout = 0;
 listener.listen(Number(port), '127.0.0.1', () => console.log(`listening on ${resource}`));

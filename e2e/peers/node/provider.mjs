@@ -142,4 +142,6 @@ const listener = createServer((request, response) => {
   if (request.url.startsWith('/login/')) return login(request, response);
   return current.callback()(request, response);
 });
+// Connections stay until the other side closes them: a timer that is late would close one in use.
+listener.keepAliveTimeout = 0;
 listener.listen(Number(port), '127.0.0.1', () => console.log(`listening on ${issuer}`));

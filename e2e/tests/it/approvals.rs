@@ -32,7 +32,7 @@ permit (principal, action == Action::"tools/call", resource == Tool::"bank/close
 const APPLIED: &str = "configuration reloaded";
 
 /// Long enough for a machine that is busy.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A bank that offers three tools. `balance` has another description after `POST` of a note that says so.
 pub(crate) fn bank(asked: &[u8]) -> Bytes {
@@ -339,11 +339,13 @@ fn restarted(office: &mut Office, upstream: &Upstream, token: &str) {
         "other arguments"
     );
     assert_eq!(seen(upstream, "transfer"), before);
+    let eight = office.waits();
     assert_eq!(call(&office.url, token, "transfer", &seven), "done");
     assert!(call(&office.url, token, "transfer", &seven).contains("approval required"), "it is used");
     assert_eq!(seen(upstream, "transfer"), before + 1);
 
-    let hold = office.waits();
+    let is_asked = |one: &Value| one["status"] == "pending" && one["asked"].is_u64() && id(one) != eight;
+    let hold = id(&office.hold(is_asked));
     assert_eq!(office.decides("ann", &["grant", &hold, "--for-run", "--any", "note"]).0, 0);
     for note in ["a", "b"] {
         assert_eq!(

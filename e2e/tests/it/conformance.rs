@@ -58,8 +58,8 @@ fn check(suite: &[&str], least: u32) {
     let folder = tempfile::tempdir().expect("a folder");
     let gateway = Gateway::start(folder.path(), &format!("[servers.fixture]\nurl = \"{direct}\"\n"));
 
-    let directly = run(suite, direct, &[]);
-    let through = run(suite, &format!("{}/mcp/fixture", gateway.url), &[]);
+    let through = format!("{}/mcp/fixture", gateway.url);
+    let [directly, through] = alike(|| [run(suite, direct, &[]), run(suite, &through, &[])]);
 
     assert_eq!(directly, through);
     let failed: u32 = directly.iter().map(|scenario| scenario.failed).sum();
@@ -67,6 +67,12 @@ fn check(suite: &[&str], least: u32) {
     let (data, _) = (gateway.data.clone(), gateway.stop());
     let verified = tollbook(&data, &["verify"]);
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+}
+
+/// Runs that are alike, of three tries: some scenarios give an answer half a second, in which a busy machine may do nothing.
+fn alike(runs: impl Fn() -> [Vec<Scenario>; 2]) -> [Vec<Scenario>; 2] {
+    let differ = |[one, other]: &[Vec<Scenario>; 2]| one != other;
+    (0..2).fold(runs(), |before, _| if differ(&before) { runs() } else { before })
 }
 
 fn passed(scenarios: &[Scenario]) -> u32 {
@@ -102,9 +108,8 @@ fn check_with_credential(suite: &[&str], least: u32) {
     let preload = format!("--import={}", preload.display());
     let credential = [("NODE_OPTIONS", preload.as_str()), ("ORIGIN", &url), ("CREDENTIAL", &key)];
 
-    let directly = run(suite, &fixture.url, &[]);
     let refused = run(suite, &through, &[]);
-    let secured = run(suite, &through, &credential);
+    let [directly, secured] = alike(|| [run(suite, &fixture.url, &[]), run(suite, &through, &credential)]);
 
     let other: Vec<_> = directly.iter().zip(&secured).filter(|(direct, secured)| direct != secured).collect();
     assert!(directly == secured, "{other:#?}");
@@ -122,7 +127,7 @@ fn run(suite: &[&str], url: &str, environment: &[(&str, &str)]) -> Vec<Scenario>
     let output = Command::new(node())
         .envs(environment.iter().copied())
         .arg(package("@modelcontextprotocol/conformance/dist/index.js"))
-        .args(["server", "--url", url])
+        .args(["server", "--timeout", "600000", "--url", url])
         .args(suite)
         .output()
         .expect("the suite runs");

@@ -185,7 +185,7 @@ fn without_numbers(text: &str) -> String {
 /// Nobody needs to be told how to wait: a few seconds in line, then an address or an answer, until people have decided.
 #[test]
 fn what_clients_see_and_how_often_the_tool_runs() {
-    let mut branch = Branch::open("wait_seconds = 7");
+    let mut branch = Branch::open("wait_seconds = 20");
     gone(&mut branch);
     let office = &branch.office;
     let approve = |holds: &[Value]| branch.all_decided("ann", holds, &["grant"]);
@@ -339,18 +339,16 @@ fn gone(branch: &mut Branch) {
 #[test]
 fn what_clients_see_when_nobody_decides() {
     let branch = Branch::open("wait_seconds = 120\nlasts_seconds = 25");
-    branch.case(
-        "transfer",
-        |_| {},
-        &expect![[r#"
+    let callers = branch.all_call("transfer", &json!({}));
+    expect![[r#"
         typescript legacy: denied: `hold_…` has ended: nobody decided in time | ran 0
         typescript 2026-07-28: denied: `hold_…` has ended: nobody decided in time | ran 0
         python legacy: denied: `hold_…` has ended: nobody decided in time | ran 0
         python 2026-07-28: denied: `hold_…` has ended: nobody decided in time | ran 0
         rust legacy: denied: `hold_…` has ended: nobody decided in time | ran 0
         rust 2026-07-28: denied: `hold_…` has ended: nobody decided in time | ran 0
-    "#]],
-    );
+    "#]]
+    .assert_eq(&branch.saw(&callers, 0));
     branch.office.close();
 }
 
@@ -358,22 +356,24 @@ fn what_clients_see_when_nobody_decides() {
 #[test]
 fn clients_wait_for_people_who_take_their_time() {
     let branch = Branch::open("");
-    let times = [10, 50, 300];
+    let times = [300, 50, 10];
     let purpose = |seconds: u64| format!("wait {seconds} s");
     let first = |seconds: u64| usize::try_from(seconds).expect("few") * 100;
-    let callers =
-        times.map(|seconds| branch.all_call_for(&purpose(seconds), first(seconds), ("transfer", &json!({}))));
+    // One group after the other: eighteen clients that start at once take longer than some of them are to wait.
+    let groups = times.map(|seconds| {
+        let callers = branch.all_call_for(&purpose(seconds), first(seconds), ("transfer", &json!({})));
+        (seconds, callers, branch.all_wait_for(&purpose(seconds)))
+    });
     let mut told = String::new();
-    for (seconds, callers) in times.into_iter().zip(&callers) {
-        let holds = branch.all_wait_for(&purpose(seconds));
+    for (seconds, callers, holds) in groups.into_iter().rev() {
         let made = holds.iter().filter_map(|hold| hold["created"].as_u64()).max().expect("they wait");
-        for caller in callers {
+        for caller in &callers {
             let left = Duration::from_secs((made + seconds).saturating_sub(now()));
             let early = caller.answer.recv_timeout(left);
             assert!(early.is_err(), "it has not waited: {early:?}");
         }
         branch.all_decided("ann", &holds, &["grant"]);
-        told += &format!("after {seconds} s\n{}", branch.table(callers, 0, |words| words.join(", ")));
+        told += &format!("after {seconds} s\n{}", branch.table(&callers, 0, |words| words.join(", ")));
     }
     expect![[r#"
         after 10 s

@@ -182,7 +182,7 @@ async fn of_the_end_of_a_wait_that_has_outlasted_its_call() {
         std::fs::write(&tool, "First.").expect("written");
         let server = json!(["sh", "-c", SERVER, "server", tool]);
         let office =
-            Office::open(&upstream.url, &format!("wait_seconds = 8\n[servers.till]\ncommand = {server}\n"));
+            Office::open(&upstream.url, &format!("wait_seconds = 30\n[servers.till]\ncommand = {server}\n"));
         office.has_policies(|policies| {
             let till = r#"@hold("oncall") permit (principal, action == Action::"tools/call", resource == Tool::"till/t");"#;
             format!("{policies}\n{till}\n")
@@ -201,12 +201,12 @@ async fn of_the_end_of_a_wait_that_has_outlasted_its_call() {
         assert_eq!(office.decides("ann", &["grant", &hold]).0, 0);
         let over = client.next();
         assert_eq!(over["result"]["elicitationId"], *hold, "{over}");
+        drop(client);
         let data = office.data();
+        let (_folder, _) = office.close();
         let notes = printed(&data, &["calls", "--json", "--limit", "200", "kind:note server:till"]);
         let told = notes.lines().filter(|line| line.contains("notifications/elicitation/complete")).count();
         assert_eq!(told, 1, "it is recorded, once: {notes}");
-        drop(client);
-        office.close();
     };
     tokio::task::spawn_blocking(act).await.expect("all holds");
 }

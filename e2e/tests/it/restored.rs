@@ -62,9 +62,10 @@ async fn a_state_that_is_restored_lets_nobody_in_or_through() {
         office.chooses(&link);
         let again = id(&office.hold(|hold| hold["status"] == "pending"));
         assert_eq!(office.decides("ann", &["grant", &again]).0, 0);
-        let told = tollbook(&office.data(), &["calls", "kind:note method:operator/state.restore", "--json"]);
+        let data = office.data();
+        let (_folder, _) = office.close();
+        let told = tollbook(&data, &["calls", "kind:note method:operator/state.restore", "--json"]);
         assert!(String::from_utf8_lossy(&told.stdout).contains("as of"), "{told:?}");
-        office.close();
     };
     tokio::task::spawn_blocking(act).await.expect("all holds");
 }

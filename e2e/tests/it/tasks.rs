@@ -106,6 +106,16 @@ impl Raw<'_> {
     fn stands(&self, task: &str) -> String {
         in_words(&self.about("tasks/get", task))
     }
+
+    /// How it ends: one answer comes within seconds in which a busy machine may still be at the call.
+    fn comes(&self, task: &str) -> String {
+        loop {
+            let told = self.stands(task);
+            if told != "working" {
+                return told;
+            }
+        }
+    }
 }
 
 fn in_words(answer: &Value) -> String {
@@ -154,7 +164,7 @@ async fn a_task_runs_once_where_somebody_has_approved() {
             });
             assert_eq!(seen(&upstream, "transfer"), 1, "of many who ask one has it made");
             assert_eq!(in_words(&raw.about("tasks/cancel", &task)), "null", "it is heard");
-            assert_eq!(raw.stands(&task), "completed: done", "what has ended stays");
+            assert_eq!(raw.comes(&task), "completed: done", "what has ended stays");
 
             let refused = raw.task(6, "");
             assert_eq!(office.decides("ann", &["refuse", &office.waits(), "--reason", "not today"]).0, 0);
@@ -173,10 +183,10 @@ async fn a_task_runs_once_where_somebody_has_approved() {
 
             let failed = raw.task(8, "fails");
             grant(&office);
-            assert_eq!(raw.stands(&failed), "failed: no money");
+            assert_eq!(raw.comes(&failed), "failed: no money");
             let large = raw.task(9, "large");
             grant(&office);
-            assert_eq!(raw.stands(&large), format!("completed: {}", "x".repeat(LARGE)));
+            assert_eq!(raw.comes(&large), format!("completed: {}", "x".repeat(LARGE)));
             no_plain_text(&office, &[CANARY, &task]);
             changed(&raw, &upstream);
             raw.token.clone()
@@ -203,10 +213,10 @@ fn changed(raw: &Raw<'_>, upstream: &Upstream) {
     let before = seen(upstream, "transfer");
     let [first, second] = [raw.task(9, ""), raw.task(9, "")];
     grant(raw.office);
-    assert_eq!(raw.stands(&first), "completed: done");
+    assert_eq!(raw.comes(&first), "completed: done");
     assert_eq!((raw.stands(&second).as_str(), seen(upstream, "transfer")), ("working", before + 1));
     grant(raw.office);
-    assert_eq!(raw.stands(&second), "completed: done");
+    assert_eq!(raw.comes(&second), "completed: done");
     assert_eq!(seen(upstream, "transfer"), before + 2);
 
     let task = raw.task(10, "");
@@ -214,7 +224,7 @@ fn changed(raw: &Raw<'_>, upstream: &Upstream) {
     raw.office.has_policies(|policies| {
         format!("{policies}\nforbid (principal, action, resource == Tool::\"bank/transfer\");")
     });
-    assert_eq!(raw.stands(&task), "failed: Unknown tool: transfer");
+    assert_eq!(raw.comes(&task), "failed: Unknown tool: transfer");
     raw.office.has_policies(str::to_owned);
     assert_eq!(seen(upstream, "transfer"), before + 2);
 }
@@ -247,9 +257,9 @@ fn restarted(office: &mut Office, upstream: &Upstream, token: &str) {
     assert_eq!(with(office, &|raw| raw.stands(&waits)), "working");
     grant(office);
     office.restart();
-    assert_eq!(with(office, &|raw| raw.stands(&waits)), "completed: done");
+    assert_eq!(with(office, &|raw| raw.comes(&waits)), "completed: done");
     office.restart();
-    assert_eq!(with(office, &|raw| raw.stands(&waits)), "completed: done");
+    assert_eq!(with(office, &|raw| raw.comes(&waits)), "completed: done");
     assert_eq!(seen(upstream, "transfer"), before + 1);
 
     let lost = with(office, &|raw| raw.task(21, ""));
@@ -351,7 +361,7 @@ async fn what_the_server_asks_back_is_answered_within_the_task() {
             let heard = raw.asks("tasks/update", &task, answers(&key));
             assert_eq!(heard["result"], json!({"resultType": "complete"}));
         }
-        assert_eq!(raw.stands(&task), "completed: done");
+        assert_eq!(raw.comes(&task), "completed: done");
         assert_eq!(seen(&upstream, "transfer"), 3, "one call of three rounds, under one approval");
         office.close();
     })
@@ -372,7 +382,7 @@ async fn a_server_behind_pipes_is_called_for_a_task_too() {
         assert_eq!(raw.stands(&task), "working");
         grant(&office);
         for _ in 0..2 {
-            assert_eq!(raw.stands(&task), "completed: piped");
+            assert_eq!(raw.comes(&task), "completed: piped");
         }
         assert_eq!(seen(&upstream, "transfer"), 0);
         office.close();
@@ -388,9 +398,14 @@ fn a_client_that_takes_tasks_waits_for_people() {
     command.arg(repository().join("e2e/peers/node/bank.mjs")).arg(port.to_string());
     let _bank = Peer::start(command, "listening on");
     let bank = format!("http://127.0.0.1:{port}");
-    let office = Office::open(&format!("{bank}/mcp"), "wait_seconds = 1\nlasts_seconds = 12");
+    let mut office = Office::open(&format!("{bank}/mcp"), "wait_seconds = 1");
     let mut told = String::new();
     for (amount, words) in [(1, &["grant"][..]), (2, &["refuse", "--reason", "not today"]), (3, &[])] {
+        if words.is_empty() {
+            office.reconfigured(|settings| {
+                settings.replace("wait_seconds = 1", "wait_seconds = 1\nlasts_seconds = 30")
+            });
+        }
         let spec = json!({
             "transport": {"http": format!("{}/mcp/bank", office.url)}, "version": "2026-07-28", "tasks": true,
             "headers": {"authorization": format!("Bearer {}", office.mint(&[]))}, "urls": "accept",

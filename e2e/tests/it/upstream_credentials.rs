@@ -191,7 +191,7 @@ fn scenarios(suite: &[&str], way: &[&str]) -> Vec<(String, u32)> {
     let folder = tempfile::tempdir().expect("a folder");
     let output = Command::new(node())
         .arg(package("@modelcontextprotocol/conformance/dist/index.js"))
-        .args(["client", "--command", &command, "--output-dir"])
+        .args(["client", "--timeout", "600000", "--command", &command, "--output-dir"])
         .arg(folder.path())
         .args(suite)
         .output()

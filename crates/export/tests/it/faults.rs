@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use export::Courier;
 use store::state::{DestinationRow, State};
 
 use crate::made::{Does, Receiver, ask, courier, pass, state, tell, webhook};
@@ -14,6 +15,17 @@ fn row(state: &State, name: &str) -> DestinationRow {
 
 fn header<'a>(request: &'a str, name: &str) -> &'a str {
     request.lines().find_map(|line| line.strip_prefix(&format!("{name}: "))).unwrap()
+}
+
+/// Rounds until there is nothing to deliver: one ends early where the machine is slow. Gives how many were tried.
+async fn rounds(courier: &mut Courier) -> usize {
+    let mut all = 0;
+    loop {
+        match courier.round().await.unwrap() {
+            0 => return all,
+            tried => all += tried,
+        }
+    }
 }
 
 #[tokio::test]
@@ -36,7 +48,7 @@ async fn whatever_fails_once_arrives_later_under_the_same_id() {
         let state = state(folder.path());
         let receiver = Receiver::start(does.clone()).await;
         let mut settings = webhook("hook", &receiver.url);
-        settings.wait = if matches!(does, Does::Hangs) { Duration::from_millis(200) } else { settings.wait };
+        settings.wait = if matches!(does, Does::Hangs) { Duration::from_secs(2) } else { settings.wait };
         tell(&state, &[&settings]);
         let mut courier = courier(&state, settings);
         ask(&state, "hold_1");
@@ -49,9 +61,9 @@ async fn whatever_fails_once_arrives_later_under_the_same_id() {
         receiver.now_does(FINE);
         pass(2);
         let asked_for_more = matches!(does, Does::Answers(answer) if answer.contains("retry-after"));
-        assert_eq!(courier.round().await.unwrap(), if asked_for_more { 0 } else { 2 }, "{does:?}");
+        assert_eq!(rounds(&mut courier).await, if asked_for_more { 0 } else { 2 }, "{does:?}");
         pass(38);
-        courier.round().await.unwrap();
+        rounds(&mut courier).await;
         let done = row(&state, "hook");
         assert_eq!((done.delivered, done.waiting, done.failures), (2, 0, 0), "{does:?}");
         let seen = receiver.seen();
@@ -107,7 +119,7 @@ async fn who_is_gone_is_asked_no_more_until_told_to() {
     assert_eq!((row(&state, "hook").dead, row(&state, "hook").waiting), (3, 0));
     receiver.now_does(FINE);
     assert_eq!(state.retry_dead("hook", crate::made::now()).unwrap(), Some(3));
-    assert_eq!(courier.round().await.unwrap(), 3);
+    assert_eq!(rounds(&mut courier).await, 3);
     assert_eq!((row(&state, "hook").delivered, row(&state, "hook").dead), (3, 0));
 }
 
@@ -116,7 +128,8 @@ async fn a_receiver_that_floods_has_it_and_no_other_waits_for_one_that_hangs() {
     let folder = tempfile::tempdir().unwrap();
     let state = state(folder.path());
     let (slow, flood) = (Receiver::start(Does::Hangs).await, Receiver::start(Does::Floods).await);
-    let settings = [webhook("slow", &slow.url), webhook("flood", &flood.url)];
+    let mut settings = [webhook("slow", &slow.url), webhook("flood", &flood.url)];
+    settings[0].wait = Duration::from_secs(600);
     tell(&state, &[&settings[0], &settings[1]]);
     let [mut slow, mut flood] = settings.map(|settings| courier(&state, settings));
     ask(&state, "hold_1");

@@ -48,7 +48,7 @@ pub(crate) fn destination(name: &str, sink: Sink) -> DestinationSettings {
         kinds: EventKind::ALL.to_vec(),
         groups: None,
         arguments: Arguments::Left,
-        wait: Duration::from_secs(5),
+        wait: Duration::from_secs(60),
     }
 }
 

@@ -152,7 +152,7 @@ async fn metadata_is_found_in_each_of_its_places() {
     ] {
         let stage = Stage::set().await;
         let issuer = format!("{}{path}", stage.idp.url);
-        let stage = Stage { verifier: of_issuer(&stage, Issuer::new(&issuer)), ..stage };
+        let stage = Stage { verifier: of_issuer(&stage, Issuer::new(&issuer), PATIENCE), ..stage };
         stage.idp.answers(METADATA, Answer::Status(404));
         let keys = format!("{}/keys", stage.idp.url);
         let document = json!({ "issuer": issuer, "jwks_uri": keys });
@@ -162,9 +162,11 @@ async fn metadata_is_found_in_each_of_its_places() {
     }
 }
 
-fn of_issuer(stage: &Stage, issuer: Issuer) -> std::sync::Arc<identity::Verifier> {
-    let mut settings = identity::Settings::new(crate::made::GATE);
-    settings.fetch_wait = Duration::from_millis(500);
+/// For answers that come.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn of_issuer(stage: &Stage, issuer: Issuer, fetch_wait: Duration) -> std::sync::Arc<identity::Verifier> {
+    let mut settings = identity::Settings { fetch_wait, ..identity::Settings::new(crate::made::GATE) };
     settings.issuers.push(issuer);
     identity::Verifier::new(&settings, stage.state.clone(), stage.mint.clone()).unwrap().into()
 }
@@ -251,7 +253,9 @@ async fn hostile_answers_give_no_keys_and_the_log_says_why() {
     ];
     for (name, metadata, keys, expected) in cases {
         let stage = Stage::set().await;
-        let stage = Stage { verifier: of_issuer(&stage, Issuer::new(&stage.idp.url)), ..stage };
+        let is_silent = [&metadata, &keys].iter().any(|answer| matches!(answer, Answer::Silence));
+        let wait = if is_silent { Duration::from_millis(500) } else { PATIENCE };
+        let stage = Stage { verifier: of_issuer(&stage, Issuer::new(&stage.idp.url), wait), ..stage };
         let real = |answer: Answer| match answer {
             Answer::Json(text) => {
                 let text = text.replace("ISSUER", &stage.idp.url);
@@ -280,7 +284,7 @@ async fn an_issuer_beyond_the_loopback_is_not_led_into_it() {
             network,
             ..Issuer::new("")
         };
-        let verifier = of_issuer(&stage, issuer);
+        let verifier = of_issuer(&stage, issuer, PATIENCE);
         let token = lasting(&stage).claim("iss", "https://idp.example").sign(&stage.p256);
         let headers = crate::made::authorization(&format!("Bearer {token}"));
         let credentials = identity::Credentials::of_request(&headers, "POST", crate::made::FILES);
@@ -296,8 +300,10 @@ async fn keys_from_a_configured_place() {
     let stage = Stage::set().await;
     stage.idp.answers(METADATA, Answer::Status(404));
     let at = KeySource::At(format!("{}/keys", stage.idp.url));
-    let stage =
-        Stage { verifier: of_issuer(&stage, Issuer { keys: at, ..Issuer::new(&stage.idp.url) }), ..stage };
+    let stage = Stage {
+        verifier: of_issuer(&stage, Issuer { keys: at, ..Issuer::new(&stage.idp.url) }, PATIENCE),
+        ..stage
+    };
     assert_eq!(reason(&stage, &stage.token(), NOW).await, None);
     assert_eq!((stage.idp.asked(METADATA), stage.idp.asked("/keys")), (0, 1));
 }

@@ -1,6 +1,7 @@
 //! A gateway's identity on a stage: a state, a mint, a verifier, and one provider with a key of each kind.
 
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use http::HeaderMap;
 use identity::{
@@ -42,7 +43,7 @@ impl Stage {
     pub(crate) async fn with(change: impl FnOnce(&mut Settings)) -> Stage {
         let (rsa, p256, ed) = (&*RSA, Pair::ec("P-256"), Pair::ed());
         let idp = Idp::start(&[rsa.published("rsa"), p256.published("p256"), ed.published("ed")]).await;
-        let mut settings = Settings::new(GATE);
+        let mut settings = Settings { fetch_wait: Duration::from_secs(60), ..Settings::new(GATE) };
         settings.issuers.push(Issuer { groups_claim: Some("groups".to_owned()), ..Issuer::new(&idp.url) });
         change(&mut settings);
         let folder = tempfile::tempdir().unwrap();

@@ -63,7 +63,7 @@ impl Stage {
             scopes: Vec::new(),
             resource: None,
             network: Network::Public,
-            wait: Duration::from_millis(300),
+            wait: Duration::from_secs(60),
         }
     }
 
@@ -288,7 +288,8 @@ async fn lies_and_outages_give_no_token_and_say_nothing_that_others_wrote() {
             other => other.clone(),
         };
         stage.idp.answers(path, text(&answer));
-        let credentials = stage.credentials();
+        let wait = Duration::from_secs(if matches!(answer, Answer::Silence) { 2 } else { 60 });
+        let credentials = made(OAuthSettings { wait, ..stage.settings() });
         let error = credentials.present(None, NOW).await.unwrap_err();
         let told = format!("{error} {error:?}");
         assert!(!told.contains("canary") && !told.contains("evil") && !told.contains("127.0.0.1"), "{told}");

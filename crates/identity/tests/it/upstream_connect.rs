@@ -71,7 +71,7 @@ impl Stage {
             client_document: None,
             scopes: Vec::new(),
             network: Network::Public,
-            wait: Duration::from_secs(5),
+            wait: Duration::from_secs(60),
         }
     }
 

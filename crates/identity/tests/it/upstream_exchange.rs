@@ -31,7 +31,7 @@ async fn set(stage: &Stage) -> (Idp, UpstreamCredentials) {
         scopes: vec!["orders".to_owned()],
         resource: None,
         network: Network::Public,
-        wait: Duration::from_secs(5),
+        wait: Duration::from_secs(60),
     };
     let token = Some(TokenSource::Exchange { oauth, audience: Some("orders".to_owned()) });
     let settings = UpstreamSettings { headers: Vec::new(), token };

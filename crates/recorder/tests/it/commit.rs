@@ -4,14 +4,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use ledger::Kind;
-use recorder::Settings;
 
-use crate::support::{account, allow, count, new_call, run, settings, verified};
+use crate::support::{account, allow, count, new_call, run, settings, usual, verified};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sixty_four_callers_share_commits_and_leave_no_gap() {
     let dir = tempfile::tempdir().unwrap();
-    let gateway = Arc::new(run(Settings::at(dir.path())));
+    let gateway = Arc::new(run(usual(dir.path())));
     let session = gateway.begin().await;
     let tasks = (0..64).map(|_| {
         let gateway = Arc::clone(&gateway);
@@ -65,7 +64,7 @@ async fn segments_rotate_and_retire_under_load() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_thousand_leaves_publish_and_verify() {
     let dir = tempfile::tempdir().unwrap();
-    let gateway = Arc::new(run(Settings::at(dir.path())));
+    let gateway = Arc::new(run(usual(dir.path())));
     let session = gateway.begin().await;
     let tasks = (0..128).map(|_| {
         let gateway = Arc::clone(&gateway);

@@ -2,11 +2,11 @@
 
 use ledger::payload::Spans;
 use ledger::{Kind, Leaf, Seq, Verdict, leaf_hash};
-use recorder::{Reader, RecordError, Settings, StartError, start};
+use recorder::{Reader, RecordError, StartError, start};
 
 use crate::support::{
     account, allow, count, deny, fields, leaves, limits, new_call, new_run, noise, note, outcome, run,
-    settings, verified,
+    settings, usual, verified,
 };
 
 #[tokio::test]
@@ -89,7 +89,7 @@ async fn the_log_has_no_readable_personal_data() {
 #[tokio::test]
 async fn a_large_payload_goes_through_the_spool_into_a_pack() {
     let dir = tempfile::tempdir().unwrap();
-    let gateway = run(Settings::at(dir.path()));
+    let gateway = run(usual(dir.path()));
     let session = gateway.begin().await;
     let body = noise(3 << 20);
     let opened = gateway.open(session, body.clone()).await.unwrap();

@@ -38,12 +38,20 @@ pub fn limits() -> Limits {
         refuse_bytes: 0,
         refuse_percent: 0,
         warn_percent: 0,
+        heartbeat_every: Duration::from_secs(3600),
         ..Limits::default()
     }
 }
 
 pub fn settings(dir: &Path) -> Settings {
     Settings { limits: limits(), ..Settings::at(dir) }
+}
+
+/// The usual segments and publication, on a disk as full as it likes.
+pub fn usual(dir: &Path) -> Settings {
+    let Limits { refuse_bytes, refuse_percent, warn_percent, heartbeat_every, .. } = limits();
+    let limits = Limits { refuse_bytes, refuse_percent, warn_percent, heartbeat_every, ..Limits::default() };
+    Settings { limits, ..Settings::at(dir) }
 }
 
 /// A started recorder. The clerk is shared, as the gateway's pipeline shares it.
