@@ -178,8 +178,8 @@ fn is_redirect(url: &str) -> bool {
 fn loopback_without_port(url: &str) -> Option<(String, String)> {
     let place = Place::parse(url).ok().filter(Place::is_loopback)?;
     let uri: Uri = url.parse().ok()?;
-    // A name could be made to lead elsewhere: only addresses may be of any port.
-    let host = uri.host().filter(|host| *host == "127.0.0.1" || *host == "[::1]")?;
+    // By name too: clients that take any free port have it so in their documents, whatever RFC 8252 §8.3 advises.
+    let host = uri.host().filter(|host| ["127.0.0.1", "[::1]", "localhost"].contains(host))?;
     let plain = uri.scheme_str() == Some("http") && !place.is_secure();
     plain.then(|| (host.to_owned(), uri.path_and_query().map_or_else(String::new, ToString::to_string)))
 }
@@ -220,7 +220,13 @@ mod tests {
             ("https://app.example/cb", true),
             ("http://127.0.0.1:33418/cb", true),
             ("http://localhost:1/cb", true),
-            ("http://localhost:2/cb", false),
+            ("http://localhost:2/cb", true),
+            ("http://localhost/cb", true),
+            ("http://localhost.evil.example:2/cb", false),
+            ("http://localhost@evil.example:2/cb", false),
+            ("http://localhost:2/other", false),
+            ("https://localhost:2/cb", false),
+            ("http://127.0.0.2:2/cb", false),
             ("https://app.example:443/cb", false),
             ("https://app.example/cb/", false),
             ("https://app.example/cb?x=1", false),
