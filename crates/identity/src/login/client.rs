@@ -174,6 +174,12 @@ fn is_redirect(url: &str) -> bool {
     named && !rest.is_empty() && !SCHEMES.contains(&scheme.as_str())
 }
 
+/// Whether a redirect leads to a program that listens on this machine. Nobody else may be led to unasked: an application's
+/// scheme may be a browser's, with any page in it.
+pub(super) fn stays_here(redirect: &str) -> bool {
+    Place::parse(redirect).is_ok_and(|place| place.is_loopback() && !place.is_secure())
+}
+
 /// A URL of the loopback without its port: scheme, host, path and query.
 fn loopback_without_port(url: &str) -> Option<(String, String)> {
     let place = Place::parse(url).ok().filter(Place::is_loopback)?;
@@ -186,7 +192,7 @@ fn loopback_without_port(url: &str) -> Option<(String, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Client, is_redirect};
+    use super::{Client, is_redirect, stays_here};
 
     #[test]
     fn where_logins_may_lead() {
@@ -208,6 +214,25 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(is_redirect(url), may, "{url}");
+        }
+    }
+
+    #[test]
+    fn which_redirects_stay_on_this_machine() {
+        for (url, stays) in [
+            ("http://127.0.0.1:33418/cb", true),
+            ("HTTP://[::1]:33418/cb", true),
+            ("http://localhost/cb", true),
+            ("https://app.example/cb", false),
+            ("HTTPS://app.example/cb", false),
+            ("https://localhost/cb", false),
+            ("http://localhost.app.example/cb", false),
+            ("http://127.0.0.1@app.example/cb", false),
+            ("microsoft-edge:https://app.example/cb", false),
+            ("cursor://anysphere.cursor/callback", false),
+            ("com.example.app:/cb", false),
+        ] {
+            assert_eq!(stays_here(url), stays, "{url}");
         }
     }
 

@@ -189,9 +189,9 @@ impl Logins {
         let state = form.optional("state").map(str::to_owned);
         match self.begin(&form, client, (&redirect, cookie), now) {
             Ok(page) => page,
+            Err(denied) if client::stays_here(&redirect) => self.back(&redirect, state.as_deref(), &denied),
             // Whoever registers a client could make us send browsers to any site, unasked (RFC 9700 §4.11.2).
-            Err(Denied(_, why)) if redirect.starts_with("https:") => Page::Refused(why),
-            Err(denied) => self.back(&redirect, state.as_deref(), &denied),
+            Err(Denied(_, why)) => Page::Refused(why),
         }
     }
 

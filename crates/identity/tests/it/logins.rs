@@ -35,12 +35,18 @@ impl Door {
         .await;
         metadata(&stage, &[]);
         let logins = Logins::new(&stage.settings, Arc::clone(&stage.verifier)).unwrap().unwrap();
-        let document = json!({ "client_name": "Editor", "redirect_uris": [BACK] });
-        let reply = logins.register(document.to_string().as_bytes(), NOW).await;
+        let mut door = Door { stage, logins, client: String::new() };
+        door.client = door.registered(&[BACK]).await;
+        door
+    }
+
+    /// Registers another client; gives its id.
+    async fn registered(&self, redirects: &[&str]) -> String {
+        let document = json!({ "client_name": "Editor", "redirect_uris": redirects });
+        let reply = self.logins.register(document.to_string().as_bytes(), NOW).await;
         assert_eq!(reply.status, 201, "{}", reply.body);
         let body: Value = serde_json::from_str(&reply.body).unwrap();
-        let client = body["client_id"].as_str().unwrap().to_owned();
-        Door { stage, logins, client }
+        body["client_id"].as_str().unwrap().to_owned()
     }
 
     /// A right request, with some parameters changed; an empty one is taken out.
@@ -488,20 +494,24 @@ async fn clients_register_with_redirects_that_may_be() {
 }
 
 #[tokio::test]
-async fn nobody_is_sent_to_a_website_unasked() {
+async fn nobody_is_sent_anywhere_unasked_but_to_a_program_on_their_machine() {
     let door = Door::open().await;
-    let document = json!({ "redirect_uris": ["https://evil.example/phish"] }).to_string();
-    let reply = door.logins.register(document.as_bytes(), NOW).await;
-    let client: Value = serde_json::from_str(&reply.body).unwrap();
-    let own = [
-        ("client_id", client["client_id"].as_str().unwrap()),
-        ("redirect_uri", "https://evil.example/phish"),
-    ];
-    let wrong = [own[0], own[1], ("response_type", "x")];
-    let page = door.logins.authorize(&door.query(&wrong), None, NOW).await;
-    assert!(matches!(page, Page::Refused(_)), "{page:?}");
-    let page = door.logins.authorize(&door.query(&own), None, NOW).await;
-    assert!(matches!(page, Page::Consent { .. }), "{page:?}");
+    for redirect in [
+        "https://evil.example/phish",
+        "HTTPS://evil.example/phish",
+        "hTTps://evil.example/phish",
+        "microsoft-edge:https://evil.example/phish",
+        "cursor://anysphere.cursor/callback",
+    ] {
+        let client = door.registered(&[redirect]).await;
+        let own = [("client_id", client.as_str()), ("redirect_uri", redirect)];
+        for wrong in [("response_type", "x"), ("code_challenge", ""), ("resource", "https://evil.example")] {
+            let page = door.logins.authorize(&door.query(&[own[0], own[1], wrong]), None, NOW).await;
+            assert!(matches!(page, Page::Refused(_)), "{redirect}: {page:?}");
+        }
+        let page = door.logins.authorize(&door.query(&own), None, NOW).await;
+        assert!(matches!(page, Page::Consent { .. }), "{redirect}: {page:?}");
+    }
 }
 
 #[tokio::test]
