@@ -13,6 +13,7 @@
 //! provider's answer (state, nonce, PKCE, `iss`). Each login is a run; its refresh tokens hold once each, and one that
 //! comes twice revokes the run. Nobody is sent on to the provider who has not agreed to this client.
 
+mod asked;
 mod client;
 mod grant;
 pub(crate) mod shelf;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use aws_lc_rs::constant_time;
 use ledger::Hash;
 
+use self::asked::Asked;
 use self::client::{Client, Clients};
 use self::grant::Code;
 use self::shelf::Shelf;
@@ -31,7 +33,6 @@ use crate::form::Form;
 use crate::random::{self, NoRandomness};
 use crate::refused::{Reason, Refused};
 use crate::saml::Flaw;
-use crate::scope::Scope;
 use crate::settings::{LoginSettings, Settings};
 use crate::verifier::{SetupError, Verifier};
 
@@ -122,19 +123,6 @@ enum Stage {
     Known(Person),
 }
 
-/// What a client asked for.
-#[derive(Debug)]
-struct Asked {
-    client: Client,
-    redirect: String,
-    state: Option<String>,
-    challenge: String,
-    scope: Scope,
-    resource: Option<String>,
-    /// Digest of the cookie of the browser that began it.
-    browser: Hash,
-}
-
 impl Logins {
     /// Logins as the settings have them; `None` if they have none.
     ///
@@ -187,7 +175,7 @@ impl Logins {
         };
         let redirect = redirect.to_owned();
         let state = form.optional("state").map(str::to_owned);
-        match self.begin(&form, client, (&redirect, cookie), now) {
+        match self.begin(&form, &client, (&redirect, cookie), now) {
             Ok(page) => page,
             Err(denied) if client::stays_here(&redirect) => self.back(&redirect, state.as_deref(), &denied),
             // Whoever registers a client could make us send browsers to any site, unasked (RFC 9700 §4.11.2).
@@ -293,66 +281,36 @@ impl Logins {
     fn begin(
         &self,
         form: &Form,
-        client: Client,
+        client: &Client,
         (redirect, cookie): (&str, Option<&str>),
         now: u64,
     ) -> Result<Page, Denied> {
-        let invalid = |why| Denied("invalid_request", why);
-        if form.optional("response_type") != Some("code") {
-            return Err(Denied("unsupported_response_type", "only codes are given"));
-        }
-        if form.optional("request").is_some() || form.optional("request_uri").is_some() {
-            return Err(Denied("request_not_supported", "request objects are not read"));
-        }
-        // OAuth 2.1 §4.1.1, and no `plain`: whoever sees the request would have the code.
-        let challenge = form.optional("code_challenge").filter(|challenge| challenge.len() == DIGITS);
-        let challenge = challenge.filter(|_| form.optional("code_challenge_method") == Some("S256"));
-        let challenge = challenge.ok_or(invalid("PKCE with S256 is needed"))?;
-        let state = form.optional("state");
-        if state.is_some_and(|state| state.len() > STATE_BYTES) {
-            return Err(invalid("the state is too long"));
-        }
-        let scope = form.optional("scope").map_or(Ok(Scope::Unlimited), Scope::parse);
-        let scope = scope.map_err(|_| Denied("invalid_scope", "that is no scope"))?;
-        let resource = match form.all(&["resource"]).as_slice() {
-            [] => None,
-            [one] if self.is_ours(one) => Some(one.clone()),
-            _ => return Err(Denied("invalid_target", "the resource is not one of this gateway")),
-        };
-        let (name, id) = (client.name.clone(), client.id.clone());
-        let ticket = secret()?;
         // Several logins may go on in one browser: a client with three servers begins three at once.
         let known = self.browser(cookie).filter(|known| known.len() == DIGITS);
         let cookie = known.map_or_else(secret, |known| Ok(known.to_owned()))?;
-        let asked = Asked {
-            client,
-            redirect: redirect.to_owned(),
-            state: state.map(str::to_owned),
-            challenge: challenge.to_owned(),
-            scope: scope.clone(),
-            resource,
-            browser: Hash::of(cookie.as_bytes()),
-        };
+        let browser = Hash::of(cookie.as_bytes());
+        let asked = Asked::read(form, self.verifier.mint().issuer(), (client, redirect), browser)?;
+        let (scope, ticket) = (asked.scope.clone(), secret()?);
         let begun = Begun { asked: Arc::new(asked), stage: Stage::Consent };
         self.begun.put(&ticket, begun, now.saturating_add(LOGIN_SECONDS), now).map_err(|_| crowded())?;
-        let cookie = self.cookie(&cookie);
         Ok(Page::Consent {
-            name,
-            client: id,
+            name: client.name.clone(),
+            client: client.id.clone(),
             redirect: redirect.to_owned(),
-            scope: scope.text(),
+            scope,
             ticket,
-            cookie,
+            cookie: self.cookie(&cookie),
         })
     }
 
     fn code(&self, asked: &Asked, person: Person, now: u64) -> Result<String, Denied> {
         let code = secret()?;
+        let scope = asked.scope().map_err(|_| Denied("invalid_scope", "that is no scope"))?;
         let entry = Code {
-            client: asked.client.id.clone(),
+            client: asked.client.clone(),
             redirect: asked.redirect.clone(),
             challenge: asked.challenge.clone(),
-            scope: asked.scope.clone(),
+            scope,
             resource: asked.resource.clone(),
             person,
             spent: None,
@@ -379,11 +337,6 @@ impl Logins {
         let mut cookies = cookie?.split(';').filter_map(|pair| pair.trim().split_once('='));
         let (_, value) = cookies.find(|(name, _)| *name == self.cookie_name())?;
         value.bytes().all(|byte| byte.is_ascii_alphanumeric()).then_some(value)
-    }
-
-    fn is_ours(&self, resource: &str) -> bool {
-        let own = &**self.verifier.mint().issuer();
-        resource == own || resource.strip_prefix(own).is_some_and(|path| path.starts_with("/mcp/"))
     }
 
     fn cookie_name(&self) -> &'static str {

@@ -227,6 +227,22 @@ async fn a_code_that_comes_twice_revokes_what_it_gave() {
 }
 
 #[tokio::test]
+async fn scopes_of_openid_connect_do_not_narrow_a_login() {
+    let door = Door::open().await;
+    for (asked, given) in [
+        ("openid email profile", None),
+        ("openid email profile address phone offline_access", None),
+        ("openid files email", Some("files")),
+    ] {
+        let page = door.logins.authorize(&door.query(&[("scope", asked)]), None, NOW).await;
+        let Page::Consent { scope, .. } = page else { panic!("{page:?}") };
+        assert_eq!(scope.as_deref(), given, "what the person is shown for {asked}");
+        let (token, _) = granted(&door.redeem(&door.code(&[("scope", asked)]).await, &[]).await);
+        assert_eq!(door.stage.bearer(&token).await.unwrap().scope.text().as_deref(), given, "{asked}");
+    }
+}
+
+#[tokio::test]
 async fn a_login_bound_to_a_key_is_renewed_with_it_alone() {
     let door = Door::open().await;
     let pair = Pair::ec("P-256");
