@@ -89,7 +89,9 @@ impl Logins {
             self.revoke(run, now).await?;
             return Err(no_grant("the code was used before"));
         }
-        if form.required("client_id")? != code.client || form.required("redirect_uri")? != code.redirect {
+        // OAuth 2.1 has dropped `redirect_uri` here; who sends it must still be right.
+        let leads_elsewhere = form.optional("redirect_uri").is_some_and(|sent| sent != code.redirect);
+        if form.required("client_id")? != code.client || leads_elsewhere {
             return Err(no_grant("the code is another client's"));
         }
         let verifier = form.required("code_verifier")?;
