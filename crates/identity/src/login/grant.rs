@@ -123,14 +123,14 @@ impl Logins {
     async fn refresh(&self, form: &Form, request: TokenRequest<'_>, now: u64) -> Result<Given, TokenError> {
         let presented = form.required("refresh_token")?;
         let client = form.required("client_id")?.to_owned();
+        let old = Hash::of(presented.as_bytes());
+        // Looked at before the proof is: who has no token could have us remember proofs without end.
+        let run = self.login_of(&client, old).await?;
         let bound = self.proved(request, now)?;
-        let (mint, old, next) =
-            (Arc::clone(self.verifier.mint()), Hash::of(presented.as_bytes()), refresh_token()?);
+        let (mint, next) = (Arc::clone(self.verifier.mint()), refresh_token()?);
         let (next_digest, until) = (digest(&next), self.until(now));
         let minting = move || -> Result<Option<Minted>, MintError> {
-            // Looked at before anything is spent: without its key a bound login's token opens nothing.
-            let run = mint.state().refresh_of(&client, old)?;
-            let Some(run) = run else { return Ok(None) };
+            // Before anything is spent: without its key a bound login's token opens nothing.
             let minted = mint.renew(run, until, now)?;
             if minted.run.bound != bound {
                 return Err(MintError::Binding);
@@ -141,8 +141,15 @@ impl Logins {
             }
         };
         let minted = blocking(minting).await.map_err(|error| error.of_grant())?;
-        let minted = minted.ok_or_else(|| no_grant("the refresh token does not count"))?;
+        let minted = minted.ok_or_else(no_refresh)?;
         Ok(Given { until: until.min(minted.run.expires), minted, refresh: next })
+    }
+
+    /// The run that a client's refresh token is of, spent or not.
+    async fn login_of(&self, client: &str, digest: Hash) -> Result<RunId, TokenError> {
+        let (mint, client) = (Arc::clone(self.verifier.mint()), client.to_owned());
+        let found = blocking(move || Ok(mint.state().refresh_of(&client, digest)?)).await?;
+        found.ok_or_else(no_refresh)
     }
 
     fn order(&self, code: &Code, bound: Option<String>, now: u64) -> RunOrder {
@@ -198,6 +205,10 @@ fn digest(token: &Secret) -> Hash {
 
 fn no_grant(reason: &'static str) -> TokenError {
     TokenError::new("invalid_grant", reason)
+}
+
+fn no_refresh() -> TokenError {
+    no_grant("the refresh token does not count")
 }
 
 fn wrong_client() -> TokenError {

@@ -263,6 +263,35 @@ async fn a_login_bound_to_a_key_is_renewed_with_it_alone() {
 }
 
 #[tokio::test]
+async fn a_proof_is_remembered_for_who_has_a_token_alone() {
+    let door = Door::open().await;
+    let pair = Pair::ec("P-256");
+    let one = proof(&pair, "https://gate.example/oauth/token", None).sign(&pair);
+    for unknown in ["x", "tbr_x"] {
+        let asked =
+            [("grant_type", "refresh_token"), ("refresh_token", unknown), ("client_id", &*door.client)];
+        for _ in 0..2 {
+            assert_eq!(error(&door.ask(&asked, Some(&one)).await), "invalid_grant", "{unknown}");
+        }
+    }
+    let code = door.code(&[]).await;
+    let asked = |code| {
+        [
+            ("grant_type", "authorization_code"),
+            ("code", code),
+            ("client_id", &*door.client),
+            ("code_verifier", VERIFIER),
+        ]
+    };
+    assert_eq!(error(&door.ask(&asked("x"), Some(&one)).await), "invalid_grant");
+    let (_, refresh) = granted(&door.ask(&asked(&code), Some(&one)).await);
+    let renew = [("grant_type", "refresh_token"), ("refresh_token", &*refresh), ("client_id", &*door.client)];
+    assert_eq!(error(&door.ask(&renew, Some(&one)).await), "invalid_dpop_proof", "now it is remembered");
+    let next = proof(&pair, "https://gate.example/oauth/token", None).claim("jti", "p-2").sign(&pair);
+    granted(&door.ask(&renew, Some(&next)).await);
+}
+
+#[tokio::test]
 async fn requests_of_clients_that_are_not_known_lead_nowhere() {
     let door = Door::open().await;
     for (name, changed) in [
