@@ -146,7 +146,7 @@ impl Callers {
     pub(crate) async fn serve(&self, request: Request<Incoming>, limits: &Limits) -> Served {
         let path = request.uri().path().to_owned();
         match (request.method(), path.as_str()) {
-            (&Method::POST, "/oauth/token") => Served::Answer(self.token(request, limits).await),
+            (&Method::POST, "/oauth/token") => self.token(request, limits).await,
             (&Method::GET, "/oauth/keys") => Served::Answer(document(self.verifier.run_keys())),
             (&Method::GET, "/oauth/client.json") => Served::Answer(document(self.settings.client_document())),
             (&Method::GET, "/.well-known/oauth-authorization-server") => {
@@ -170,15 +170,15 @@ impl Callers {
         }
     }
 
-    async fn token(&self, request: Request<Incoming>, limits: &Limits) -> Response<Body> {
+    async fn token(&self, request: Request<Incoming>, limits: &Limits) -> Served {
         let (parts, incoming) = request.into_parts();
         let form = match body::read_within(incoming, FORM_BYTES, limits.request_wait).await {
             Ok(form) => form,
-            Err(error) => return reply::text(StatusCode::BAD_REQUEST, &error.to_string()),
+            Err(error) => return Served::Answer(reply::text(StatusCode::BAD_REQUEST, &error.to_string())),
         };
         let url = format!("{}/oauth/token", self.settings.public_url);
         let asked = TokenRequest { headers: &parts.headers, body: &form, url: &url };
-        let answer = match &self.logins {
+        let mut answer = match &self.logins {
             Some(logins) => logins.answer(asked, clock::unix_seconds()).await,
             None => self.verifier.answer(asked, clock::unix_seconds()).await,
         };
@@ -187,7 +187,8 @@ impl Callers {
             (None, Some(reason)) => tracing::info!(reason, "no run was minted"),
             (None, None) => {}
         }
-        login::told(answer)
+        let (refused, resource) = (answer.reused.take(), answer.resource.take());
+        self.landed(login::Served { response: login::told(answer), refused, resource })
     }
 
     fn landed(&self, served: login::Served) -> Served {
@@ -207,7 +208,7 @@ impl Callers {
 /// Whether a request was for this module.
 pub(crate) enum Served {
     Answer(Response<Body>),
-    /// What a provider brought was refused, for a login at that server, as far as that is known.
+    /// What a provider brought was refused, or what holds once came twice, for a login at that server, as far as that is known.
     Refused(Response<Body>, Refused, String),
     Not(Request<Incoming>),
 }

@@ -52,6 +52,10 @@ pub struct TokenReply {
     pub minted: Option<RunId>,
     /// Why none was: for operators and the record, never what was presented.
     pub refused: Option<String>,
+    /// What is to be recorded: a code or a refresh token of a login that came a second time.
+    pub reused: Option<Refused>,
+    /// The endpoint that this login was for, as far as that is known.
+    pub resource: Option<String>,
 }
 
 /// Why no token is given: an error code of RFC 6749 §5.2, RFC 8693 §2.2.2, RFC 8707 §2 or RFC 9449 §5.
@@ -312,7 +316,8 @@ pub(crate) fn granted(minted: &Minted, seconds: u64, refresh: Option<&str>) -> T
 
 /// An answer that refuses nothing.
 pub(crate) fn answered(status: StatusCode, body: &Value) -> TokenReply {
-    TokenReply { status, headers: headers(), body: body.to_string(), minted: None, refused: None }
+    let (headers, body) = (headers(), body.to_string());
+    TokenReply { status, headers, body, minted: None, refused: None, reused: None, resource: None }
 }
 
 /// The answer with an error.
@@ -330,8 +335,8 @@ pub(crate) fn refused(error: &TokenError, by_header: bool) -> TokenReply {
     };
     // RFC 6749 §5.2 allows no quotes in a description.
     let description = error.reason.replace('"', "'");
-    let body = json!({ "error": error.code, "error_description": description }).to_string();
-    TokenReply { status, headers, body, minted: None, refused: Some(error.reason.clone()) }
+    let body = json!({ "error": error.code, "error_description": description });
+    TokenReply { headers, refused: Some(error.reason.clone()), ..answered(status, &body) }
 }
 
 fn headers() -> HeaderMap {

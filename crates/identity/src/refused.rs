@@ -147,6 +147,13 @@ pub enum Reason {
     #[error("the service key is revoked")]
     KeyRevoked,
 
+    /// A code of a login, which holds once.
+    #[error("a code came a second time: somebody may have stolen it, and its login is revoked")]
+    CodeReused,
+    /// A refresh token of a login, which holds once.
+    #[error("a refresh token came a second time: somebody may have stolen it, and its login is revoked")]
+    RefreshReused,
+
     /// The run of a token that we signed is not in the state.
     #[error("the run is not known")]
     RunUnknown,

@@ -255,7 +255,7 @@ async fn admit(
     }
 }
 
-/// Records that what a provider brought was refused, under the server that the login was for, as far as that is known.
+/// Records that what a login brought was refused, under the server that it was for, as far as that is known.
 async fn record_login(
     gateway: &Arc<Gateway>,
     callers: &Callers,

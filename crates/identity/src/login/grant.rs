@@ -17,6 +17,7 @@ use crate::form::Form;
 use crate::jose;
 use crate::json;
 use crate::mint::{MintError, Minted, RunOrder, Under};
+use crate::refused::{Reason, Refused};
 use crate::scope::Scope;
 use crate::secret::Secret;
 
@@ -37,6 +38,21 @@ pub(super) struct Code {
     pub(super) person: Person,
     /// The run that was minted for it.
     pub(super) spent: Option<RunId>,
+}
+
+/// Why nothing is given.
+struct Withheld {
+    error: TokenError,
+    /// Where it came a second time: what is to be recorded, and the endpoint of its login.
+    reused: Option<(Refused, Option<String>)>,
+}
+
+/// What becomes of a refresh token that was looked up.
+enum Renewal {
+    Renewed(Minted),
+    /// It had been spent before: the run is revoked.
+    Reused(Minted),
+    Unknown,
 }
 
 /// What is given for a code or a refresh token.
@@ -64,7 +80,11 @@ impl Logins {
                 let refresh = Some(given.refresh.reveal());
                 endpoint::granted(&given.minted, given.until.saturating_sub(now), refresh)
             }
-            Err(error) => endpoint::refused(&error, false),
+            Err(Withheld { error, reused }) => {
+                let (reused, resource) = reused.unzip();
+                let resource = resource.flatten();
+                TokenReply { reused, resource, ..endpoint::refused(&error, false) }
+            }
         }
     }
 
@@ -81,27 +101,28 @@ impl Logins {
         }
     }
 
-    async fn redeem(&self, form: &Form, request: TokenRequest<'_>, now: u64) -> Result<Given, TokenError> {
+    async fn redeem(&self, form: &Form, request: TokenRequest<'_>, now: u64) -> Result<Given, Withheld> {
         let text = form.required("code")?;
         let code = self.codes.take(text, now).ok_or_else(|| no_grant("the code is not known or too old"))?;
         if let Some(run) = code.spent {
             // RFC 6749 §4.1.2: whoever has it a second time, somebody has stolen it.
-            self.revoke(run, now).await?;
-            return Err(no_grant("the code was used before"));
+            let mint = Arc::clone(self.verifier.mint());
+            blocking(move || Ok(mint.revoke(run, "a code that came twice", now)?)).await?;
+            return Err(reused(Reason::CodeReused, run, code.resource));
         }
         // OAuth 2.1 has dropped `redirect_uri` here; who sends it must still be right.
         let leads_elsewhere = form.optional("redirect_uri").is_some_and(|sent| sent != code.redirect);
         if form.required("client_id")? != code.client || leads_elsewhere {
-            return Err(no_grant("the code is another client's"));
+            return Err(no_grant("the code is another client's").into());
         }
         let verifier = form.required("code_verifier")?;
         let sound = (43..=128).contains(&verifier.len());
         if !sound || jose::encode(Hash::of(verifier.as_bytes()).0) != code.challenge {
-            return Err(no_grant("the code was begun by somebody else"));
+            return Err(no_grant("the code was begun by somebody else").into());
         }
         let asked = form.all(&["resource"]);
         if asked.iter().any(|one| Some(one) != code.resource.as_ref()) {
-            return Err(TokenError::new("invalid_target", "the login was for another resource"));
+            return Err(TokenError::new("invalid_target", "the login was for another resource").into());
         }
         let bound = self.proved(request, now)?;
         let order = self.order(&code, bound, now);
@@ -120,7 +141,7 @@ impl Logins {
         Ok(Given { until: until.min(minted.run.expires), minted, refresh: token })
     }
 
-    async fn refresh(&self, form: &Form, request: TokenRequest<'_>, now: u64) -> Result<Given, TokenError> {
+    async fn refresh(&self, form: &Form, request: TokenRequest<'_>, now: u64) -> Result<Given, Withheld> {
         let presented = form.required("refresh_token")?;
         let client = form.required("client_id")?.to_owned();
         let old = Hash::of(presented.as_bytes());
@@ -129,20 +150,27 @@ impl Logins {
         let bound = self.proved(request, now)?;
         let (mint, next) = (Arc::clone(self.verifier.mint()), refresh_token()?);
         let (next_digest, until) = (digest(&next), self.until(now));
-        let minting = move || -> Result<Option<Minted>, MintError> {
+        let minting = move || -> Result<Renewal, MintError> {
             // Before anything is spent: without its key a bound login's token opens nothing.
             let minted = mint.renew(run, until, now)?;
             if minted.run.bound != bound {
                 return Err(MintError::Binding);
             }
             match mint.state().rotate_refresh(&client, old, next_digest, now)? {
-                Refresh::Rotated(_) => Ok(Some(minted)),
-                Refresh::Reused(_) | Refresh::Unknown => Ok(None),
+                Refresh::Rotated(_) => Ok(Renewal::Renewed(minted)),
+                Refresh::Reused(_) => Ok(Renewal::Reused(minted)),
+                Refresh::Unknown => Ok(Renewal::Unknown),
             }
         };
-        let minted = blocking(minting).await.map_err(|error| error.of_grant())?;
-        let minted = minted.ok_or_else(no_refresh)?;
-        Ok(Given { until: until.min(minted.run.expires), minted, refresh: next })
+        match blocking(minting).await.map_err(TokenError::of_grant)? {
+            Renewal::Renewed(minted) => {
+                Ok(Given { until: until.min(minted.run.expires), minted, refresh: next })
+            }
+            Renewal::Reused(Minted { run, .. }) => {
+                Err(reused(Reason::RefreshReused, run.id, run.audience.into_iter().next()))
+            }
+            Renewal::Unknown => Err(no_refresh().into()),
+        }
     }
 
     /// The run that a client's refresh token is of, spent or not.
@@ -178,12 +206,19 @@ impl Logins {
     fn until(&self, now: u64) -> u64 {
         now.saturating_add(self.lives.token.as_secs())
     }
+}
 
-    async fn revoke(&self, run: RunId, now: u64) -> Result<(), TokenError> {
-        let mint = Arc::clone(self.verifier.mint());
-        let revoking = move || Ok(mint.revoke(run, "a code that came twice", now)?);
-        blocking(revoking).await.map(|_| ())
+impl From<TokenError> for Withheld {
+    fn from(error: TokenError) -> Withheld {
+        Withheld { error, reused: None }
     }
+}
+
+/// What holds once has come a second time, and the run of that login is revoked.
+fn reused(reason: Reason, run: RunId, resource: Option<String>) -> Withheld {
+    tracing::warn!(%run, "{reason}");
+    let refused = Refused { reason, issuer: None, run: Some(run) };
+    Withheld { error: no_grant(reason.to_string()), reused: Some((refused, resource)) }
 }
 
 /// Does what blocks on the disk.
@@ -203,7 +238,7 @@ fn digest(token: &Secret) -> Hash {
     Hash::of(token.reveal().as_bytes())
 }
 
-fn no_grant(reason: &'static str) -> TokenError {
+fn no_grant(reason: impl Into<String>) -> TokenError {
     TokenError::new("invalid_grant", reason)
 }
 

@@ -183,6 +183,13 @@ fn granted(reply: &TokenReply) -> (String, String) {
     (text("access_token"), text("refresh_token"))
 }
 
+/// What is recorded of an answer to what was stolen.
+fn reused(reply: &TokenReply, reason: Reason, run: &RunName) {
+    let refused = reply.reused.as_ref().unwrap();
+    assert_eq!((refused.reason, refused.run.map(RunName::Minted)), (reason, Some(run.clone())));
+    assert_eq!(reply.resource.as_deref(), Some(FILES));
+}
+
 fn error(reply: &TokenReply) -> String {
     let body: Value = serde_json::from_str(&reply.body).unwrap();
     body["error"].as_str().unwrap().to_owned()
@@ -211,7 +218,11 @@ async fn a_login_is_a_run_and_renews_its_tokens() {
     assert_eq!(door.stage.bearer(&second).await.unwrap().run, run, "the same run");
     assert_eq!(error(&door.refresh(&next, "other").await), "invalid_grant", "another client");
     granted(&door.refresh(&next, &door.client).await);
-    assert_eq!(error(&door.refresh(&refresh, &door.client).await), "invalid_grant", "spent");
+    let (stolen, log) = logged(door.refresh(&refresh, &door.client)).await;
+    assert_eq!(error(&stolen), "invalid_grant", "spent");
+    reused(&stolen, Reason::RefreshReused, &run);
+    assert!(log.contains("WARN") && log.contains("a refresh token came a second time"), "{log}");
+    assert!(!log.contains(&refresh), "{log}");
     assert_eq!(door.stage.bearer(&second).await.unwrap_err().reason, Reason::RunRevoked, "a stolen token");
     assert_eq!(error(&door.refresh(&next, &door.client).await), "invalid_grant");
 }
@@ -222,7 +233,11 @@ async fn a_code_that_comes_twice_revokes_what_it_gave() {
     let code = door.code(&[]).await;
     let (token, _) = granted(&door.redeem(&code, &[]).await);
     assert_eq!(door.stage.bearer(&token).await.unwrap().scope, Scope::Unlimited);
-    assert_eq!(error(&door.redeem(&code, &[]).await), "invalid_grant");
+    let run = door.stage.bearer(&token).await.unwrap().run;
+    let (stolen, log) = logged(door.redeem(&code, &[])).await;
+    assert_eq!(error(&stolen), "invalid_grant");
+    reused(&stolen, Reason::CodeReused, &run);
+    assert!(log.contains("WARN") && log.contains("a code came a second time") && !log.contains(&code), "{log}");
     assert_eq!(door.stage.bearer(&token).await.unwrap_err().reason, Reason::RunRevoked);
 }
 

@@ -4,7 +4,7 @@ use ledger::{Hash, RunId};
 use rusqlite::{OptionalExtension as _, params};
 
 use super::keys::{list, moment, strings, time};
-use super::{State, StateError};
+use super::{State, StateError, runs};
 
 /// Clients without a login that are kept; beyond that the oldest go. Registering needs no credentials.
 const IDLE_CLIENTS: i64 = 1000;
@@ -107,9 +107,7 @@ impl State {
             let Some((run, spent)) = found else { return Ok(Refresh::Unknown) };
             let id = RunId(run);
             if spent.is_some() {
-                let sql = "UPDATE runs SET revoked = ?2, revoked_by = 'a refresh token that came twice', \
-                             changed = ?3 WHERE id = ?1 AND revoked IS NULL";
-                within.execute(sql, params![run.as_slice(), time(now), change])?;
+                runs::revoke(self, within, change, (id, "a refresh token that came twice", now))?;
                 return Ok(Refresh::Reused(id));
             }
             let sql = "UPDATE refreshes SET spent = ?2 WHERE digest = ?1";

@@ -7,8 +7,8 @@ use std::path::Path;
 use ledger::Hash;
 use proptest::prelude::*;
 use store::state::{
-    Back, Ballot, Bounds, Cast, Choice, Full, HoldKey, HoldStatus, MintedRun, Need, NewHold, Release, Sought,
-    State, Which,
+    Back, Ballot, Bounds, Cast, Choice, Full, HoldKey, HoldStatus, MintedRun, Need, NewHold, Refresh, Release,
+    Sought, State, Which,
 };
 
 use crate::state::run;
@@ -457,6 +457,25 @@ fn time_is_given_a_little_at_a_time_and_not_beyond_the_run() {
         .collect();
     assert_eq!(told.len(), 4);
     assert_eq!(told[0].reason.as_deref(), Some("there is time until 1970-01-01T00:11:50Z"));
+}
+
+#[test]
+fn holds_end_with_a_run_whose_refresh_token_came_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = State::open(folder.path()).unwrap();
+    let login = run(7, None);
+    state.add_run(&login).unwrap();
+    let (first, second) = (Hash::of(b"1"), Hash::of(b"2"));
+    state.add_refresh(login.id, "editor", first, 10).unwrap();
+    let mut held = call(&CALL, "hold_1".to_owned(), 10);
+    held.key.run = login.id.to_string();
+    assert!(matches!(state.seek(&held, |_| None, &BOUNDS, 10).unwrap(), Sought::Waits(_)));
+    assert_eq!(state.rotate_refresh("editor", first, second, 20).unwrap(), Refresh::Rotated(login.id));
+    assert_eq!(state.hold("hold_1").unwrap().unwrap().status, HoldStatus::Pending);
+    let again = state.rotate_refresh("editor", first, Hash::of(b"3"), 30).unwrap();
+    assert_eq!(again, Refresh::Reused(login.id));
+    let hold = state.hold("hold_1").unwrap().unwrap();
+    assert_eq!((hold.status, hold.why.as_deref()), (HoldStatus::Withdrawn, Some("the run was revoked")));
 }
 
 #[test]
