@@ -8,8 +8,9 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use gateway::tunnel::PROTOCOL;
-use http::{Request, StatusCode, header};
-use http_body_util::Empty;
+use http::{Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::body::Incoming;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -21,6 +22,9 @@ const START_WAIT: Duration = Duration::from_secs(30);
 
 /// Between two looks at the socket of a gateway that is starting.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// A gateway's words are shorter.
+const SAID_BYTES: usize = 4 << 10;
 
 /// A tunnel through the data folder's socket; a gateway is started when none answers.
 pub(crate) async fn at_socket(data: &Path, server: &str) -> anyhow::Result<TokioIo<Upgraded>> {
@@ -158,9 +162,20 @@ where
         .with_context(|| format!("`{server}` cannot name a server"))?;
     let response = sender.send_request(request).await.context("the gateway does not answer")?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        bail!("the gateway refuses a server named `{server}` ({})", response.status());
+        bail!("the gateway refuses a server named `{server}`: {}", said(response).await);
     }
     Ok(TokioIo::new(hyper::upgrade::on(response).await.context("the gateway does not answer")?))
+}
+
+/// What the gateway says of a refusal, in one line.
+async fn said(response: Response<Incoming>) -> String {
+    let status = response.status();
+    let body = Limited::new(response.into_body(), SAID_BYTES).collect().await;
+    let text = body.ok().and_then(|body| String::from_utf8(body.to_bytes().to_vec()).ok()).unwrap_or_default();
+    match text.lines().next().map(str::trim) {
+        Some(line) if !line.is_empty() && !line.contains(char::is_control) => line.to_owned(),
+        _ => status.to_string(),
+    }
 }
 
 #[cfg(test)]

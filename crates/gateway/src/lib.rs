@@ -208,11 +208,13 @@ impl Gateway {
             pipeline.allowance().restore(state).map_err(RulesError::State)?;
         }
         let journal = state.map(|state| Journal::new(state, recorder.clone(), pipeline.decider()));
+        let runs = Runs::new(recorder, Arc::clone(&meters));
+        runs.configure(servers.keys());
         let gateway = Gateway {
             pipeline: Arc::new(pipeline),
             servers,
             places,
-            runs: Arc::new(Runs::new(recorder, Arc::clone(&meters))),
+            runs: Arc::new(runs),
             streams: Arc::default(),
             declared: Arc::default(),
             owners: Arc::default(),

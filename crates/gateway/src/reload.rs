@@ -117,6 +117,7 @@ impl Control {
     /// Gives it to every request, and every TLS connection, from now on.
     pub fn apply(&self, next: Next) {
         let gateway = self.present.replace(next.gateway);
+        gateway.runs.configure(gateway.servers.keys());
         gateway.pipeline.replace_terms(next.terms);
         for server in next.retired {
             tracing::info!(server = &*server.name, "the server drains");

@@ -2,7 +2,7 @@
 //!
 //! Sessions are bound to the principal who opened them: somebody else's session id finds nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ pub(crate) struct Runs {
     stopping: watch::Sender<bool>,
     /// Each open tunnel holds a receiver.
     tunnels: watch::Sender<()>,
+    /// The servers of the configuration: who wraps a server under such a name would speak for it.
+    configured: watch::Sender<BTreeSet<String>>,
 }
 
 #[derive(Debug, Default)]
@@ -96,7 +98,8 @@ fn of_process(server: &Arc<str>, peer: &Peer) -> (Arc<str>, Arc<str>, Process) {
 impl Runs {
     pub(crate) fn new(recorder: Recorder, meters: Arc<Meters>) -> Runs {
         let (stopping, tunnels) = (watch::Sender::new(false), watch::Sender::new(()));
-        Runs { recorder, meters, open: Mutex::default(), stopping, tunnels }
+        let configured = watch::Sender::default();
+        Runs { recorder, meters, open: Mutex::default(), stopping, tunnels, configured }
     }
 
     /// Begins a run: its `session.open` record is durable when this returns.
@@ -242,6 +245,17 @@ impl Runs {
     /// Resolves when no tunnel is open.
     pub(crate) async fn tunnels_closed(&self) {
         self.tunnels.closed().await;
+    }
+
+    /// Says which servers are configured from now on.
+    pub(crate) fn configure<'a>(&self, servers: impl Iterator<Item = &'a String>) {
+        self.configured.send_replace(servers.cloned().collect());
+    }
+
+    /// Resolves when a server of that name is configured.
+    pub(crate) async fn configured(&self, name: &str) {
+        // The sender lives as long as `self`.
+        let _ = self.configured.subscribe().wait_for(|servers| servers.contains(name)).await;
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {

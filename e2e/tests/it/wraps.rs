@@ -216,6 +216,50 @@ fn a_gateway_that_wrap_started_is_taken_over() {
     assert_eq!(ends(folder.path()), ["ok", "ok"]);
 }
 
+/// Who could wrap a server under a configured one's name would speak for it: its tools would be pinned as that one's.
+#[test]
+fn no_wrap_speaks_for_a_configured_server() {
+    let configured = "[policy]\npins = \"quarantine\"\n[servers.scripted]\nurl = \"http://127.0.0.1:1/\"\n";
+    let folder = tempfile::tempdir().expect("a folder");
+    let gateway = Gateway::start(folder.path(), configured);
+    let over_tcp = ["--gateway", &gateway.url];
+    for more in [&[][..], &over_tcp] {
+        let line = [&["wrap", "--server", "scripted"], more, &["--", "echo", "it runs"]].concat();
+        let refused = tollbook(folder.path(), &line);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!((refused.status.code(), &refused.stdout[..]), (Some(70), &b""[..]), "{more:?}: {said}");
+        for part in ["has a server `scripted`", "`--server`", "`[servers.scripted]`"] {
+            assert!(said.contains(part), "{part} in {said}");
+        }
+    }
+    gateway.stop();
+    assert!(tollbook(folder.path(), &["run", "list", "--json"]).stdout.is_empty(), "nothing was begun");
+}
+
+/// The name of a server behind `wrap` is given to another one by a reload.
+#[test]
+fn a_wrap_ends_when_its_name_is_configured() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let gateway = Gateway::start(folder.path(), "");
+    let mut wrap = Wrap::start(folder.path(), ECHO);
+    wrap.ask(1, "ping");
+    assert!(wrap.answer().contains("done"));
+    gateway.reload("[servers.other]\nurl = \"http://127.0.0.1:1/\"\n");
+    gateway.logged("configuration reloaded", 1);
+    wrap.ask(2, "ping");
+    assert!(wrap.answer().contains("done"), "another name");
+
+    gateway.reload("[servers.scripted]\nurl = \"http://127.0.0.1:1/\"\n");
+    let (code, said) = wrap.end();
+    assert_eq!(code, Some(70), "{said}");
+    assert!(said.contains("has a server of this name now") && said.contains("`--server`"), "{said}");
+    gateway.stop();
+    let runs = tollbook(folder.path(), &["run", "list", "--json"]).stdout;
+    let run: serde_json::Value = serde_json::from_slice(&runs).expect("one run");
+    assert!(run["reason"].as_str().is_some_and(|why| why.contains("has a server of this name")), "{run}");
+    assert_eq!(ends(folder.path()), ["ok", "ok"]);
+}
+
 #[test]
 fn what_cannot_be_is_said() {
     let folder = tempfile::tempdir().expect("a folder");

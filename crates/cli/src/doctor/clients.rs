@@ -85,10 +85,21 @@ fn unfound(patient: &Patient<'_>, source: &Source, server: &Found<'_>) -> Option
     Some(Finding::look(CHECK, text, "install it, or write its path into the client's configuration"))
 }
 
+/// Whether a wrapped server has the name of one that its gateway is configured for.
+fn is_taken(patient: &Patient<'_>, server: &Found<'_>, name: &str) -> bool {
+    !server.names_gateway() && patient.config.as_ref().is_some_and(|config| config.servers.contains_key(name))
+}
+
 /// An entry that goes through Tollbook and cannot work.
 fn broken(patient: &Patient<'_>, source: &Source, server: &Found<'_>) -> Option<Finding> {
     let place = format!("{}: `{}`", source.client_name(), server.name);
     match &server.entry {
+        Entry::Wrapped { name, .. } if is_taken(patient, server, name) => {
+            let text = format!(
+                "{place} is wrapped as `{name}`, the name of a configured server: the gateway refuses it"
+            );
+            Some(Finding::wrong(CHECK, text, "give it another name with `--server`"))
+        }
         Entry::Wrapped { .. } => {
             let command = server.command()?;
             patient.environment.find_program(command).is_none().then(|| {

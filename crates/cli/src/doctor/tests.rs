@@ -91,6 +91,28 @@ fn clients_that_go_past_and_clients_that_cannot_work() {
 }
 
 #[test]
+fn a_wrapped_server_has_no_configured_name() {
+    let home = Home::new();
+    let entry =
+        |more: &str| format!(r#"{{"command": "tollbook", "args": ["wrap", {more} "--", "tollbook"]}}"#);
+    let [bank, other, far] = [
+        r#""--server", "bank","#,
+        r#""--server", "other","#,
+        r#""--server", "bank", "--gateway", "http://gate:7800","#,
+    ]
+    .map(entry);
+    let servers = format!(r#"{{"mcpServers": {{"bank": {bank}, "other": {other}, "far": {far}}}}}"#);
+    home.write(".cursor/mcp.json", &servers);
+    home.write(CONFIG, "listen = \"127.0.0.1:9\"\n[servers.bank]\nurl = \"http://127.0.0.1:9/\"\n");
+    let text = lines(&home, crate::clock::now());
+    let found: Vec<&str> = text.lines().filter(|line| line.contains(" clients   ")).collect();
+    expect![[r#"
+        ✓ clients   Cursor (~/.cursor/mcp.json): 3 of 3 servers go through Tollbook
+        ✕ clients   Cursor: `bank` is wrapped as `bank`, the name of a configured server: the gateway refuses it → give it another name with `--server`"#]]
+    .assert_eq(&found.join("\n"));
+}
+
+#[test]
 fn servers_that_are_there_and_servers_that_are_not() {
     let home = Home::new();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

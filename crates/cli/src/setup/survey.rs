@@ -36,6 +36,15 @@ impl Found<'_> {
     pub(crate) fn command(&self) -> Option<&str> {
         self.node.at("command")?.text()
     }
+
+    /// Whether it names the gateway that it goes through, instead of the one of the data folder.
+    pub(crate) fn names_gateway(&self) -> bool {
+        let arguments = self.node.at("args").and_then(Node::texts).unwrap_or_default();
+        arguments
+            .iter()
+            .take_while(|argument| *argument != "--")
+            .any(|argument| argument.starts_with("--gateway"))
+    }
 }
 
 /// A configuration that could not be read, and why.

@@ -46,6 +46,10 @@ pub(crate) async fn accept(
             "a server's name is 1 to 64 of a-z, A-Z, 0-9, `-`, `_`, `.`",
         );
     }
+    if gateway.servers.contains_key(name) {
+        tracing::warn!(server = name, "a wrap was refused that has the name of a configured server");
+        return reply::text(StatusCode::CONFLICT, &taken(name));
+    }
     let peer = connection.peer(&gateway.owners).await;
     let upgrade = hyper::upgrade::on(&mut request);
     let gateway = Arc::clone(gateway);
@@ -63,6 +67,18 @@ pub(crate) async fn accept(
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     response
 }
+
+/// What a wrap is told that has the name of a configured server: what it says in that name, the server has not said.
+fn taken(name: &str) -> String {
+    format!(
+        "the gateway's configuration has a server `{name}`; give this one another name with `--server`, or remove \
+         `[servers.{name}]` from `tollbook.toml`"
+    )
+}
+
+/// Why a tunnel ends whose server's name was given to another one.
+const TAKEN: &str =
+    "the gateway's configuration has a server of this name now; give this one another with `--server`";
 
 /// Why a tunnel ends whose caller may no more.
 const REVOKED: &str = "the credential has ended or was revoked";
@@ -95,13 +111,21 @@ where
     let mut client = End { to: to_client, from: from_client };
     let mut server = End { to: to_server, from: from_server };
     let refused = gateway.refused_later(&name, &peer);
+    let cut_off = async {
+        tokio::select! {
+            () = refused => REVOKED,
+            () = gateway.runs.configured(&name) => TAKEN,
+        }
+    };
     let why = match begin(gateway, &name, peer, (&mut client, &mut server)).await {
         Some(scope) => tokio::select! {
-            why = relay(gateway, &scope, client, server) => why,
-            () = refused => {
-                gateway.close_run(&scope, REVOKED).await;
-                REVOKED
+            // First: nothing crosses that comes when it is so.
+            biased;
+            why = cut_off => {
+                gateway.close_run(&scope, why).await;
+                why
             }
+            why = relay(gateway, &scope, client, server) => why,
         },
         None => {
             drop((client, server));
