@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
+use std::time::Instant;
 
 use bytes::Bytes;
 use e2e::gateway::{Gateway, tollbook};
@@ -9,7 +10,7 @@ use e2e::peers::{everything, node};
 use e2e::upstream::Upstream;
 use serde_json::{Value, json};
 
-use crate::console::exchange;
+use crate::console::{exchange, metrics};
 
 const URL: &str = "http://127.0.0.1:7800";
 
@@ -133,6 +134,42 @@ async fn a_credential_says_who_calls_until_it_is_revoked() {
         recorded(&data, &[key, audit, other, elsewhere, child], &log);
     };
     tokio::task::spawn_blocking(act).await.expect("all holds");
+}
+
+/// Strangers make refusals: they cannot fill the disk with them, nor keep clients from what begins a login.
+#[test]
+fn strangers_keep_nobody_from_logging_in() {
+    const STRANGERS: u32 = 4;
+    const TRIES: u32 = 50;
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = format!(
+        "public_url = \"{URL}\"\n[console]\nlisten = \"127.0.0.1:0\"\n[identity]\n[servers.bank]\nurl = \"http://127.0.0.1:1/\"\n"
+    );
+    let gateway = Gateway::start(folder.path(), &settings);
+    let console = gateway.console.clone().expect("a console");
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        for stranger in 0..STRANGERS {
+            let (url, credential) = (&gateway.url, (stranger % 2 == 0).then_some("tbk_aaaa1111_no"));
+            scope.spawn(move || {
+                for _ in 0..TRIES {
+                    let (status, head, _) = post(url, credential, "tools/list", &json!({}));
+                    assert_eq!(status, 401, "{head}");
+                    assert!(
+                        head.contains("www-authenticate: Bearer ") && head.contains("resource_metadata="),
+                        "{head}"
+                    );
+                }
+            });
+        }
+    });
+    let quota = 20 * (usize::try_from(begun.elapsed().as_secs()).expect("it is quick") + 2);
+    let counted = metrics(&console)[r#"tollbook_refusals_total{server="bank",reason="caller"}"#];
+    assert_eq!(counted, f64::from(STRANGERS * TRIES), "each is counted");
+    gateway.stop();
+    let calls = printed(folder.path(), &["calls", "--json", "--limit", "1000"]);
+    let recorded = calls.matches("who calls is not known").count();
+    assert!((1..=quota).contains(&recorded), "{recorded} are recorded, {quota} may be");
 }
 
 /// Messages to a stream act with the credential that opened it.

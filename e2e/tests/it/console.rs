@@ -115,7 +115,7 @@ fn what_fails_is_named_with_what_to_do() {
 
 /// The samples of a scrape. Checks the form strictly: one HELP and TYPE for each family, samples of a family together and each
 /// once, buckets that grow up to the count.
-fn metrics(console: &str) -> BTreeMap<String, f64> {
+pub(crate) fn metrics(console: &str) -> BTreeMap<String, f64> {
     let (status, text) = request(console, "GET /metrics", "", "");
     assert_eq!(status, 200);
     let (mut samples, mut seen) = (BTreeMap::new(), BTreeSet::new());

@@ -231,7 +231,8 @@ fn server_of(path: &str) -> Option<&str> {
     wrap::is_server_name(server).then_some(server)
 }
 
-/// Lets a request in whose credential says who makes it. Who is refused is recorded, if the server exists.
+/// Lets a request in whose credential says who makes it. Who is refused is told how to be let in, and recorded if the server
+/// exists, or counted alone where others were too often.
 async fn admit(
     gateway: &Arc<Gateway>,
     callers: &Callers,
@@ -241,15 +242,14 @@ async fn admit(
     match callers.identify(server, request).await {
         Ok(caller) => Ok(connection.verified(gateway, callers.verified(caller)).await),
         Err(refused) => {
-            if !callers.may_record() {
-                gateway.meters.of(server).refuse(&Reason::Caller(refused));
-                let text = "too many requests were refused just now; come again in a second";
-                return Err(Box::new(reply::text(StatusCode::TOO_MANY_REQUESTS, text)));
+            match gateway.servers.get(server).filter(|_| callers.may_record()) {
+                Some(server) => {
+                    let peer = connection.peer(&gateway.owners).await;
+                    gateway.refuse_caller(&server.name, &peer, &refused).await;
+                }
+                None => gateway.meters.of(server).refuse(&Reason::Caller(refused.clone())),
             }
-            if let Some(server) = gateway.servers.get(server) {
-                let peer = connection.peer(&gateway.owners).await;
-                gateway.refuse_caller(&server.name, &peer, &refused).await;
-            }
+            // Whatever strangers do, clients learn here that they are to log in, or to renew a token.
             Err(Box::new(callers.challenge(server, &refused)))
         }
     }
