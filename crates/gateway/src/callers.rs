@@ -4,6 +4,7 @@
 //! Invariant: without a caller, nothing of a request is read but its head. Sockets of this machine's user need none.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::WWW_AUTHENTICATE;
@@ -34,6 +35,9 @@ pub(crate) const ASSERTIONS: &str = "/oauth/saml/acs";
 
 /// Refused requests that are recorded in a second. Strangers make them: without a bound they could fill the disk.
 const RECORDED: u32 = 20;
+
+/// How often it is looked whether a credential has expired.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// How many of something a second may have.
 #[derive(Debug, Default)]
@@ -89,7 +93,7 @@ impl Callers {
         Verified { name, run: self.verifier.family(&caller).map(Arc::from), caller }
     }
 
-    /// Whether one more refusal may be recorded now. Beyond that, who is refused is told to come later, and counted.
+    /// Whether one more refusal may be recorded now. Beyond that, refusals are counted alone.
     pub(crate) fn may_record(&self) -> bool {
         self.refusals.take(clock::unix_seconds())
     }
@@ -125,15 +129,24 @@ impl Callers {
         again.is_ok_and(|caller| may_use(&caller.scope, server))
     }
 
-    /// Resolves when the caller would be refused by now: revoked, narrowed so that the server is out of reach, or expired.
+    /// Resolves when the caller would be refused by now: its run or key has ended or was revoked, or was narrowed so that the
+    /// server is out of reach. That an access token has expired is no reason: what is open was opened while it held, and whatever
+    /// comes next presents another.
     pub(crate) async fn refused_later(&self, server: &str, caller: &Caller) {
+        self.until_not(|| self.stands(server, caller)).await;
+    }
+
+    /// As [`Callers::refused_later`], and when the credential expires, whatever it is: for what brings calls that present no
+    /// credential of their own.
+    pub(crate) async fn ended_later(&self, server: &str, caller: &Caller) {
+        self.until_not(|| clock::unix_seconds() < caller.expires && self.stands(server, caller)).await;
+    }
+
+    async fn until_not(&self, holds: impl Fn() -> bool) {
         let mut changes = self.verifier.changes();
-        loop {
-            if !self.stands(server, caller) {
-                return;
-            }
+        while holds() {
             // Expiry is no change of any row, and is looked for each second.
-            let _ = tokio::time::timeout(std::time::Duration::from_secs(1), changes.changed()).await;
+            let _ = tokio::time::timeout(LOOK, changes.changed()).await;
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderValue};
+use identity::Caller;
 use ledger::Hash;
 use ledger::Status;
 use mcp::message::{Frame, ParseError};
@@ -11,6 +12,7 @@ use mcp::message::{Frame, ParseError};
 use crate::Gateway;
 use crate::account::Side;
 use crate::bridge::Bridge;
+use crate::callers::Callers;
 use crate::clock;
 use crate::content::Content;
 use crate::listen::streamable::SESSION;
@@ -28,7 +30,7 @@ impl Gateway {
         server: &Arc<str>,
         peer: &Peer,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let watched = self.callers.clone().zip(peer.verified.as_ref().map(|one| Arc::clone(&one.caller)));
+        let watched = self.watched(peer);
         let server = Arc::clone(server);
         async move {
             match watched {
@@ -36,6 +38,18 @@ impl Gateway {
                 None => std::future::pending().await,
             }
         }
+    }
+
+    /// As [`Gateway::refused_later`], and when the credential expires.
+    pub(crate) async fn ended_later(&self, server: &str, peer: &Peer) {
+        match self.watched(peer) {
+            Some((callers, caller)) => callers.ended_later(server, &caller).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn watched(&self, peer: &Peer) -> Option<(Arc<Callers>, Arc<Caller>)> {
+        self.callers.clone().zip(peer.verified.as_ref().map(|one| Arc::clone(&one.caller)))
     }
 
     /// Whether a caller that was verified may still call; others may.

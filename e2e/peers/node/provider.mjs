@@ -12,7 +12,10 @@ const EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
 const issuer = `http://127.0.0.1:${port}`;
 
 const PEOPLE = { mira: ['tellers', 'staff'], otto: ['guests'] };
-const ROBOTS = { robot: ['tellers'], 'robot-ec': ['tellers'], intern: [] };
+const ROBOTS = { robot: ['tellers'], 'robot-ec': ['tellers'], brief: ['tellers'], intern: [] };
+
+/** Seconds that tokens hold; those of one robot end while somebody looks. */
+const LIFE = { brief: 5 };
 
 const robots = Object.keys(ROBOTS).map((client_id) => ({
   client_id,
@@ -105,7 +108,7 @@ async function exchange(context, jwks) {
 
 function resource(audience, client) {
   const alg = client.clientId === 'robot-ec' ? 'ES256' : 'RS256';
-  return { scope: '', audience, accessTokenFormat: 'jwt', accessTokenTTL: 600, jwt: { sign: { alg } } };
+  return { scope: '', audience, accessTokenFormat: 'jwt', accessTokenTTL: LIFE[client.clientId] ?? 600, jwt: { sign: { alg } } };
 }
 
 /** Everybody has agreed to every client here: asking is the gateway's own affair. */

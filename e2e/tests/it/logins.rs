@@ -1,5 +1,7 @@
 //! A real OpenID provider: its tokens count, and people log in through it with the clients' own OAuth code.
 
+use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -154,6 +156,62 @@ fn count_soon(provider: &Provider, gateway: &str, resource: &str) -> String {
         }
         assert!(begun.elapsed() < Duration::from_secs(120), "a new key does not count");
     }
+}
+
+/// What comes through a tunnel presents no token of its own: it is called with the one that opened it, and so no longer than that holds.
+#[test]
+fn a_tunnel_ends_with_its_token() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let policies = folder.path().join("all.cedar");
+    std::fs::write(&policies, "permit (principal, action, resource);").expect("written");
+    let url = format!("http://127.0.0.1:{}", free_port());
+    let provider = Provider::start(&url);
+    let data = folder.path().join("data");
+    let settings = format!("{}skew_seconds = 0\n", provider.settings(&url, &policies));
+    let gateway = Gateway::with_environment(&data, &settings, &[]).expect("it starts");
+    let token = provider.token("brief", &format!("{url}/mcp/own"));
+
+    let address = url.trim_start_matches("http://");
+    let mut tunnel = TcpStream::connect(address).expect("it listens");
+    let asked = format!(
+        "GET /wrap/own HTTP/1.1\r\nhost: {address}\r\nconnection: upgrade\r\nupgrade: tollbook-wrap\r\n\
+         authorization: Bearer {token}\r\n\r\n"
+    );
+    tunnel.write_all(asked.as_bytes()).expect("it reads");
+    let mut tunnel = BufReader::new(tunnel);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert!(tunnel.read_line(&mut head).expect("it answers") > 0, "{head}");
+    }
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    let ping = br#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+    tunnel.get_mut().write_all(&[&frame_head(b'c', ping)[..], ping].concat()).expect("it reads");
+    assert_eq!(frame(&mut tunnel), (b's', ping.to_vec()), "while the token holds");
+    let (tag, said) = loop {
+        let (tag, said) = frame(&mut tunnel);
+        if tag != b'C' {
+            break (tag, String::from_utf8(said).expect("words"));
+        }
+    };
+    assert!(tag == b'S' && said.contains("the credential has ended"), "{tag}: {said}");
+    gateway.stop();
+    let runs: Value = serde_json::from_str(&printed(&data, &["run", "list", "--json"])).expect("one run");
+    assert!(runs["reason"].as_str().is_some_and(|why| why.contains("the credential has ended")), "{runs}");
+}
+
+/// What stands before the bytes of a frame of `wrap`.
+fn frame_head(tag: u8, bytes: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(bytes.len()).expect("it is short");
+    [&[tag][..], &length.to_be_bytes()].concat()
+}
+
+fn frame(tunnel: &mut impl Read) -> (u8, Vec<u8>) {
+    let mut head = [0; 5];
+    tunnel.read_exact(&mut head).expect("a frame");
+    let [tag, length @ ..] = head;
+    let mut bytes = vec![0; u32::from_be_bytes(length) as usize];
+    tunnel.read_exact(&mut bytes).expect("all of it");
+    (tag, bytes)
 }
 
 #[test]

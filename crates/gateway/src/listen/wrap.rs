@@ -110,10 +110,10 @@ where
     let writing = tokio::spawn(write_frames(BufWriter::new(writer), for_client, for_server));
     let mut client = End { to: to_client, from: from_client };
     let mut server = End { to: to_server, from: from_server };
-    let refused = gateway.refused_later(&name, &peer);
+    let caller = Arc::clone(&peer);
     let cut_off = async {
         tokio::select! {
-            () = refused => REVOKED,
+            () = gateway.ended_later(&name, &caller) => REVOKED,
             () = gateway.runs.configured(&name) => TAKEN,
         }
     };
