@@ -1,18 +1,20 @@
 //! Reaching the gateway: over its Unix socket, starting one where none answers, or at an address.
 
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use bytes::Bytes;
 use gateway::tunnel::PROTOCOL;
-use http::{Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Incoming;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use identity::Secret;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
@@ -39,11 +41,15 @@ pub(crate) async fn at_socket(data: &Path, server: &str) -> anyhow::Result<Tokio
             return Err(error).with_context(|| format!("cannot reach the gateway at `{}`", socket.display()));
         }
     };
-    upgrade(stream, "localhost", server).await
+    upgrade(stream, Asked { host: "localhost", server, token: None }).await
 }
 
-/// A tunnel to a gateway at an address.
-pub(crate) async fn dial(url: &str, server: &str) -> anyhow::Result<TokioIo<Upgraded>> {
+/// A tunnel to a gateway at an address, for whom a token names if the gateway asks for one.
+pub(crate) async fn dial(
+    url: &str,
+    server: &str,
+    token: Option<&Secret>,
+) -> anyhow::Result<TokioIo<Upgraded>> {
     let uri: http::Uri = url.parse().with_context(|| format!("`{url}` is no address"))?;
     let host = uri.host().with_context(|| format!("`{url}` names no host"))?;
     let authority = uri.authority().map_or(host, http::uri::Authority::as_str);
@@ -56,14 +62,24 @@ pub(crate) async fn dial(url: &str, server: &str) -> anyhow::Result<TokioIo<Upgr
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let stream = TcpStream::connect((bare, port)).await.with_context(|| format!("cannot reach `{url}`"))?;
     stream.set_nodelay(true)?;
+    let asked = Asked { host: authority, server, token };
     if !secure {
-        return upgrade(stream, authority, server).await;
+        ensure!(
+            token.is_none() || is_private(stream.peer_addr()?.ip()),
+            "a token is shown over https only, or over http on loopback; `{url}` is neither"
+        );
+        return upgrade(stream, asked).await;
     }
     let name =
         rustls::pki_types::ServerName::try_from(bare.to_owned()).context("the host's name is not valid")?;
     let connector = tokio_rustls::TlsConnector::from(crate::tls::client()?);
     let stream = connector.connect(name, stream).await.with_context(|| format!("no TLS with `{url}`"))?;
-    upgrade(stream, authority, server).await
+    upgrade(stream, asked).await
+}
+
+/// Whether nobody on the way can read what goes there in plain text.
+fn is_private(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
 }
 
 /// Starts a gateway of the user's own in the background. Of several that start at once, the data folder's lock lets one
@@ -148,30 +164,63 @@ async fn wait_for(socket: &Path, data: &Path, mut started: Started) -> anyhow::R
     }
 }
 
-async fn upgrade<S>(stream: S, host: &str, server: &str) -> anyhow::Result<TokioIo<Upgraded>>
+/// What a gateway is asked for, at the end of a connection.
+struct Asked<'a> {
+    host: &'a str,
+    server: &'a str,
+    token: Option<&'a Secret>,
+}
+
+async fn upgrade<S>(stream: S, asked: Asked<'_>) -> anyhow::Result<TokioIo<Upgraded>>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let server = asked.server;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection.with_upgrades());
-    let request = Request::get(format!("/wrap/{server}"))
-        .header(header::HOST, host)
+    let mut request = Request::get(format!("/wrap/{server}"))
+        .header(header::HOST, asked.host)
         .header(header::CONNECTION, "upgrade")
         .header(header::UPGRADE, PROTOCOL)
         .body(Empty::<Bytes>::new())
         .with_context(|| format!("`{server}` cannot name a server"))?;
-    let response = sender.send_request(request).await.context("the gateway does not answer")?;
-    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        bail!("the gateway refuses a server named `{server}`: {}", said(response).await);
+    if let Some(token) = asked.token {
+        request.headers_mut().insert(header::AUTHORIZATION, bearer(token)?);
     }
-    Ok(TokioIo::new(hyper::upgrade::on(response).await.context("the gateway does not answer")?))
+    let response = sender.send_request(request).await.context("the gateway does not answer")?;
+    match (response.status(), asked.token) {
+        (StatusCode::SWITCHING_PROTOCOLS, _) => {
+            Ok(TokioIo::new(hyper::upgrade::on(response).await.context("the gateway does not answer")?))
+        }
+        (StatusCode::UNAUTHORIZED, None) => bail!("the gateway wants to know who calls: {SHOW_TOKEN}"),
+        (StatusCode::UNAUTHORIZED, Some(_)) => {
+            bail!("the gateway does not accept the token ({}): {SHOW_TOKEN}", said(response).await)
+        }
+        _ => bail!("the gateway refuses a server named `{server}`: {}", said(response).await),
+    }
+}
+
+/// What to do at a gateway that asks who calls.
+const SHOW_TOKEN: &str = "put a service key (`tollbook keys create`) or a run token into a file and name it with \
+                          `--token-file`, or set `TOLLBOOK_TOKEN`";
+
+fn bearer(token: &Secret) -> anyhow::Result<HeaderValue> {
+    let text = token.reveal();
+    let is_sound = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    ensure!(is_sound, "the token is none: it is one line of letters, digits and signs, without spaces");
+    // The reason would be of no use, and no part of a token is for an error.
+    let mut value =
+        HeaderValue::try_from(format!("Bearer {text}")).map_err(|_| anyhow!("the token is none"))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// What the gateway says of a refusal, in one line.
 async fn said(response: Response<Incoming>) -> String {
     let status = response.status();
     let body = Limited::new(response.into_body(), SAID_BYTES).collect().await;
-    let text = body.ok().and_then(|body| String::from_utf8(body.to_bytes().to_vec()).ok()).unwrap_or_default();
+    let text =
+        body.ok().and_then(|body| String::from_utf8(body.to_bytes().to_vec()).ok()).unwrap_or_default();
     match text.lines().next().map(str::trim) {
         Some(line) if !line.is_empty() && !line.contains(char::is_control) => line.to_owned(),
         _ => status.to_string(),
@@ -180,6 +229,32 @@ async fn said(response: Response<Incoming>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use identity::Secret;
+
+    use super::{bearer, is_private};
+
+    #[test]
+    fn a_token_goes_where_nobody_reads_it_on_the_way() {
+        for (address, expected) in [
+            ("127.0.0.1", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("10.0.0.1", false),
+            ("fd00::1", false),
+        ] {
+            assert_eq!(is_private(address.parse().unwrap()), expected, "{address}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_token_is_not_shown() {
+        assert_eq!(bearer(&Secret::new("tbk_a_b")).unwrap(), "Bearer tbk_a_b");
+        for text in ["", "canary\ncanary", "canary canary", "canäry"] {
+            let error = bearer(&Secret::new(text)).unwrap_err().to_string();
+            assert!(error.contains("the token is none") && !error.contains("can"), "{error}");
+        }
+    }
+
     #[test]
     fn who_came_second_is_known_by_its_words() {
         let said = recorder::StartError::InUse { path: "/data".into() }.to_string();

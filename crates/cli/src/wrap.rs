@@ -8,6 +8,7 @@ mod refuse;
 
 use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use clap::Args;
 use gateway::tunnel::{self, Tag};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use identity::Secret;
 use mcp::framing::lines::LineDecoder;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, BufWriter};
@@ -29,6 +31,9 @@ use crate::gateway_link;
 
 /// Exit code when the gateway cannot be reached or has gone.
 pub(crate) const NO_GATEWAY: u8 = 70;
+
+/// The variable that a token may be in.
+const TOKEN: &str = "TOLLBOOK_TOKEN";
 
 /// Largest line in either direction; the gateway's own limit is lower or the same.
 const LINE_BYTES: usize = 128 << 20;
@@ -51,9 +56,30 @@ pub(crate) struct WrapArgs {
     /// Gateway at another address, instead of the one at the data folder's socket.
     #[arg(long, value_name = "URL")]
     gateway: Option<String>,
+    /// File with a service key or run token, for a gateway that asks who calls; `$TOLLBOOK_TOKEN` if not given.
+    #[arg(long, value_name = "FILE", requires = "gateway")]
+    token_file: Option<PathBuf>,
     /// The server's program and its arguments.
     #[arg(trailing_var_arg = true, required = true, allow_hyphen_values = true)]
     command: Vec<String>,
+}
+
+impl WrapArgs {
+    /// What says who calls, if anything does.
+    fn token(&self, environment: &Environment) -> anyhow::Result<Option<Secret>> {
+        let Some(path) = &self.token_file else { return Ok(environment.variable(TOKEN).map(Secret::new)) };
+        let path = environment.resolve(path);
+        let text = std::fs::read_to_string(&path);
+        let text = text.with_context(|| format!("cannot read `{}`", path.display()))?;
+        Ok(Some(Secret::new(text.trim_end_matches(['\r', '\n']))))
+    }
+
+    async fn reach(&self, environment: &Environment) -> anyhow::Result<TokioIo<Upgraded>> {
+        match &self.gateway {
+            Some(url) => gateway_link::dial(url, &self.server, self.token(environment)?.as_ref()).await,
+            None => gateway_link::at_socket(&environment.data, &self.server).await,
+        }
+    }
 }
 
 fn server_name(text: &str) -> Result<String, String> {
@@ -75,11 +101,7 @@ pub(crate) async fn run(args: WrapArgs, environment: &Environment) -> u8 {
 }
 
 async fn wrap(args: WrapArgs, environment: &Environment) -> anyhow::Result<u8> {
-    let reached = match &args.gateway {
-        Some(url) => gateway_link::dial(url, &args.server).await,
-        None => gateway_link::at_socket(&environment.data, &args.server).await,
-    };
-    let tunnel = match reached {
+    let tunnel = match args.reach(environment).await {
         Ok(tunnel) => tunnel,
         Err(error) => {
             let why = format!("{error:#}");
@@ -94,6 +116,8 @@ async fn wrap(args: WrapArgs, environment: &Environment) -> anyhow::Result<u8> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
+        // It is the client's, for the gateway: the server could call others with it.
+        .env_remove(TOKEN)
         .kill_on_drop(true)
         // What the server starts, as `npx` does, ends with it.
         .process_group(0)

@@ -6,6 +6,7 @@ use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 
 use e2e::gateway::{Gateway, binary, tollbook};
 
+use crate::callers::{printed, silent};
 use crate::folders::Mount;
 
 /// Answers each request; a slow one when somebody writes into the pipe `$GO`.
@@ -27,10 +28,17 @@ struct Wrap {
 
 impl Wrap {
     fn start(data: &Path, script: &str) -> Wrap {
+        Wrap::with(data, &[], &[], script)
+    }
+
+    fn with(data: &Path, options: &[&str], variables: &[(&str, &str)], script: &str) -> Wrap {
         let mut child = Command::new(binary())
-            .args(["wrap", "--server", "scripted", "--", "sh", "-c", script])
+            .args(["wrap", "--server", "scripted"])
+            .args(options)
+            .args(["--", "sh", "-c", script])
             .env("TOLLBOOK_DATA", data)
             .env("GO", data.join("go"))
+            .envs(variables.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -258,6 +266,59 @@ fn a_wrap_ends_when_its_name_is_configured() {
     let run: serde_json::Value = serde_json::from_slice(&runs).expect("one run");
     assert!(run["reason"].as_str().is_some_and(|why| why.contains("has a server of this name")), "{run}");
     assert_eq!(ends(folder.path()), ["ok", "ok"]);
+}
+
+/// Over HTTP a gateway that identifies its callers wants a token, from a file or a variable.
+#[test]
+fn a_wrap_says_who_calls() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path();
+    let gateway = Gateway::start(data, "public_url = \"http://127.0.0.1:7800\"\n[identity]\n");
+    let key = printed(data, &["keys", "create", "--service", "night-run"]);
+    let file = |name: &str, text: &str| {
+        let path = data.join(name);
+        std::fs::write(&path, format!("{text}\n")).expect("written");
+        path.to_str().expect("a path").to_owned()
+    };
+    let (good, bad) = (file("good", &key), file("bad", "tbk_aaaa1111_canary"));
+    let (none, two) = (data.join("none").to_str().expect("a path").to_owned(), file("two", "canary canary"));
+    let to = ["--gateway", &gateway.url];
+    for (more, expected) in [
+        (&[][..], "the gateway wants to know who calls: put a service key"),
+        (&["--token-file", &bad], "the gateway does not accept the token ("),
+        (&["--token-file", &none], "cannot read `"),
+        (&["--token-file", &two], "the token is none"),
+    ] {
+        let mut wrap = Wrap::with(data, &[&to, more].concat(), &[], "echo it runs");
+        wrap.ask(7, "initialize");
+        let refused = wrap.answer();
+        assert!(refused.contains("\"id\":7") && refused.contains("not recorded"), "{refused}");
+        let (code, said) = wrap.end();
+        assert_eq!(code, Some(70), "{said}");
+        assert!(said.contains(expected) && !said.contains("canary"), "{expected}: {said}");
+    }
+
+    let answers = |options: &[&str], variables: &[(&str, &str)]| {
+        // What the gateway is shown is not for the server.
+        let script = format!("echo \"has ${{TOLLBOOK_TOKEN:-none}}\" >&2\n{ECHO}");
+        let mut wrap = Wrap::with(data, options, variables, &script);
+        assert_eq!(wrap.says(), "has none");
+        wrap.ask(1, "ping");
+        assert!(wrap.answer().contains("done"));
+        drop(wrap.input.take());
+        assert_eq!(wrap.end().0, Some(0));
+    };
+    answers(&[&to[..], &["--token-file", &good]].concat(), &[]);
+    answers(&to, &[("TOLLBOOK_TOKEN", &key)]);
+    answers(&[&to[..], &["--token-file", &good]].concat(), &[("TOLLBOOK_TOKEN", "tbk_aaaa1111_no")]);
+    // The kernel says whose it is.
+    answers(&[], &[]);
+    let log = gateway.stop();
+    let runs = printed(data, &["run", "list", "--json"]);
+    let service = "service:night-run (http://127.0.0.1:7800)";
+    assert_eq!(runs.matches(service).count(), 3, "{runs}");
+    assert_eq!(ends(data), ["ok"; 4]);
+    silent(&[key], &[&log, &runs]);
 }
 
 #[test]

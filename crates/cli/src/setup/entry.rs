@@ -132,7 +132,7 @@ fn unwrap(command: &str, args: &[String]) -> Option<(String, Vec<String>)> {
     while let Some(arg) = rest.next() {
         match arg {
             "--" => break,
-            "--data" | "--gateway" => {
+            "--data" | "--gateway" | "--token-file" => {
                 rest.next();
             }
             "--server" => name = rest.next().map(str::to_owned),
