@@ -679,6 +679,40 @@ mod tests {
         );
     }
 
+    /// An MCP server would say who gets the secret.
+    #[test]
+    fn who_is_registered_says_where() {
+        check(
+            r#"
+            [servers.a]
+            url = "https://mcp.example/mcp"
+            credentials = { kind = "authorization_code" }
+            [servers.b]
+            url = "https://mcp.example/mcp"
+            credentials = { kind = "authorization_code", issuer = "https://as.example", client_id = "c", client_secret = "canary" }
+            "#,
+            &expect![[r#"["a", "b"]"#]],
+        );
+        check(
+            r#"
+            [servers.a]
+            url = "https://mcp.example/mcp"
+            credentials = { kind = "authorization_code", client_id = "c" }
+            [servers.b]
+            url = "https://mcp.example/mcp"
+            [servers.b.credentials]
+            kind = "authorization_code"
+            client_id = "c"
+            client_secret = "canary"
+            "#,
+            &expect![[r#"
+                the configuration cannot be used:
+                  t.toml:4: `client_id` and `client_secret` need `issuer`: without it, they would be shown to whatever authorization server the server names
+                  t.toml:10: `client_id` and `client_secret` need `issuer`: without it, they would be shown to whatever authorization server the server names
+            "#]],
+        );
+    }
+
     #[test]
     fn all_mistakes_at_once_each_with_its_line() {
         check(

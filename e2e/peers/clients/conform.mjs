@@ -114,14 +114,16 @@ async function settings(data, url) {
   const text = [`listen = "127.0.0.1:0"`, '[console]', 'listen = "127.0.0.1:0"', '[ledger]', 'reserve_percent = 0', '[servers.suite]', `url = "${url}"`, '[servers.suite.credentials]'];
   const { client_id: id, client_secret: secret, private_key_pem: key } = context;
   if (scenario.startsWith('auth/client-credentials')) {
-    // An operator knows it.
-    const { origin, pathname } = new URL(url);
-    const metadata = await fetch(`${origin}/.well-known/oauth-protected-resource${pathname}`).then((answer) => answer.json());
-    text.push('kind = "client_credentials"', `issuer = "${metadata.authorization_servers[0]}"`);
+    text.push('kind = "client_credentials"');
   } else {
     text.push('kind = "authorization_code"', `client_document = "${DOCUMENT}"`);
   }
-  if (id) text.push(`client_id = "${id}"`);
+  if (id) {
+    // Who has registered the gateway at an issuer knows which.
+    const { origin, pathname } = new URL(url);
+    const metadata = await fetch(`${origin}/.well-known/oauth-protected-resource${pathname}`).then((answer) => answer.json());
+    text.push(`client_id = "${id}"`, `issuer = "${metadata.authorization_servers[0]}"`);
+  }
   if (secret) text.push(`client_secret = "${secret}"`);
   if (key) {
     writeFileSync(join(data, 'key.pem'), key, { mode: 0o600 });

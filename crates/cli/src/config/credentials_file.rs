@@ -50,9 +50,9 @@ pub(super) struct CredentialsFile {
     /// server says.
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     issuer: Option<Spanned<String>>,
-    /// The gateway's client id at the issuer.
+    /// The gateway's client id at the issuer, which must be given with it.
     client_id: Option<String>,
-    /// The gateway's secret at the issuer: a value, `file:PATH` or `env:NAME`.
+    /// The gateway's secret at the issuer, which must be given with it: a value, `file:PATH` or `env:NAME`.
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     client_secret: Option<Spanned<String>>,
     /// The gateway's private key at the issuer instead of a secret (`private_key_jwt`), in PEM: `file:PATH` or `env:NAME`.
@@ -107,7 +107,7 @@ impl Reading<'_> {
                 let (oauth, audience) = (self.oauth(written, at, url)?, written.audience.clone());
                 Some(TokenSource::Exchange { oauth, audience })
             }
-            "authorization_code" => self.connection(written, (name, url)).map(TokenSource::Connected),
+            "authorization_code" => self.connection(written, at, (name, url)).map(TokenSource::Connected),
             _ => {
                 let kinds = KINDS.map(|kind| format!("`{kind}`")).join(", ");
                 self.mistake(written.kind.span().start, &format!("`kind` is one of {kinds}"));
@@ -158,9 +158,16 @@ impl Reading<'_> {
     fn connection(
         &mut self,
         file: &CredentialsFile,
+        at: usize,
         (name, url): (&str, &Uri),
     ) -> Option<ConnectionSettings> {
         self.check_places(file);
+        if file.issuer.is_none() && (file.client_id.is_some() || file.client_secret.is_some()) {
+            let at = file.client_secret.as_ref().map_or(at, |secret| secret.span().start);
+            let text = "`client_id` and `client_secret` need `issuer`: without it, they would be shown to whatever \
+                        authorization server the server names";
+            self.mistake(at, text);
+        }
         let secret = match &file.client_secret {
             Some(secret) => Some(self.source(secret)?),
             None => None,

@@ -25,9 +25,9 @@ pub struct ConnectionSettings {
     pub server: String,
     /// The server's URL.
     pub url: String,
-    /// Its authorization server, if it must be that one.
+    /// Its authorization server, if it must be that one; `None`: whichever the server names.
     pub issuer: Option<String>,
-    /// The gateway's client id there; it registers itself if there is none.
+    /// The gateway's client id at the issuer, given with it alone; it registers itself if there is none.
     pub client_id: Option<String>,
     /// Its secret, if it has one.
     pub client_secret: Option<SecretSource>,
