@@ -306,22 +306,34 @@ impl Exchange {
         self.fail(&Reason::Answer("the stream ended before the answer")).await;
     }
 
-    async fn follow_whole(&mut self, place: &Place, status: StatusCode, headers: HeaderMap, body: Incoming) {
+    async fn follow_whole(
+        &mut self,
+        place: &Place,
+        status: StatusCode,
+        mut headers: HeaderMap,
+        body: Incoming,
+    ) {
         let gateway = Arc::clone(&self.gateway);
         let content = match answer::read(&gateway.places, body, &gateway.limits).await {
             Ok(content) => content,
             Err(error) => return self.fail(&Reason::Whole(error)).await,
         };
         match gateway.pipeline.settle_whole(&place.scope, &mut self.pending, status, &content).await {
-            Ok(_)
+            Ok(released)
                 if !status.is_success()
                     && matches!(self.reply, Reply::Stream(_))
-                    && content.parse().is_err() =>
+                    && released.answered().is_empty() =>
             {
                 // Its status has no place in a stream that has begun.
                 let reason = Reason::Answer("it is an HTTP error");
                 let refused = Refused::requests(&place.asked, &reason);
                 self.tell(&refused).await;
+            }
+            Ok(released) if released.body().is_empty() && !content.body().is_empty() => {
+                // As a server that has nothing to answer.
+                let status = if status.is_success() { StatusCode::ACCEPTED } else { status };
+                headers.remove(header::CONTENT_TYPE);
+                self.reply.whole(status, headers, Bytes::new());
             }
             Ok(released) => {
                 self.learn_tools(place, &content);

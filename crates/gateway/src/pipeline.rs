@@ -9,11 +9,12 @@ mod ends;
 mod judged;
 mod tasks;
 mod told;
+mod whole;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 use ledger::{CallId, Status};
 use mcp::fields::Params;
 use mcp::message::{Answer, Frame, IdBuf, Kind, Message};
@@ -34,8 +35,8 @@ use crate::news::Grants;
 use crate::peer::Peer;
 use crate::refusal::{Reason, Refused};
 use crate::rounds::{Approval, Rounds};
-use crate::route::{Route, answers};
-use crate::scope::{Pending, Scope, Waiting};
+use crate::route::Route;
+use crate::scope::{Scope, Waiting};
 use crate::settings::Receipts;
 use crate::terms::Terms;
 
@@ -314,41 +315,6 @@ impl Pipeline {
         scope.meter.refuse(&reason);
         self.record_refusal(account, &reason).await;
         Refused::unparsed(id.as_ref().map(IdBuf::raw), &reason)
-    }
-
-    /// The end of an exchange by a response body that is a whole: the answer to what is open, or an HTTP error that ends
-    /// it all the same.
-    pub(crate) async fn settle_whole(
-        &self,
-        scope: &Scope,
-        pending: &mut Pending,
-        status: StatusCode,
-        content: &Content,
-    ) -> Result<ReleasedBody, Refused> {
-        if pending.is_empty() {
-            return Ok(ReleasedBody::of(content.body(), None));
-        }
-        if let Ok(frame) = content.parse()
-            && answers(&frame, pending)
-        {
-            let route = Route { scope, exchange: Some(pending) };
-            let peer = &scope.peer;
-            let sent = Sent { side: Side::Server, content, frame: &frame, headers: None, peer };
-            let entered = self.carry_messages(route, sent).await?;
-            return Ok(self.released_body(&frame, content, &entered));
-        }
-        if status.is_success() {
-            let reason = Reason::Answer("it does not answer what was asked");
-            return Err(self.fail_all(pending, &reason, content.body()).await);
-        }
-        // An HTTP error, or a JSON-RPC error without id, ends what was asked whatever its body is.
-        for (_, call) in pending.drain() {
-            let outcome = account::of_end(Status::Error, "HTTP error", Some(status), content.body());
-            if let Err(error) = self.close(call, outcome).await {
-                return Err(Refused::unparsed(None, &Reason::NotClosed(error)));
-            }
-        }
-        Ok(ReleasedBody::of(content.body(), None))
     }
 
     /// What is to be recorded of a message, and what let the round before through.

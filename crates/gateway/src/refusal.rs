@@ -31,6 +31,8 @@ pub(crate) enum Reason {
     TooMany,
     #[error("no request with this id waits for an answer")]
     Unasked,
+    #[error("nothing was asked that it could answer")]
+    Stray,
     #[error("the body is not plain JSON; send `Content-Type: application/json` and no `Content-Encoding`")]
     MediaType,
     #[error(transparent)]
@@ -245,7 +247,7 @@ impl Reason {
             Reason::Header(_) => "header",
             Reason::IdInUse => "id_in_use",
             Reason::TooMany => "too_many",
-            Reason::Unasked => "unasked",
+            Reason::Unasked | Reason::Stray => "unasked",
             Reason::MediaType => "media_type",
             Reason::Body(_) => "body",
             Reason::Caller(_) => "caller",
@@ -270,7 +272,7 @@ impl Reason {
             Reason::Batch | Reason::IdInUse | Reason::Unasked | Reason::MediaType | Reason::Body(_) => {
                 ErrorCode::INVALID_REQUEST
             }
-            Reason::NoSession | Reason::TooMany => ErrorCode::INVALID_REQUEST,
+            Reason::NoSession | Reason::TooMany | Reason::Stray => ErrorCode::INVALID_REQUEST,
             Reason::HoldState | Reason::NoTask => ErrorCode::INVALID_PARAMS,
             Reason::NoTasks => ErrorCode::MISSING_CAPABILITY,
             Reason::Caller(_) | Reason::Denied(_) | Reason::Unjudged(_) => ErrorCode::DENIED,
@@ -313,7 +315,8 @@ impl Reason {
             | Reason::Whole(_)
             | Reason::NoPage(_)
             | Reason::AskedBack(_)
-            | Reason::ServerEnded => StatusCode::BAD_GATEWAY,
+            | Reason::ServerEnded
+            | Reason::Stray => StatusCode::BAD_GATEWAY,
             Reason::NoSession => StatusCode::NOT_FOUND,
         }
     }

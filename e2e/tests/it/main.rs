@@ -39,6 +39,7 @@ mod revoked;
 mod rounds;
 #[cfg(test)]
 mod saml;
+mod slipped;
 mod tasks;
 mod upstream_credentials;
 mod upstreams;
