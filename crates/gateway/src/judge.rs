@@ -161,8 +161,8 @@ impl InForce {
         Judged { by: vec![spent.policy.clone()], ..Judged::denied(self, spent.to_string(), denial) }
     }
 
-    /// Judges what a server asks of the client within an answer, as if it asked by requests. Gives the limits that it all falls
-    /// under.
+    /// Judges what a server asks of the client within an answer, or in what it tells of a task, as if it asked by requests. Gives the
+    /// limits that it all falls under.
     pub(crate) fn judge_input_requests(
         &self,
         scope: &Scope,
@@ -171,7 +171,7 @@ impl InForce {
     ) -> Result<Vec<Limited>, Reason> {
         let view = ResultView::of(result);
         let mut limits = Vec::new();
-        if self.bundle.is_none() || !view.is_input_required() {
+        if self.bundle.is_none() || !view.asks_back() {
             return Ok(limits);
         }
         let requests =

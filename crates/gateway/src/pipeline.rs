@@ -7,6 +7,7 @@
 
 mod ends;
 mod judged;
+mod notes;
 mod tasks;
 mod told;
 mod whole;
@@ -211,21 +212,8 @@ impl Pipeline {
                 route.keep(side, id, Waiting::new(opened, kept, asked.peer, (method, *params)));
                 Ok(entered) // forward: the transport does, with the `Released`
             }
-            Kind::Notification { .. } => {
-                if side == Side::Server
-                    && let Some((id, call)) = route.take_spoken_of(message)
-                {
-                    let mut note = account::of_note(route.scope, message, &sent);
-                    account::reduce(call.recording, (&mut note.fields, &mut note.spans, &mut note.body));
-                    let noted = self.recorder.note(&call.opened, note).await;
-                    route.keep(Side::Client, id, call);
-                    return Ok(noted.map(|()| Entered::default())?); // durable before the call's end is
-                }
-                let (account, _) = self.account(route, message, sent);
-                let cleared = self.clear(account, Judged::unasked()).await?;
-                self.recorder.pass(cleared).await?; // durable from here on
-                self.cancel(route, side, message).await;
-                Ok(Entered::default())
+            Kind::Notification { method, params } => {
+                self.carry_note(route, message, sent, (method, *params)).await
             }
             Kind::Response { id, outcome } => {
                 let call = route.take(side.other(), id.map(|id| id.to_buf())).ok_or(Reason::Unasked)?;
@@ -310,7 +298,10 @@ impl Pipeline {
         content: &Content,
         reason: Reason,
     ) -> Refused {
-        let account = account::of_unparsed(scope, side, content);
+        let mut account = account::of_unparsed(scope, side, content);
+        if side == Side::Server {
+            self.reduce_stray(&mut account).await;
+        }
         let id = content.id_of_refused();
         scope.meter.refuse(&reason);
         self.record_refusal(account, &reason).await;
@@ -375,18 +366,14 @@ impl Pipeline {
         reason: Reason,
     ) -> Refused {
         scope.meter.refuse(&reason);
-        // A denial is recorded already; what could not be recorded cannot be recorded as refused either.
-        if !matches!(
-            reason,
-            Reason::Denied(_)
-                | Reason::NotRecorded(_)
-                | Reason::NotClosed(_)
-                | Reason::NoPage(_)
-                | Reason::AskedBack(_)
-                | Reason::Answer(_)
-        ) && let Some(message) = sent.frame.messages().get(at)
+        if let Some(message) = sent.frame.messages().get(at)
+            && !is_recorded(message, &reason)
         {
-            self.record_refusal(account::of_message(scope, message, &sent), &reason).await;
+            let mut account = account::of_message(scope, message, &sent);
+            if sent.side == Side::Server || message.answered().is_some() {
+                self.reduce_stray(&mut account).await;
+            }
+            self.record_refusal(account, &reason).await;
         }
         Refused::frame(sent.frame, sent.side, &reason)
     }
@@ -425,6 +412,19 @@ fn approval_of(judged: &Judged, params: Option<&RawValue>) -> Option<Approval> {
     let under = judged.under.as_ref()?;
     let digest = policy::binding::digest(params.map(RawValue::get), &[]);
     Some(Approval { hold: under.hold.clone(), digest })
+}
+
+/// Whether the record says already that a message does not cross.
+fn is_recorded(message: &Message<'_>, reason: &Reason) -> bool {
+    match reason {
+        // What could not be recorded cannot be recorded as refused either.
+        Reason::Denied(_) | Reason::NotRecorded(_) => true,
+        // With the call that it would have answered.
+        Reason::NotClosed(_) | Reason::NoPage(_) | Reason::AskedBack(_) | Reason::Answer(_) => {
+            matches!(message.kind(), Kind::Response { .. })
+        }
+        _ => false,
+    }
 }
 
 fn spoken_of(message: &Message<'_>) -> Option<IdBuf> {

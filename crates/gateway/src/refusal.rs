@@ -33,6 +33,8 @@ pub(crate) enum Reason {
     Unasked,
     #[error("nothing was asked that it could answer")]
     Stray,
+    #[error("only what begins with `notifications/` may come without an `id`; send an `id` with it")]
+    NoNotification,
     #[error("the body is not plain JSON; send `Content-Type: application/json` and no `Content-Encoding`")]
     MediaType,
     #[error(transparent)]
@@ -242,7 +244,7 @@ impl Reason {
     /// One of [`REASONS`].
     pub(crate) fn label(&self) -> &'static str {
         match self {
-            Reason::Malformed(_) => "malformed",
+            Reason::Malformed(_) | Reason::NoNotification => "malformed",
             Reason::Batch => "batch",
             Reason::Header(_) => "header",
             Reason::IdInUse => "id_in_use",
@@ -272,7 +274,9 @@ impl Reason {
             Reason::Batch | Reason::IdInUse | Reason::Unasked | Reason::MediaType | Reason::Body(_) => {
                 ErrorCode::INVALID_REQUEST
             }
-            Reason::NoSession | Reason::TooMany | Reason::Stray => ErrorCode::INVALID_REQUEST,
+            Reason::NoSession | Reason::TooMany | Reason::Stray | Reason::NoNotification => {
+                ErrorCode::INVALID_REQUEST
+            }
             Reason::HoldState | Reason::NoTask => ErrorCode::INVALID_PARAMS,
             Reason::NoTasks => ErrorCode::MISSING_CAPABILITY,
             Reason::Caller(_) | Reason::Denied(_) | Reason::Unjudged(_) => ErrorCode::DENIED,
@@ -293,6 +297,7 @@ impl Reason {
             Reason::Malformed(_) | Reason::Batch | Reason::Header(_) | Reason::IdInUse | Reason::Unasked => {
                 StatusCode::BAD_REQUEST
             }
+            Reason::NoNotification => StatusCode::BAD_REQUEST,
             // The request is in order; what it brings is not, as with any bad argument.
             Reason::HoldState | Reason::NoTask | Reason::NoTasks => StatusCode::OK,
             Reason::TooMany => StatusCode::TOO_MANY_REQUESTS,

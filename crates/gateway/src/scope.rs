@@ -198,11 +198,6 @@ impl Waiting {
         }
     }
 
-    /// Whether its answer may ask something of the client.
-    pub(crate) fn may_ask_back(&self) -> bool {
-        self.leg.is_some()
-    }
-
     /// What the next round will be known by, if the answer asks for one.
     pub(crate) fn next_round(&self, answer: &Answer<'_>) -> Option<RoundKey> {
         let Answer::Result(result) = answer else { return None };

@@ -238,6 +238,11 @@ impl<'a> ResultView<'a> {
         text(self.result_type).as_deref() == Some("input_required")
     }
 
+    /// Whether it names what the server asks of the client: before it can answer, or within a task.
+    pub fn asks_back(&self) -> bool {
+        self.input_requests.is_some()
+    }
+
     /// Whether the server answers with a task of its own (SEP-2663).
     pub fn is_task(&self) -> bool {
         text(self.result_type).as_deref() == Some("task")

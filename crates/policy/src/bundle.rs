@@ -10,7 +10,7 @@ use crate::check;
 use crate::diagnostic::{Diagnostics, Lines, Mistake, show};
 use crate::index::Index;
 use crate::needs::Needs;
-use crate::obligation::Obligations;
+use crate::obligation::{Obligations, Recording};
 use crate::parse::{Written, parse};
 use crate::typing::Fields;
 use crate::visible;
@@ -124,6 +124,11 @@ impl Bundle {
         self.rules
             .iter()
             .flat_map(|rule| rule.obligations.masks.iter().map(|set| (set.as_str(), rule.place.as_str())))
+    }
+
+    /// The least that any policy has recorded.
+    pub fn least_recording(&self) -> Recording {
+        self.rules.iter().map(|rule| rule.obligations.recording).min().unwrap_or_default()
     }
 
     /// The groups whose approval policies ask for, and where.

@@ -137,12 +137,9 @@ impl Pipeline {
     ) -> Result<Shown, Reason> {
         let Some(rules) = self.terms().rules.clone() else { return Ok(Shown::default()) };
         if let Answer::Result(result) = answer
-            && call.may_ask_back()
+            && sent.side == Side::Server
         {
-            let limits = rules.present().await?.judge_input_requests(scope, &call.peer, result)?;
-            let taken = self.allowance.take((scope, &call.peer), &limits);
-            // What is asked within an answer is not open at any time.
-            drop(taken.map_err(|spent| Reason::AskedBack(spent.to_string()))?);
+            self.judge_asked_back(scope, &call.peer, (result, sent.content)).await?;
         }
         if call.describes {
             return Ok(self.describe(scope, (message, sent), &*rules.present().await?));
