@@ -1,4 +1,5 @@
-//! Which arguments tools want repeated in headers (`x-mcp-header`, MCP 2026-07-28): learned from the tool lists that pass.
+//! Which arguments tools want repeated in headers (`x-mcp-header`, MCP 2026-07-28): learned from the tool lists that pass,
+//! as they are shown.
 //!
 //! What was never listed is not checked here; the server, which knows its own tools, does.
 
@@ -52,13 +53,13 @@ impl Declared {
         self.tools.lock().unwrap_or_else(PoisonError::into_inner).retain(|tool, _| tool.server != *server);
     }
 
-    /// Checks a call's headers against its arguments.
+    /// Checks a call's headers against its arguments; with what is wrong comes the tool.
     pub(crate) fn check(
         &self,
         server: &Arc<str>,
         message: &Message<'_>,
         headers: &HeaderMap,
-    ) -> Result<(), HeaderMismatch> {
+    ) -> Result<(), (String, HeaderMismatch)> {
         let Kind::Request { method, params: Some(params), .. } = message.kind() else { return Ok(()) };
         if method != "tools/call" {
             return Ok(());
@@ -69,11 +70,10 @@ impl Declared {
             .tools
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .get(&Tool { server: Arc::clone(server), name })
+            .get(&Tool { server: Arc::clone(server), name: name.clone() })
             .cloned();
-        match found {
-            Some(mirrored) => mirrored.check(params.arguments(), &crate::intake::pairs(headers)),
-            None => Ok(()),
-        }
+        let Some(mirrored) = found else { return Ok(()) };
+        let checked = mirrored.check(params.arguments(), &crate::intake::pairs(headers));
+        checked.map_err(|mismatch| (name, mismatch))
     }
 }

@@ -121,13 +121,6 @@ impl Exchange {
     /// Finds the scope and, for `initialize`, begins the run.
     async fn place(&self, headers: &HeaderMap, frame: &Frame<'_>) -> Result<Place, Reason> {
         let intake = Intake::of(frame, headers)?;
-        if intake.era == Era::Stateless {
-            let declared = &self.gateway.declared;
-            frame
-                .messages()
-                .iter()
-                .try_for_each(|message| declared.check(&self.server.name, message, headers))?;
-        }
         let runs = &self.gateway.runs;
         let session = if intake.initializes && session_id(headers).is_none() {
             let peer = Arc::clone(&self.peer);
@@ -144,6 +137,9 @@ impl Exchange {
             _ => Arc::clone(&session.scope),
         };
         intake.teach(&scope);
+        if intake.era == Era::Stateless {
+            self.check_mirrored(&scope, frame, headers).await?;
+        }
         if !is_http {
             self.gateway.bridge(&self.server, &session).await?;
         }
@@ -153,6 +149,24 @@ impl Exchange {
             intake,
             asked: frame.messages().iter().filter_map(Message::asked).collect(),
         })
+    }
+
+    /// Checks the headers in which tools want arguments repeated. What is said of a tool that the caller does not see is left to the
+    /// judgement, which tells it from no other.
+    async fn check_mirrored(
+        &self,
+        scope: &Scope,
+        frame: &Frame<'_>,
+        headers: &HeaderMap,
+    ) -> Result<(), Reason> {
+        for message in frame.messages() {
+            if let Err((tool, mismatch)) = self.gateway.declared.check(&self.server.name, message, headers)
+                && self.gateway.pipeline.shows_tool(scope, &self.peer, &tool).await?
+            {
+                return Err(mismatch.into());
+            }
+        }
+        Ok(())
     }
 
     async fn over_http(
@@ -277,7 +291,7 @@ impl Exchange {
         let route = Route { scope: &place.scope, exchange: Some(&mut self.pending) };
         match self.gateway.pipeline.carry_down(route, &arrived.content).await {
             Ok(released) => {
-                self.learn_tools(place, &arrived.content);
+                self.learn_tools(place, released.body());
                 arrived.write(&mut self.reply, released.body()).await
             }
             Err(refused) => {
@@ -336,7 +350,7 @@ impl Exchange {
                 self.reply.whole(status, headers, Bytes::new());
             }
             Ok(released) => {
-                self.learn_tools(place, &content);
+                self.learn_tools(place, released.body());
                 self.reply_whole(status, headers, released.body()).await;
             }
             Err(refused) => self.tell(&refused).await,
@@ -363,10 +377,11 @@ impl Exchange {
         }
     }
 
-    fn learn_tools(&self, place: &Place, content: &Content) {
+    /// Learns from a list as it is shown: what is kept from everybody is nobody's to tell from what is not there.
+    fn learn_tools(&self, place: &Place, shown: &recorder::Body) {
         if place.intake.lists_tools
             && place.intake.era == Era::Stateless
-            && let Some(answer) = content.in_memory()
+            && let recorder::Body::Memory(answer) = shown
         {
             self.gateway.declared.learn(&self.server.name, answer);
         }

@@ -4,6 +4,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -228,6 +229,61 @@ async fn a_client_calls_nothing_by_notifications() {
         assert_eq!(upstream.seen().len(), 0, "none goes on");
         gateway.stop();
         assert_eq!(refused(folder.path(), "may come without an `id`"), 4);
+    };
+    tokio::task::spawn_blocking(act).await.expect("all holds");
+}
+
+/// Whether `balance` has changed.
+static CHANGED: AtomicBool = AtomicBool::new(false);
+
+/// A server whose tools want a header each.
+fn mirrored(asked: &[u8]) -> Bytes {
+    let request: Value = serde_json::from_slice(asked).expect("a request");
+    let tool = |name: &str, header: &str| {
+        let schema =
+            json!({"type": "object", "properties": {"r": {"type": "string", "x-mcp-header": header}}});
+        json!({"name": name, "inputSchema": schema})
+    };
+    let balance = if CHANGED.load(Ordering::SeqCst) { "Zone" } else { "Region" };
+    let result = match request["method"].as_str() {
+        Some("tools/list") => json!({"tools": [tool("balance", balance), tool("deploy", "Region")],
+            "resultType": "complete", "ttlMs": 0, "cacheScope": "private"}),
+        _ => json!({"resultType": "complete", "content": []}),
+    };
+    json!({"jsonrpc": "2.0", "id": request["id"], "result": result}).to_string().into()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_headers_of_a_hidden_tool_tell_nothing_of_it() {
+    let upstream = Upstream::start(mirrored).await;
+    let act = move || {
+        let folder = tempfile::tempdir().expect("a folder");
+        let policies =
+            r#"permit (principal, action == Action::"tools/call", resource == Tool::"s/balance");"#;
+        let gateway = guarded(folder.path(), policies, &format!("url = {:?}", upstream.url));
+        let lists = || asks(&gateway, (1, "tools/list"), &json!({}), "").1;
+        let call = |tool: &str, header: &str| {
+            let params = json!({"name": tool, "arguments": {}});
+            asks(&gateway, (1, "tools/call"), &params, &format!("mcp-param-{header}: x\r\n"))
+        };
+        let unknown = |tool: &str| {
+            let error = json!({"code": -32602, "message": format!("Unknown tool: {tool}")});
+            (200, json!({"jsonrpc": "2.0", "id": 1, "error": error}))
+        };
+        let told = |(status, answer): (u16, String)| (status, serde_json::from_str(&answer).expect("JSON"));
+        assert!(lists().contains("balance") && !lists().contains("deploy"));
+        for tool in ["deploy", "made-up"] {
+            assert_eq!(told(call(tool, "region")), unknown(tool));
+        }
+        let (status, said) = call("balance", "region");
+        assert!(status == 400 && said.contains("-32020"), "a tool that is shown is checked: {said}");
+
+        CHANGED.store(true, Ordering::SeqCst);
+        assert!(!lists().contains("balance"), "it is in quarantine");
+        for header in ["zone", "region"] {
+            assert_eq!(told(call("balance", header)), unknown("balance"));
+        }
+        gateway.stop();
     };
     tokio::task::spawn_blocking(act).await.expect("all holds");
 }

@@ -3,6 +3,7 @@
 use ledger::{Hash, Verdict};
 use mcp::message::{Answer, Kind, Message};
 use mcp::page::{List, Page};
+use policy::Listed;
 use policy::pin::Names;
 use recorder::Decision;
 use serde_json::value::RawValue;
@@ -15,6 +16,7 @@ use crate::clock;
 use crate::denial::Denial;
 use crate::holds::Under;
 use crate::judge::{self, Asked, Judged};
+use crate::peer::Peer;
 use crate::refusal::{Reason, Refused};
 use crate::rules::{InForce, Rules};
 use crate::scope::{Scope, Waiting};
@@ -160,6 +162,14 @@ impl Pipeline {
             Ok(Some(_)) => Err(Reason::NoPage("it is larger than 512 KiB")),
             Err(_) => Err(Reason::NoPage("it is no list of objects that each have one name")),
         }
+    }
+
+    /// Whether a list shows a tool to who asks in this scope.
+    pub(crate) async fn shows_tool(&self, scope: &Scope, peer: &Peer, tool: &str) -> Result<bool, Reason> {
+        Ok(match self.terms().rules.clone() {
+            Some(rules) => rules.present().await?.shows(scope, peer, Listed::Tool(tool)),
+            None => judge::covers(peer, &scope.server, tool),
+        })
     }
 
     /// Pins the tools of a page that are new; gives the digests of all.
