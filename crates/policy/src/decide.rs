@@ -84,19 +84,21 @@ impl Bundle {
         if server.contains('/') {
             return Err("a server's name has no `/`".to_owned());
         }
-        let fit = |fields, arguments| {
-            fit::arguments(fields, arguments).map(Some).map_err(|error| error.to_string())
+        let fit = |fields: Option<&Fields>, arguments| {
+            let fitted = match fields {
+                Some(fields) => fit::arguments(fields, arguments),
+                None => fit::texts(arguments),
+            };
+            fitted.map(Some).map_err(|error| error.to_string())
         };
         let (thing, fitted) = match question.ask {
             Ask::CallTool { name, arguments } => {
                 let pin = self.tools.get(server, name).ok_or("the tool is not pinned")?;
                 let fields = pin.fields.as_ref().ok_or("the tool has no schema to judge its arguments by")?;
-                (Thing::Tool { name, hints: pin.hints }, fit(fields, arguments)?)
+                (Thing::Tool { name, hints: pin.hints }, fit(Some(fields), arguments)?)
             }
             Ask::GetPrompt { name, arguments } => {
-                let none = Fields::default();
-                let fields = self.prompts.get(server, name).unwrap_or(&none);
-                (Thing::Prompt { name }, fit(fields, arguments)?)
+                (Thing::Prompt { name }, fit(self.prompts.get(server, name), arguments)?)
             }
             Ask::CompletePrompt { name } => (Thing::Prompt { name }, None),
             Ask::ReadResource { uri } | Ask::SubscribeResource { uri } | Ask::CompleteResource { uri } => {

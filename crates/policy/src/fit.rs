@@ -64,14 +64,31 @@ pub(crate) enum Misfit {
 
 /// Fits the arguments of a call, as they were sent.
 pub(crate) fn arguments(fields: &Fields, json: Option<&str>) -> Result<Fitted, Misfit> {
-    let members = match json.map(read) {
-        None | Some(Some(Raw::Null)) => Vec::new(),
-        Some(Some(Raw::Members(members))) => members,
-        Some(_) => return Err(Misfit::NoObject),
-    };
     let mut fitting = Fitting { path: Vec::new(), unlisted: BTreeSet::new() };
-    let arguments = fitting.members(fields, members)?;
+    let arguments = fitting.members(fields, members(json)?)?;
     Ok(Fitted { arguments, unlisted: fitting.unlisted })
+}
+
+/// Fits the arguments of a prompt of which nobody knows what it declares: texts, and none of them listed.
+pub(crate) fn texts(json: Option<&str>) -> Result<Fitted, Misfit> {
+    let mut fitting = Fitting { path: Vec::new(), unlisted: BTreeSet::new() };
+    let mut arguments = Vec::new();
+    for (name, raw) in members(json)? {
+        fitting.path.push(name.clone());
+        let value = fitting.value(&Type::Text, raw.get())?;
+        fitting.path.pop();
+        fitting.unlisted.insert(name.clone());
+        arguments.extend(value.map(|value| (name, value)));
+    }
+    Ok(Fitted { arguments, unlisted: fitting.unlisted })
+}
+
+fn members(json: Option<&str>) -> Result<Vec<(String, &RawValue)>, Misfit> {
+    match json.map(read) {
+        None | Some(Some(Raw::Null)) => Ok(Vec::new()),
+        Some(Some(Raw::Members(members))) => Ok(members),
+        Some(_) => Err(Misfit::NoObject),
+    }
 }
 
 struct Fitting {

@@ -1,6 +1,7 @@
 //! Cedar's text as tokens, policies and clauses with their places. Cedar parses and judges; this only says where things
 //! stand, since Cedar's own tree does not tell the places of names, annotations and clauses.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// What a token is.
@@ -160,6 +161,14 @@ impl Statement<'_> {
             let accesses = [".", "has", "["].contains(&access.text);
             name.name().filter(|_| reads && accesses).map(|text| (text, name.range()))
         })
+    }
+
+    /// Names that are read of something, each once.
+    pub(crate) fn attributes(&self) -> Vec<String> {
+        let names = self.tokens.array_windows().filter_map(|[access, name]| {
+            name.name().filter(|_| [".", "has", "["].contains(&access.text)).map(str::to_owned)
+        });
+        names.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     pub(crate) fn says(&self, word: &str) -> bool {

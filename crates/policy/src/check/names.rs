@@ -2,10 +2,10 @@
 
 use crate::catalog::{Catalog, tool_id};
 use crate::check::Found;
-use crate::check::shapes::Shapes;
+use crate::check::shapes::{Shapes, callables};
 use crate::diagnostic::did_you_mean;
 use crate::parse::Written;
-use crate::schema::ACTIONS;
+use crate::schema::{ACTIONS, Callable};
 
 /// Checks the entities that a policy names.
 pub(super) fn check(number: usize, written: &Written<'_>, catalog: &Catalog, found: &mut Found<'_, '_>) {
@@ -83,7 +83,9 @@ pub(super) fn arguments(
         return;
     }
     let matched = shapes.matched(&written.policy);
-    if matched.is_empty() {
+    // A prompt that nobody knows may have any argument.
+    let may_be_any = shapes.matches_unknown_prompts(&written.policy);
+    if matched.is_empty() || (may_be_any && !callables(&written.policy).contains(&Callable::Tool)) {
         return;
     }
     for (name, range) in reads {
@@ -96,6 +98,9 @@ pub(super) fn arguments(
             many => format!("any of the {} tools and prompts that this policy can match", many.len()),
         };
         let help = did_you_mean(name, groups().flat_map(|fields| fields.0.keys().map(String::as_str)));
+        let of_prompt =
+            || "if a prompt has it, write a policy of its own: `action == Action::\"prompts/get\"`";
+        let help = help.or_else(|| may_be_any.then(of_prompt).map(str::to_owned));
         found.add(number, range, format!("`{name}` is no argument of {what}"), help);
     }
 }

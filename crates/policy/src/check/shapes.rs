@@ -113,6 +113,21 @@ impl<'a> Shapes<'a> {
         found.into_iter().filter(possible).collect()
     }
 
+    /// Whether a policy's scope can match a prompt of which nothing is known.
+    pub(super) fn matches_unknown_prompts(&self, policy: &Policy) -> bool {
+        let known = |uid: EntityUid| {
+            let id: &str = uid.id().as_ref();
+            self.by_id.contains_key(&(Callable::Prompt, id.to_owned()))
+        };
+        let is_known = match policy.resource_constraint() {
+            ResourceConstraint::Eq(uid) | ResourceConstraint::In(uid) | ResourceConstraint::IsIn(_, uid) => {
+                known(uid)
+            }
+            ResourceConstraint::Any | ResourceConstraint::Is(_) => false,
+        };
+        callables(policy).contains(&Callable::Prompt) && !is_known
+    }
+
     fn within(&self, uid: &EntityUid) -> Vec<usize> {
         let id: &str = uid.id().as_ref();
         let callable = match uid.type_name().to_string().as_str() {

@@ -10,7 +10,8 @@ use crate::check::Found;
 use crate::check::shapes::{Shapes, callables, speaks_of_other_actions};
 use crate::needs::Needs;
 use crate::parse::Written;
-use crate::schema;
+use crate::schema::{self, Callable};
+use crate::typing::Fields;
 
 /// A model that policies are checked against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +22,8 @@ enum Model {
     OtherActions,
     /// Calls of one group of tools or prompts.
     Group(usize),
+    /// Prompts that nobody knows, with the arguments that this policy reads.
+    Prompts(usize),
 }
 
 /// What the check found of one policy.
@@ -60,7 +63,7 @@ impl Checked {
 pub(super) fn check(written: &[Written<'_>], shapes: &Shapes<'_>, found: &mut Found<'_, '_>) {
     let mut plan: BTreeMap<Model, Vec<usize>> = BTreeMap::new();
     for (number, written) in written.iter().enumerate() {
-        for model in models(written, shapes) {
+        for model in models(number, written, shapes) {
             plan.entry(model).or_default().push(number);
         }
     }
@@ -76,7 +79,7 @@ pub(super) fn check(written: &[Written<'_>], shapes: &Shapes<'_>, found: &mut Fo
 }
 
 /// The models that a policy is to be checked against.
-fn models(written: &Written<'_>, shapes: &Shapes<'_>) -> BTreeSet<Model> {
+fn models(number: usize, written: &Written<'_>, shapes: &Shapes<'_>) -> BTreeSet<Model> {
     let policy = &written.policy;
     let reads = written.statement.says("context")
         && Needs::of(&written.statement).has("arguments")
@@ -88,6 +91,9 @@ fn models(written: &Written<'_>, shapes: &Shapes<'_>) -> BTreeSet<Model> {
     let groups =
         shapes.matched(policy).into_iter().filter_map(|shape| shapes.group_of(shape)).map(Model::Group);
     let mut models: BTreeSet<Model> = groups.collect();
+    if shapes.matches_unknown_prompts(policy) {
+        models.insert(Model::Prompts(number));
+    }
     if !models.is_empty() && speaks_of_other_actions(policy) {
         models.insert(Model::OtherActions);
     }
@@ -107,6 +113,10 @@ fn against(
         Model::Group(group) => {
             let Some(group) = shapes.groups().get(group) else { return Ok(()) };
             schema::with_arguments(group.callable, &group.fields)
+        }
+        Model::Prompts(number) => {
+            let names = written.get(number).map(|written| written.statement.attributes()).unwrap_or_default();
+            schema::with_arguments(Callable::Prompt, &Fields::of_texts(&names))
         }
     };
     let schema = schema::read(&typed)?;
@@ -168,9 +178,11 @@ fn report(
             let calls = names(number, models, written, shapes);
             if !calls.is_empty() {
                 text = format!("{text}, in calls of {calls}");
-                help = Some(
-                    "name the tool in the scope, or ask first, as in `context.arguments has path`".to_owned(),
-                );
+                help = Some(match calls.as_str() {
+                    "prompts" => PROMPTS.to_owned(),
+                    _ => "name the tool in the scope, or ask first, as in `context.arguments has path`"
+                        .to_owned(),
+                });
             }
         }
         found.add(number, placed, text, help);
@@ -181,13 +193,21 @@ fn report(
     }
 }
 
-/// The tools in whose schemas an error occurs.
+const PROMPTS: &str = "a prompt's arguments are optional texts: write `action == Action::\"tools/call\"` in the scope, or \
+                       ask first, as in `resource is Tool && ..`";
+
+/// The tools and prompts in whose calls an error occurs.
 fn names(number: usize, models: &BTreeSet<Model>, written: &[Written<'_>], shapes: &Shapes<'_>) -> String {
     let matched = written.get(number).map(|written| shapes.matched(&written.policy)).unwrap_or_default();
     let concerns =
         |shape: &usize| shapes.group_of(*shape).is_some_and(|group| models.contains(&Model::Group(group)));
     let concerned = matched.into_iter().filter(concerns);
-    listed(&concerned.map(|shape| shapes.id(shape)).collect::<Vec<_>>())
+    let known = listed(&concerned.map(|shape| shapes.id(shape)).collect::<Vec<_>>());
+    match (known.is_empty(), models.contains(&Model::Prompts(number))) {
+        (false, true) => format!("{known}, and of prompts"),
+        (true, true) => "prompts".to_owned(),
+        (_, false) => known,
+    }
 }
 
 /// Two names, and how many more there are.

@@ -186,3 +186,44 @@ when { context.run has purpose && context.run.purpose like "tidy*" && context.ru
         allow by [subscribe]"#]]
     .assert_eq(&told.join("\n"));
 }
+
+#[test]
+fn arguments_of_prompts_that_nobody_knows_are_read() {
+    let bundle = bundle(
+        r#"
+permit (principal, action == Action::"prompts/get", resource in Server::"bank");
+@id("salaries")
+forbid (principal, action == Action::"prompts/get", resource == Prompt::"bank/summary")
+when { context.arguments has topic && context.arguments.topic == "salaries" };
+@id("none but these")
+forbid (principal, action == Action::"prompts/get", resource == Prompt::"bank/fixed")
+when { !context.unlisted.isEmpty() };
+"#,
+    );
+    let ask = |name, arguments| {
+        let ask = Ask::GetPrompt { name, arguments: Some(arguments) };
+        told(&bundle.decide(&question(&[], "bank", ask)))
+    };
+    let told = [
+        ask("summary", r#"{"topic":"salaries","\u0061":"b"}"#),
+        ask("summary", r#"{"top\u0069c":"sal\u0061ries"}"#),
+        ask("summary", r#"{"topic":"budget"}"#),
+        ask("summary", r#"{"topic":null}"#),
+        ask("summary", r#"{"topic":["salaries"]}"#),
+        ask("summary", r#"{"other":7}"#),
+        ask("summary", r#"{"topic":"salaries","topic":"budget"}"#),
+        ask("fixed", r#"{"topic":"budget"}"#),
+        ask("fixed", "{}"),
+    ];
+    expect![[r#"
+        deny by [salaries]: a policy forbids this
+        deny by [salaries]: a policy forbids this
+        allow by [rules.cedar:2]
+        allow by [rules.cedar:2]
+        deny by []: argument `topic` does not fit its declared type: expected a string
+        deny by []: argument `other` does not fit its declared type: expected a string
+        deny by []: the arguments are no JSON object whose members are named once
+        deny by [none but these]: a policy forbids this
+        allow by [rules.cedar:2]"#]]
+    .assert_eq(&told.join("\n"));
+}

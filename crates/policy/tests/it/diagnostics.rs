@@ -267,3 +267,53 @@ fn all_files_are_told_in_order() {
     let places: Vec<_> = diagnostics.iter().map(|one| (one.file.as_str(), one.line, one.column)).collect();
     assert_eq!(places, [("a.cedar", 2, 9), ("b.cedar", 1, 48)]);
 }
+
+#[test]
+fn arguments_of_prompts_that_nobody_knows_are_optional_texts() {
+    for fits in [
+        r#"forbid (principal, action == Action::"prompts/get", resource == Prompt::"bank/summary")
+when { context.arguments has topic && context.arguments.topic like "sal*" };"#,
+        r#"forbid (principal, action == Action::"prompts/get", resource) when { context.arguments has "odd name" };"#,
+        r#"forbid (principal, action in [Action::"prompts/get", Action::"tools/call"], resource in Server::"bank")
+when { resource is Tool && context.arguments has amount && context.arguments.amount.lessThan(decimal("1.0")) };"#,
+    ] {
+        check(fits, &expect!["no mistake"]);
+    }
+    check(
+        r#"forbid (principal, action == Action::"prompts/get", resource == Prompt::"bank/summary")
+when { context.arguments.topic == "salaries" };
+forbid (principal, action == Action::"prompts/get", resource in Server::"new")
+when { context.arguments has depth && context.arguments.depth > 3 };
+forbid (principal, action in [Action::"prompts/get", Action::"tools/call"], resource in Server::"bank")
+when { context.arguments has amount && context.arguments.amount.lessThan(decimal("1.0")) };
+forbid (principal, action in [Action::"prompts/get", Action::"tools/call"], resource in Server::"bank")
+when { context.arguments has topic };"#,
+        &expect![[r#"
+            error: `context.arguments.topic` may be absent for `prompts/get`
+             --> rules.cedar:2:8
+              |
+            2 | when { context.arguments.topic == "salaries" };
+              |        ^^^^^^^^^^^^^^^^^^^^^^^
+              = help: try testing for the attribute's presence with `context.arguments has topic && ..`
+
+            error: unexpected type: expected Long but saw String
+             --> rules.cedar:4:39
+              |
+            4 | when { context.arguments has depth && context.arguments.depth > 3 };
+              |                                       ^^^^^^^^^^^^^^^^^^^^^^^
+
+            error: unexpected type: expected decimal but saw String, in calls of prompts
+             --> rules.cedar:6:40
+              |
+            6 | when { context.arguments has amount && context.arguments.amount.lessThan(decimal("1.0")) };
+              |                                        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+              = help: a prompt's arguments are optional texts: write `action == Action::"tools/call"` in the scope, or ask first, as in `resource is Tool && ..`
+
+            error: `topic` is no argument of `bank/pay`
+             --> rules.cedar:8:30
+              |
+            8 | when { context.arguments has topic };
+              |                              ^^^^^
+              = help: if a prompt has it, write a policy of its own: `action == Action::"prompts/get"`"#]],
+    );
+}
