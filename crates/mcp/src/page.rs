@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::fields::span_of;
 use crate::message::{Answer, Kind, Message};
+use crate::strict::variant_of;
 
 /// The lists that there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,8 +142,7 @@ impl<'a> Page<'a> {
 /// Reads an object in which no other member would pass for one of `names` with a parser that does not mind case.
 fn exact<'a>(object: &'a RawValue, names: &[&str]) -> Result<BTreeMap<String, &'a RawValue>, NoPage> {
     let members: BTreeMap<String, &'a RawValue> = serde_json::from_str(object.get()).map_err(|_| NoPage)?;
-    let is_variant = |name: &String| names.iter().any(|n| n.eq_ignore_ascii_case(name) && n != name);
-    if members.keys().any(is_variant) { Err(NoPage) } else { Ok(members) }
+    if members.keys().any(|name| variant_of(name, names).is_some()) { Err(NoPage) } else { Ok(members) }
 }
 
 /// Replaces parts of a text that do not overlap.

@@ -14,23 +14,32 @@ use serde_json::value::RawValue;
 use crate::message::ParseError;
 
 /// Names that policy and routing read in `params`.
-const PARAMS: [&str; 5] = ["name", "arguments", "uri", "_meta", "taskId"];
+const PARAMS: [&str; 7] = ["name", "arguments", "uri", "_meta", "taskId", "ref", "notifications"];
+
+/// Names that they read one level below.
+const BELOW: [(&str, &[&str]); 2] = [
+    ("ref", &["type", "name", "uri"]),
+    (
+        "notifications",
+        &["resourceSubscriptions", "toolsListChanged", "promptsListChanged", "resourcesListChanged"],
+    ),
+];
 
 /// Checks a value through all its depth: no object has a key twice, strings are sound, nesting is bounded (128, by the
-/// JSON parser). In its top level no key is a case variant of a name that is read.
+/// JSON parser). Where names are read no key is a case variant of one.
 pub(crate) fn check_params(params: &RawValue) -> Result<(), ParseError> {
-    check(params.get(), &PARAMS)
+    check(params.get(), (&PARAMS, &BELOW))
 }
 
 /// Checks an answer's top level and depth for equal keys.
 pub(crate) fn check_value(value: &RawValue) -> Result<(), ParseError> {
-    check(value.get(), &[])
+    check(value.get(), (&[], &[]))
 }
 
-fn check(text: &str, names: &[&str]) -> Result<(), ParseError> {
+fn check(text: &str, (names, below): (&[&str], &[(&str, &[&str])])) -> Result<(), ParseError> {
     let state = State::default();
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let outcome = Strict { names, state: &state }.deserialize(&mut deserializer);
+    let outcome = Strict { names, below, state: &state }.deserialize(&mut deserializer);
     match (outcome, state.fault.take()) {
         (Ok(()), _) => Ok(()),
         (Err(_), Some(fault)) => Err(fault),
@@ -42,6 +51,7 @@ fn check(text: &str, names: &[&str]) -> Result<(), ParseError> {
 #[derive(Clone, Copy)]
 struct Strict<'a, 'de> {
     names: &'a [&'a str],
+    below: &'a [(&'a str, &'a [&'a str])],
     state: &'a State<'de>,
 }
 
@@ -94,24 +104,25 @@ impl<'de> Visitor<'de> for Strict<'_, 'de> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        let inner = Strict { names: &[], state: self.state };
+        let inner = Strict { names: &[], below: &[], state: self.state };
         while items.next_element_seed(inner)?.is_some() {}
         Ok(())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        let inner = Strict { names: &[], state: self.state };
         let mut scope = self.state.keys.borrow().open();
         while let Some(Key(key)) = members.next_key()? {
             if let Some(name) = variant_of(&key, self.names) {
                 self.state.fault.set(Some(ParseError::CaseVariant(name.to_owned())));
                 return Err(de::Error::custom("case variant"));
             }
+            let below = self.below.iter().find(|(name, _)| *name == key);
+            let names = below.map_or(&[] as &[&str], |(_, names)| names);
             if !self.state.keys.borrow_mut().insert(&mut scope, key) {
                 self.state.fault.set(Some(ParseError::DuplicateKey));
                 return Err(de::Error::custom("duplicate key"));
             }
-            members.next_value_seed(inner)?;
+            members.next_value_seed(Strict { names, below: &[], state: self.state })?;
         }
         self.state.keys.borrow_mut().close(scope);
         Ok(())

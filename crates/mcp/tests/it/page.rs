@@ -64,6 +64,9 @@ fn what_is_no_page_is_told() {
         r#"{"tools":[["a"]]}"#,
         r#"{"tools":[{"title":"a"}]}"#,
         r#"{"tools":[],"Tools":[{"name":"drop"}]}"#,
+        r#"{"tools":[],"toolſ":[{"name":"drop"}]}"#,
+        r#"{"tools":[],"tool\u017f":[{"name":"drop"}]}"#,
+        r#"{"tools":[],"ttlM\u017f":9}"#,
         r#"{"tools":[{"name":"add","NAME":"drop"}]}"#,
     ] {
         let raw = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{result}}}"#);

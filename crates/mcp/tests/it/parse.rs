@@ -147,6 +147,11 @@ fn case_variants_are_refused() {
             r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"taskid":"t"}}"#,
             r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"tas\u212aId":"t"}}"#,
             r#"{"jsonrpc":"2.0","method":"x","params":{"Name":"a"}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"ref":{"name":"a"},"Ref":{"name":"b"}}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"Notifications":{}}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"ref":{"name":"a","Name":"b"}}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"ref":{"Uri":"a:1"}}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"notifications":{"resourceſubscriptions":[]}}}"#,
         ],
         &expect![[r#"
             {"jsonrpc":"2.0","id":1,"Method":"tools/call"} → -32600 a key differs from `method` in case alone
@@ -169,6 +174,11 @@ fn case_variants_are_refused() {
             {"jsonrpc":"2.0","id":1,"method":"x","params":{"taskid":"t"}} → -32600 a key differs from `taskId` in case alone
             {"jsonrpc":"2.0","id":1,"method":"x","params":{"tas\u212aId":"t"}} → -32600 a key differs from `taskId` in case alone
             {"jsonrpc":"2.0","method":"x","params":{"Name":"a"}} → -32600 a key differs from `name` in case alone
+            {"jsonrpc":"2.0","id":1,"method":"x","params":{"ref":{"name":"a"},"Ref":{"name":"b"}}} → -32600 a key differs from `ref` in case alone
+            {"jsonrpc":"2.0","id":1,"method":"x","params":{"Notifications":{}}} → -32600 a key differs from `notifications` in case alone
+            {"jsonrpc":"2.0","id":1,"method":"x","params":{"ref":{"name":"a","Name":"b"}}} → -32600 a key differs from `name` in case alone
+            {"jsonrpc":"2.0","id":1,"method":"x","params":{"ref":{"Uri":"a:1"}}} → -32600 a key differs from `uri` in case alone
+            {"jsonrpc":"2.0","id":1,"method":"x","params":{"notifications":{"resource\xc5\xbfubscriptions":[]}}} → -32600 a key differs from `resourceSubscriptions` in case alone
         "#]],
     );
 }
