@@ -58,6 +58,14 @@ impl Denial {
         Denial { call, ..self }
     }
 
+    /// The same in other words; who may not know of what is denied is told what they were.
+    pub(crate) fn saying(self, text: String) -> Denial {
+        match self.kind {
+            DenialKind::Unknown | DenialKind::UnknownResource(..) => self,
+            DenialKind::ToolResult(_) | DenialKind::Error => Denial { text, ..self },
+        }
+    }
+
     /// The same of what may still be approved.
     pub(crate) fn waiting(self, hold: &str) -> Denial {
         Denial { waits: Some(hold.to_owned()), ..self }

@@ -3,7 +3,7 @@
 //! What counts is in the state: [`store::state`] gives each approval away once. Here are only the waiting tasks, which try
 //! again when something was decided, and are judged anew then.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -307,6 +307,16 @@ pub(crate) fn needs(approvals: &[policy::Approval]) -> Vec<Need> {
         approvals.iter().map(|one| Need { group: one.group.clone(), count: one.count }).collect();
     needs.sort_unstable();
     needs
+}
+
+/// The approvals that two things need together: the larger number for a group.
+pub(crate) fn together(some: Vec<Need>, others: Vec<Need>) -> Vec<Need> {
+    let mut most: BTreeMap<String, u32> = BTreeMap::new();
+    for Need { group, count } in some.into_iter().chain(others) {
+        let needed = most.entry(group).or_default();
+        *needed = (*needed).max(count);
+    }
+    most.into_iter().map(|(group, count)| Need { group, count }).collect()
 }
 
 /// The run that an approval is for: that of the credential, else the client's process, which outlives sessions and this gateway.

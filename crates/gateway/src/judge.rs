@@ -77,28 +77,57 @@ impl Judged {
         let decision = Decision { verdict: Verdict::Deny, policy: rules.policy(), reason: Some(reason) };
         Judged { decision, denial: Some(denial), ..Judged::unasked() }
     }
+
+    /// What follows for a request that wants both: neither is denied.
+    fn and(mut self, other: Judged) -> Judged {
+        let reasons = [self.decision.reason, other.decision.reason];
+        let mut reasons: Vec<String> = reasons.into_iter().flatten().collect();
+        reasons.dedup();
+        let reason = (!reasons.is_empty()).then(|| reasons.join("; "));
+        for policy in other.by {
+            if !self.by.contains(&policy) {
+                self.by.push(policy);
+            }
+        }
+        self.limits.extend(other.limits);
+        let needs = holds::together(self.needs, other.needs);
+        let verdict = if needs.is_empty() { Verdict::Allow } else { Verdict::Hold };
+        Judged {
+            decision: Decision { verdict, reason, ..self.decision },
+            by: self.by,
+            // The most recording wins.
+            recording: self.recording.max(other.recording),
+            limits: self.limits,
+            denial: self.denial.or(other.denial).map(|denial| denial.saying(approval_text(&needs))),
+            needs,
+            under: None,
+        }
+    }
+}
+
+fn approval_text(needs: &[Need]) -> String {
+    format!("it needs the approval of {}", Need::people(needs))
 }
 
 impl InForce {
-    /// Judges a request.
+    /// Judges a request: all that it wants. It is denied if one thing is, and needs all approvals that one thing needs.
     pub(crate) fn judge(&self, asked: &Asked<'_>) -> Judged {
-        let (mut judged, mut recording) = (Judged::unasked(), None);
         if self.bundle.is_none() && !self.quarantines() {
-            return judged;
+            return Judged::unasked();
         }
         let params = asked.params.map(Params::of);
+        let mut judged: Option<Judged> = None;
         for wanted in asked.wanted(params.as_ref()) {
-            let mut one = self.judge_one(asked, params.as_ref(), &wanted);
-            if one.denial.is_some() {
+            let one = self.judge_one(asked, params.as_ref(), &wanted);
+            if one.decision.verdict == Verdict::Deny {
                 return one;
             }
-            one.limits.append(&mut judged.limits);
-            // The most recording wins.
-            one.recording = recording.map_or(one.recording, |most| one.recording.max(most));
-            recording = Some(one.recording);
-            judged = one;
+            judged = Some(match judged {
+                None => one,
+                Some(so_far) => so_far.and(one),
+            });
         }
-        judged
+        judged.unwrap_or_else(Judged::unasked)
     }
 
     fn judge_one(&self, asked: &Asked<'_>, params: Option<&Params<'_>>, ask: &Wanted) -> Judged {
@@ -117,8 +146,7 @@ impl InForce {
             policy::Verdict::Deny => (Verdict::Deny, Some(judgement.reason.unwrap_or_default())),
             policy::Verdict::Hold(approvals) => {
                 needs = holds::needs(approvals);
-                let text = format!("it needs the approval of {}", Need::people(&needs));
-                (Verdict::Hold, Some(text))
+                (Verdict::Hold, Some(approval_text(&needs)))
             }
         };
         let denial = text.map(|text| match self.shows_wanted(asked.scope, asked.peer, ask) {

@@ -66,7 +66,38 @@ pub struct Asking<'a> {
 #[derive(Debug)]
 pub struct Taken {
     run: String,
-    counters: Vec<(String, Most)>,
+    counters: Vec<(String, Most, u64)>,
+}
+
+/// What a call takes of one counter.
+struct Share<'a> {
+    key: String,
+    limited: &'a Limited,
+    /// How often: a call may want several things at once.
+    times: u64,
+}
+
+impl Share<'_> {
+    /// What these limits come to, each counter once.
+    fn all(limits: &[Limited]) -> Vec<Share<'_>> {
+        let mut shares: Vec<Share<'_>> = Vec::with_capacity(limits.len());
+        let mut places: HashMap<String, usize> = HashMap::new();
+        for limited in limits {
+            let key = key(limited);
+            match places.get(&key).and_then(|place| shares.get_mut(*place)) {
+                Some(share) => share.times += 1,
+                None => {
+                    places.insert(key.clone(), shares.len());
+                    shares.push(Share { key, limited, times: 1 });
+                }
+            }
+        }
+        shares
+    }
+
+    fn spent(&self, again: Again) -> Spent {
+        Spent { policy: self.limited.policy.clone(), limit: self.limited.limit, again }
+    }
 }
 
 /// A limit is reached.
@@ -82,6 +113,8 @@ pub struct Spent {
 enum Again {
     WhenOneEnds,
     In(u64),
+    /// It asks for more at once than there ever is.
+    TooMany,
     Never,
     /// There is no room to count.
     NoRoom,
@@ -112,26 +145,26 @@ impl Budgets {
         let mut used = self.used();
         used.now_ms = used.now_ms.max(asking.now_ms);
         let (now, room) = (used.now_ms, self.most);
-        let keys: Vec<(String, &Limited)> = limits.iter().map(|one| (key(one), one)).collect();
-        if used.new_counters(asking.run, &keys) + used.counters > room {
+        let shares = Share::all(limits);
+        if used.new_counters(asking.run, &shares) + used.counters > room {
             used.sweep();
         }
-        if used.new_counters(asking.run, &keys) + used.counters > room
-            && let Some((_, one)) = keys.first()
+        if used.new_counters(asking.run, &shares) + used.counters > room
+            && let Some(share) = shares.first()
         {
-            return Err(spent(one, Again::NoRoom));
+            return Err(share.spent(Again::NoRoom));
         }
         let run = used.runs.entry(asking.run.to_owned()).or_default();
         let before = run.counters.len();
-        let reached = keys.iter().filter_map(|(key, one)| {
-            let counter = run.counters.entry(key.clone()).or_insert_with(Counter::new);
-            let again = counter.again(one.limit.most, now)?;
-            Some(spent(one, again))
+        let reached = shares.iter().filter_map(|share| {
+            let counter = run.counters.entry(share.key.clone()).or_insert_with(Counter::new);
+            let again = counter.again(share, now)?;
+            Some(share.spent(again))
         });
         let reached = reached.max_by_key(|spent| spent.again);
         if reached.is_none() {
-            for (key, one) in &keys {
-                run.counters.entry(key.clone()).or_insert_with(Counter::new).take(one.limit.most, now);
+            for share in &shares {
+                run.counters.entry(share.key.clone()).or_insert_with(Counter::new).take(share, now);
             }
             run.is_new = true;
         }
@@ -143,7 +176,10 @@ impl Budgets {
             Some(spent) => Err(spent),
             None => Ok(Taken {
                 run: asking.run.to_owned(),
-                counters: keys.into_iter().map(|(key, one)| (key, one.limit.most)).collect(),
+                counters: shares
+                    .into_iter()
+                    .map(|share| (share.key, share.limited.limit.most, share.times))
+                    .collect(),
             }),
         }
     }
@@ -153,10 +189,10 @@ impl Budgets {
         let mut used = self.used();
         let now = used.now_ms;
         let Some(run) = used.runs.get_mut(&taken.run) else { return };
-        for (key, most) in &taken.counters {
+        for (key, most, times) in &taken.counters {
             let Some(counter) = run.counters.get_mut(key) else { continue };
             match most {
-                Most::AtOnce(_) => counter.open = counter.open.saturating_sub(1),
+                Most::AtOnce(_) => counter.open = counter.open.saturating_sub(*times),
                 Most::Bytes(_, within) => counter.add(*within, bytes, now),
                 Most::Calls(..) => {}
             }
@@ -209,10 +245,10 @@ impl Budgets {
 }
 
 impl Used {
-    fn new_counters(&self, run: &str, keys: &[(String, &Limited)]) -> usize {
+    fn new_counters(&self, run: &str, shares: &[Share<'_>]) -> usize {
         let known = self.runs.get(run);
-        let is_new = |key: &String| known.is_none_or(|run| !run.counters.contains_key(key));
-        keys.iter().filter(|(key, _)| is_new(key)).count()
+        let is_new = |share: &&Share<'_>| known.is_none_or(|run| !run.counters.contains_key(&share.key));
+        shares.iter().filter(is_new).count()
     }
 
     /// Forgets runs whose time is over, and counters that say nothing.
@@ -234,31 +270,37 @@ impl Counter {
         Counter { within: Within::Run, steps: VecDeque::new(), open: 0 }
     }
 
-    /// When one more may come, if not now.
-    fn again(&mut self, most: Most, now: u64) -> Option<Again> {
-        let (most, within) = match most {
-            Most::AtOnce(most) => return (self.open >= most).then_some(Again::WhenOneEnds),
-            Most::Calls(most, within) | Most::Bytes(most, within) => (most, within),
+    /// When a share may be taken, if not now.
+    fn again(&mut self, share: &Share<'_>, now: u64) -> Option<Again> {
+        let (most, within, times) = match share.limited.limit.most {
+            Most::AtOnce(most) if share.times > most => return Some(Again::TooMany),
+            Most::AtOnce(most) => {
+                return (self.open.saturating_add(share.times) > most).then_some(Again::WhenOneEnds);
+            }
+            Most::Calls(most, _) if share.times > most => return Some(Again::TooMany),
+            Most::Calls(most, within) => (most, within, share.times),
+            // What was not asked for yet has no bytes: there must be some left.
+            Most::Bytes(most, within) => (most, within, 1),
         };
         self.pass(within, now);
         let mut left: u64 = self.steps.iter().fold(0, |sum, (_, amount)| sum.saturating_add(*amount));
-        if left < most {
+        if left.saturating_add(times) <= most {
             return None;
         }
         let Within::Window(window) = within else { return Some(Again::Never) };
         for (step, amount) in &self.steps {
             left = left.saturating_sub(*amount);
-            if left < most {
+            if left.saturating_add(times) <= most {
                 return Some(Again::In(end_of(*step, window).saturating_sub(now)));
             }
         }
         Some(Again::Never)
     }
 
-    fn take(&mut self, most: Most, now: u64) {
-        match most {
-            Most::AtOnce(_) => self.open += 1,
-            Most::Calls(_, within) => self.add(within, 1, now),
+    fn take(&mut self, share: &Share<'_>, now: u64) {
+        match share.limited.limit.most {
+            Most::AtOnce(_) => self.open = self.open.saturating_add(share.times),
+            Most::Calls(_, within) => self.add(within, share.times, now),
             Most::Bytes(..) => {}
         }
     }
@@ -295,10 +337,6 @@ fn key(limited: &Limited) -> String {
     if limit.per_tool { format!("{policy}\n{limit}\n{thing}") } else { format!("{policy}\n{limit}") }
 }
 
-fn spent(limited: &Limited, again: Again) -> Spent {
-    Spent { policy: limited.policy.clone(), limit: limited.limit, again }
-}
-
 impl fmt::Display for Spent {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Spent { limit, .. } = self;
@@ -309,6 +347,9 @@ impl fmt::Display for Spent {
             Again::In(ms) => {
                 let seconds = ms.div_ceil(1000).max(1);
                 write!(formatter, "the limit of {limit} is reached; come again in {seconds} seconds")
+            }
+            Again::TooMany => {
+                write!(formatter, "it asks for more at once than the limit of {limit} allows; ask for less")
             }
             Again::Never => {
                 write!(formatter, "the limit of {limit} is reached, and nothing is left for this run")

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use identity::{Caller, Principal, PrincipalKind, RunName};
-use ledger::{Hash, RunId};
+use ledger::{Hash, RunId, Verdict};
 use mcp::page::List;
 use policy::pin::Names;
 use policy::{Listed, Source};
@@ -242,4 +242,46 @@ permit (principal, action == Action::"tools/call", resource == Tool::"s/t1");"#;
     assert!(passes("t1"));
     state.see_tools("s", &[definition("t1", 2)], Newcomer::Waiting, 3).unwrap();
     assert!(!passes("t1"), "it has changed and waits");
+}
+
+/// A request may want several things: a hold of one hides nothing of the others.
+#[test]
+fn all_that_a_request_wants_is_judged() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = Arc::new(State::open(folder.path()).unwrap());
+    let policies = r#"permit (principal, action, resource);
+@id("a") @hold("oncall") permit (principal, action, resource == Resource::"s/a:1");
+@id("b") @hold("finance 2, oncall") @limit("1 calls per run") @reason("dear")
+permit (principal, action, resource == Resource::"s/b:1");
+@id("c") forbid (principal, action, resource == Resource::"s/c:1");"#;
+    let rules = rules(&state, policies).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let present = runtime.block_on(rules.present()).unwrap();
+    let peer = peer(None);
+    let scope = scope(&peer);
+    for (uris, verdict, needs, by, limits) in [
+        (r#""a:1","c:1""#, Verdict::Deny, "", &["c"][..], 0),
+        (r#""c:1","a:1""#, Verdict::Deny, "", &["c"], 0),
+        (r#""a:1","b:1","d:1""#, Verdict::Hold, "finance 2, oncall 1", &["any.cedar:1", "a", "b"], 1),
+        (r#""b:1","a:1","b:1""#, Verdict::Hold, "finance 2, oncall 1", &["any.cedar:1", "b", "a"], 2),
+        (r#""d:1","e:1""#, Verdict::Allow, "", &["any.cedar:1"], 0),
+    ] {
+        let params = format!(r#"{{"notifications":{{"resourceSubscriptions":[{uris}]}}}}"#);
+        let params = RawValue::from_string(params).unwrap();
+        let judged = present.judge(&Asked {
+            scope: &scope,
+            peer: &peer,
+            side: Side::Client,
+            method: "subscriptions/listen",
+            params: Some(&params),
+            approval: None,
+        });
+        let needed: Vec<String> =
+            judged.needs.iter().map(|need| format!("{} {}", need.group, need.count)).collect();
+        assert_eq!(judged.decision.verdict, verdict, "{uris}");
+        assert_eq!(needed.join(", "), needs, "{uris}");
+        assert_eq!(judged.by, by, "{uris}");
+        assert_eq!(judged.limits.len(), limits, "{uris}");
+        assert_eq!(judged.denial.is_some(), verdict != Verdict::Allow, "{uris}");
+    }
 }

@@ -48,6 +48,31 @@ fn a_budget_is_of_the_run_and_ends_with_it() {
     take(&budgets, &limits, 0).unwrap();
 }
 
+/// One request may want many things under one limit.
+#[test]
+fn what_is_wanted_together_is_counted_together() {
+    let many = |limit: &str, times: usize| -> Vec<Limited> {
+        let one = limits(limit, "read_file");
+        (0..times).flat_map(|_| one.clone()).collect()
+    };
+    let budgets = Budgets::with_room(9);
+    let told = take(&budgets, &many("1 calls per minute", 50), 0).unwrap_err();
+    assert_eq!(told, "it asks for more at once than the limit of 1 calls per minute allows; ask for less");
+    take(&budgets, &many("5 calls per minute", 3), 0).unwrap();
+    let told = take(&budgets, &many("5 calls per minute", 3), 0).unwrap_err();
+    assert_eq!(told, "the limit of 5 calls per minute is reached; come again in 62 seconds");
+    take(&budgets, &many("5 calls per minute", 2), 0).unwrap();
+    let open = take(&budgets, &many("3 at once", 2), 0).unwrap();
+    let told = take(&budgets, &many("3 at once", 2), 0).unwrap_err();
+    assert_eq!(told, "the limit of 3 at once is reached; come again when a call has ended");
+    budgets.ended(&open, 0);
+    take(&budgets, &many("3 at once", 3), 0).unwrap();
+    let read = take(&budgets, &many("2 KiB per run", 3), 0).unwrap();
+    budgets.ended(&read, 1024);
+    take(&budgets, &many("2 KiB per run", 3), 0).expect("a result's bytes are counted once");
+    take(&Budgets::with_room(1), &many("9 calls per day", 9), 0).expect("room for one counter is enough");
+}
+
 #[test]
 fn bytes_are_counted_when_a_call_ends() {
     let (budgets, limits) = (Budgets::with_room(9), limits("1 KiB per run", "read_file"));
