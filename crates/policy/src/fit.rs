@@ -1,6 +1,6 @@
 //! Arguments as Cedar values of their declared types.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cedar_policy::{ExpressionConstructionError, RestrictedExpression};
 use serde_json::value::RawValue;
@@ -58,6 +58,8 @@ pub(crate) enum Misfit {
     NoObject,
     #[error("argument `{0}` is required")]
     Missing(String),
+    #[error("an argument is named as `{0}` in another case")]
+    Spelling(String),
     #[error("argument `{0}` does not fit its declared type: expected {1}")]
     Type(String, &'static str),
 }
@@ -103,12 +105,23 @@ impl Fitting {
         members: Vec<(String, &RawValue)>,
     ) -> Result<Vec<(String, Fit)>, Misfit> {
         let mut record = Vec::with_capacity(members.len());
+        // Few calls have a name that is not listed.
+        let mut listed: Option<BTreeMap<String, &str>> = None;
         for (name, raw) in members {
             self.path.push(name);
             let field = self.path.last().and_then(|name| fields.0.get(name));
             let value = match field {
                 Some(Field { kind, .. }) => self.value(kind, raw.get())?,
                 None => {
+                    let listed = listed.get_or_insert_with(|| {
+                        fields.0.keys().map(|name| (folded(name), name.as_str())).collect()
+                    });
+                    if let Some(last) = self.path.last_mut()
+                        && let Some(name) = listed.get(&folded(last))
+                    {
+                        (*name).clone_into(last);
+                        return Err(Misfit::Spelling(self.path.join(".")));
+                    }
                     self.unlisted.insert(self.path.join("."));
                     None
                 }
@@ -170,4 +183,11 @@ fn decimal(scaled: i64) -> String {
     let sign = if scaled < 0 { "-" } else { "" };
     let magnitude = scaled.unsigned_abs();
     format!("{sign}{}.{:04}", magnitude / 10_000, magnitude % 10_000)
+}
+
+/// A name without case. Servers that read into structures, as Go's `encoding/json` does, take one spelling for another: by
+/// Unicode, where U+017F is an `s`.
+fn folded(name: &str) -> String {
+    let small = name.chars().flat_map(char::to_lowercase);
+    small.flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
 }

@@ -134,3 +134,26 @@ fn definitions_are_followed_and_cycles_end() {
     let bundle = Bundle::compile(&sources(policies), &catalog).unwrap();
     assert_eq!(call(&bundle, "s/t", r#"{"x":{"v":1,"next":{"v":2}}}"#).verdict, Verdict::Allow);
 }
+
+/// A server may take one spelling of a name for another, and the last of them for what was meant.
+#[test]
+fn a_name_in_another_case_is_denied() {
+    let record = r#"{"type":"object","properties":{"strasse":{"type":"string"},"key":{"type":"string"}}}"#;
+    for (arguments, name) in [
+        (r#"{"x":{},"X":{}}"#, "x"),
+        (r#"{"X":{}}"#, "x"),
+        (r#"{"x":{"Key":"a"}}"#, "x.key"),
+        (r#"{"x":{"\u212aey":"a","key":"b"}}"#, "x.key"),
+        (r#"{"x":{"\u017ftrasse":"a"}}"#, "x.strasse"),
+        (r#"{"x":{"STRASSE":"a"}}"#, "x.strasse"),
+    ] {
+        let told = format!("an argument is named as `{name}` in another case");
+        assert_eq!(holds(record, "true", arguments), Err(told), "{arguments}");
+    }
+    let both = r#"{"type":"object","properties":{"key":{"type":"string"},"Key":{"type":"string"}}}"#;
+    assert_eq!(
+        holds(both, "true", r#"{"x":{"key":"a","Key":"b"},"z":1,"Z":2}"#),
+        Ok(true),
+        "each is listed, or none"
+    );
+}
