@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cedar_policy::{ExpressionConstructionError, RestrictedExpression};
 use serde_json::value::RawValue;
 
+use crate::pin::{PinError, legible};
 use crate::raw::{Number, Raw, read};
 use crate::typing::{Field, Fields, Slot, Type};
 
@@ -20,6 +21,8 @@ pub(crate) struct Fitted {
 #[derive(Debug)]
 pub(crate) enum Fit {
     Text(String),
+    /// JSON without a type, as it was sent.
+    Json(String),
     Bool(bool),
     Long(i64),
     /// Ten-thousandths.
@@ -30,8 +33,10 @@ pub(crate) enum Fit {
 }
 
 impl Fit {
-    pub(crate) fn into_cedar(self) -> Result<RestrictedExpression, ExpressionConstructionError> {
+    pub(crate) fn into_cedar(self) -> Result<RestrictedExpression, NoValue> {
         Ok(match self {
+            // In one spelling: what a policy compares must not depend on escapes and white space.
+            Fit::Json(json) => RestrictedExpression::new_string(legible(&json)?),
             Fit::Text(text) => RestrictedExpression::new_string(text),
             Fit::Bool(value) => RestrictedExpression::new_bool(value),
             Fit::Long(value) => RestrictedExpression::new_long(value),
@@ -49,6 +54,15 @@ impl Fit {
             }
         })
     }
+}
+
+/// Why what fits its type cannot be put.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoValue {
+    #[error(transparent)]
+    Cedar(#[from] ExpressionConstructionError),
+    #[error("an argument without a type is nested too deeply, or names a member twice")]
+    Json(#[from] PinError),
 }
 
 /// Why arguments do not fit. Names an argument, never its value.
@@ -143,7 +157,7 @@ impl Fitting {
         let raw = read(json).ok_or_else(|| self.misfit(kind))?;
         let value = match (kind, raw) {
             (_, Raw::Null) => return Ok(None),
-            (Type::Json, _) => Fit::Text(json.to_owned()),
+            (Type::Json, _) => Fit::Json(json.to_owned()),
             (Type::Text, Raw::Text(text)) => Fit::Text(text),
             (Type::Bool, Raw::Bool(value)) => Fit::Bool(value),
             (Type::Long, Raw::Number(text)) => {

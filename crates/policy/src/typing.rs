@@ -15,7 +15,7 @@ const PLACES: usize = 4096;
 /// A type of arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Type {
-    /// Any JSON, as the text that was sent.
+    /// Any JSON, as its text in one spelling.
     Json,
     Text,
     Bool,

@@ -83,24 +83,36 @@ fn compare(
 /// JSON in one spelling: members in bytewise order, strings as RFC 8785 has them, numbers without needless digits.
 pub(crate) fn canonical(json: &str) -> Result<String, PinError> {
     let mut out = String::new();
-    push(json, DEPTH, &mut out)?;
+    push(json, DEPTH, push_number, &mut out)?;
     Ok(out)
 }
 
-fn push(json: &str, depth: usize, out: &mut String) -> Result<(), PinError> {
+/// The same with numbers as people write them: what policies compare.
+pub(crate) fn legible(json: &str) -> Result<String, PinError> {
+    let mut out = String::new();
+    push(json, DEPTH, push_decimal, &mut out)?;
+    Ok(out)
+}
+
+fn push(
+    json: &str,
+    depth: usize,
+    number: fn(&str, &mut String),
+    out: &mut String,
+) -> Result<(), PinError> {
     let depth = depth.checked_sub(1).ok_or(PinError::TooDeep)?;
     match read(json).ok_or(PinError::NoObject)? {
         Raw::Null => out.push_str("null"),
         Raw::Bool(value) => out.push_str(if value { "true" } else { "false" }),
-        Raw::Number(text) => push_number(text, out),
+        Raw::Number(text) => number(text, out),
         Raw::Text(text) => push_string(out, &text),
         Raw::List(elements) => {
             out.push('[');
-            for (number, element) in elements.iter().enumerate() {
-                if number > 0 {
+            for (place, element) in elements.iter().enumerate() {
+                if place > 0 {
                     out.push(',');
                 }
-                push(element.get(), depth, out)?;
+                push(element.get(), depth, number, out)?;
             }
             out.push(']');
         }
@@ -109,7 +121,7 @@ fn push(json: &str, depth: usize, out: &mut String) -> Result<(), PinError> {
             let mut object = Object::begin(out);
             for (name, raw) in members {
                 let mut value = String::new();
-                push(raw.get(), depth, &mut value)?;
+                push(raw.get(), depth, number, &mut value)?;
                 object.raw(&name, &value);
             }
             object.end();
@@ -133,5 +145,45 @@ fn push_number(text: &str, out: &mut String) {
         }
         // An exponent beyond 64 bits: as written.
         None => out.push_str(text),
+    }
+}
+
+/// `1.50` and `15e-1` as `1.5`; with more than twenty places behind the point, or zeros before it, as [`push_number`].
+fn push_decimal(text: &str, out: &mut String) {
+    let point = match Number::of(text) {
+        Some(Number { negative, digits, exponent }) if (-20..0).contains(&exponent) => {
+            Some((negative, digits, exponent.unsigned_abs()))
+        }
+        _ => None,
+    };
+    let Some((negative, digits, places)) = point else { return push_number(text, out) };
+    let places = usize::try_from(places).unwrap_or_default();
+    let digits = format!("{digits:0>width$}", width = places + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - places);
+    out.push_str(if negative { "-" } else { "" });
+    out.push_str(&format!("{whole}.{fraction}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::legible;
+
+    #[test]
+    fn a_value_has_one_spelling() {
+        for (written, spelled) in [
+            ("1.50", "1.5"),
+            ("15e-1", "1.5"),
+            ("-0.0015", "-0.0015"),
+            ("-1.5e-3", "-0.0015"),
+            ("10e-1", "1"),
+            ("-0", "0"),
+            ("1e3", "1000"),
+            ("1e-21", "1e-21"),
+            ("12e30", "12e30"),
+            ("1E+2", "100"),
+            (r#" { "b" : [ 1 , 2.0 ] , "\u0061" : "\u002eenv\/\ud83d\ude00\t" } "#, "{\"a\":\".env/😀\\t\",\"b\":[1,2]}"),
+        ] {
+            assert_eq!(legible(written).unwrap(), spelled, "{written}");
+        }
     }
 }

@@ -38,13 +38,20 @@ fn each_row_of_the_table() {
         (r#"{"type":"array","items":{"type":"string"}}"#, has(r#" == ["a", "b"]"#), r#"{"x":["b","a","b"]}"#),
         (r#"{"type":"array","items":{"type":["integer","null"]}}"#, has(" == [1]"), r#"{"x":[1,null]}"#),
         (r#"{"type":"array"}"#, has(r#".contains("\"a\"")"#), r#"{"x":["a",1]}"#),
-        (r#"{"type":"array","prefixItems":[{"type":"string"}]}"#, has(r#" == "[1, 2]""#), r#"{"x":[1, 2]}"#),
+        (r#"{"type":"array","prefixItems":[{"type":"string"}]}"#, has(r#" == "[1,2]""#), r#"{"x":[1, 2]}"#),
         (
             r#"{"type":"object","properties":{"z":{"type":"integer"}},"required":["z"]}"#,
             has(".z == 1"),
             r#"{"x":{"z":1}}"#,
         ),
-        (r#"{"type":"object"}"#, has(r#" == "{\"z\": 1}""#), r#"{"x":{"z": 1}}"#),
+        (
+            r#"{"type":"object"}"#,
+            has(r#" == "{\"y\":1.5,\"z\":1}""#),
+            r#"{"x":{"z": 1.0, "\u0079" :150e-2}}"#,
+        ),
+        (r#"{"anyOf":[{"type":"string"},{"type":"integer"}]}"#, has(r#" like "*.env*""#), r#"{"x":"\u002eenv"}"#),
+        (r#"{}"#, has(r#" like "*.env*""#), r#"{"x":[ "a/\u002e\u0065nv" ]}"#),
+        (r#"{}"#, has(r#" == "\"C:\\\\x\"""#), r#"{"x":"C:\\\u0078"}"#),
         (r#"{"type":["string","integer"]}"#, has(r#" == "1""#), r#"{"x":1}"#),
         (r#"{}"#, has(r#" == "\"a\"""#), r#"{"x":"a"}"#),
         (r#"true"#, has(r#" == "[]""#), r#"{"x":[]}"#),
@@ -156,4 +163,15 @@ fn a_name_in_another_case_is_denied() {
         Ok(true),
         "each is listed, or none"
     );
+}
+
+#[test]
+fn what_has_no_type_and_no_single_reading_is_denied() {
+    let told = Err("the question cannot be put: an argument without a type is nested too deeply, or names a member twice".to_owned());
+    let reads = r#"context.arguments has x && context.arguments.x == "1""#;
+    let deep = format!(r#"{{"x":{}1{}}}"#, "[".repeat(100), "]".repeat(100));
+    for arguments in [deep.as_str(), r#"{"x":[{"a":1,"\u0061":2}]}"#] {
+        assert_eq!(holds("{}", reads, arguments), told, "{arguments}");
+        assert_eq!(holds("{}", "true", arguments), Ok(true), "nothing reads it: {arguments}");
+    }
 }
