@@ -289,12 +289,15 @@ fn history(folder: &Path, steps: &[Step]) {
     }
 }
 
-/// An open hold of the same call that was asked on other terms is over when the call comes on new ones.
+/// An open hold of the same call that was asked on other terms is over when the call comes on new ones; one for the run is when the
+/// tool has changed, but not by a call that other people decide on.
 fn note_changed(holds: &mut [Known], asked: &Asked) {
     for known in holds.iter_mut().filter(|known| known.asked.run == asked.run) {
-        let terms_differ = (known.asked.needs, known.asked.pin) != (asked.needs, asked.pin);
+        let is_of_another_tool = known.asked.pin != asked.pin;
+        let terms_differ = known.asked.needs != asked.needs || is_of_another_tool;
         let is_wide = !known.approvals.is_empty() && known.run_wide().is_some();
-        known.is_over |= terms_differ && (known.asked.arguments == asked.arguments || is_wide);
+        let is_same = known.asked.arguments == asked.arguments;
+        known.is_over |= terms_differ && (is_same || (is_wide && is_of_another_tool));
     }
 }
 
@@ -384,6 +387,41 @@ fn of_many_who_seek_at_once_one_is_released() {
     assert_eq!(released, 1);
     assert_eq!(state.hold("hold_1").unwrap().unwrap().status, HoldStatus::Used);
     assert_eq!(state.holds(Which::Open, 99).unwrap().len(), 1, "the others wait under one other");
+}
+
+#[test]
+fn a_call_that_other_people_decide_on_leaves_an_approval_for_the_run_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = State::open(folder.path()).unwrap();
+    let of = |a, needs| Asked { arguments: (a, 0), needs, ..CALL };
+    let (amount, at) = (["amount".to_owned()], 10);
+    let for_run = |a| Choice::ForRun { but: &amount, digest: digest_but(&of(a, 0), &amount), until: 999 };
+    let seek = |asked: &Asked, id: &str| seek(&state, asked, id, at);
+    assert!(matches!(seek(&of(0, 0), "hold_small"), Sought::Waits(_)));
+    approves(&state, "hold_small", for_run(0), at);
+    assert!(matches!(seek(&of(1, 0), "hold_x"), Sought::Released(_)), "the amount may differ");
+
+    // A hold on which the first of two has said that it is for the run.
+    assert!(matches!(seek(&of(2, 1), "hold_two"), Sought::Waits(_)));
+    let (people, groups) = (["ann".to_owned()], ["oncall".to_owned()]);
+    let ballot = Ballot { who: "ann", people: &people, groups: &groups, choice: for_run(2) };
+    assert_eq!(state.cast("hold_two", &ballot, at).unwrap(), Cast::Counted);
+
+    assert!(matches!(seek(&of(3, 2), "hold_large"), Sought::Waits(hold) if hold.id == "hold_large"));
+    let standing = |id| state.hold(id).unwrap().unwrap().status;
+    assert_eq!(standing("hold_two"), HoldStatus::Pending);
+    assert!(matches!(seek(&of(1, 0), "hold_y"), Sought::Released(release) if release.hold == "hold_small"));
+
+    assert!(matches!(seek(&of(0, 2), "hold_new"), Sought::Waits(hold) if hold.id == "hold_new"));
+    let ended = state.hold("hold_small").unwrap().unwrap();
+    assert_eq!(
+        ended.why.as_deref(),
+        Some("what policy asks for has changed"),
+        "the very call needs others now"
+    );
+    assert!(matches!(seek(&Asked { pin: 1, ..of(4, 0) }, "hold_z"), Sought::Waits(_)));
+    let ended = state.hold("hold_two").unwrap().unwrap();
+    assert_eq!(ended.why.as_deref(), Some("the tool has changed"));
 }
 
 #[test]

@@ -113,15 +113,12 @@ impl State {
         let sought = self.write(|within, change| {
             let mut place = Place { state: self, within, change, now };
             place.end_overdue()?;
-            let (like, stale): (Vec<_>, Vec<_>) =
+            let (like, other): (Vec<_>, Vec<_>) =
                 place.holds_like(&call.key)?.into_iter().partition(|hold| is_on_terms_of(hold, call));
-            for hold in &stale {
-                let why = if hold.pin == call.pin {
-                    "what policy asks for has changed"
-                } else {
-                    "the tool has changed"
-                };
-                place.end(hold, HoldStatus::Withdrawn, why)?;
+            for hold in &other {
+                if let Some(why) = stale(hold, call) {
+                    place.end(hold, HoldStatus::Withdrawn, why)?;
+                }
             }
             for hold in like {
                 if let Some(found) = place.consider(call, &hold, &digest_but)? {
@@ -202,6 +199,14 @@ fn withdraw(place: &mut Place<'_>, open: &[Hold], why: &str) -> rusqlite::Result
 /// Whether policy and tool are as they were when the hold was made.
 fn is_on_terms_of(hold: &Hold, call: &NewHold) -> bool {
     hold.needs == call.needs && hold.pin == call.pin
+}
+
+/// Why a hold on other terms than a call's is over. What is asked for with other arguments may need other people all the same.
+fn stale(hold: &Hold, call: &NewHold) -> Option<&'static str> {
+    if hold.pin != call.pin {
+        return Some("the tool has changed");
+    }
+    (hold.key.digest == call.key.digest).then_some("what policy asks for has changed")
 }
 
 /// A transaction and its time.
