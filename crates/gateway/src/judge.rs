@@ -166,10 +166,11 @@ impl InForce {
         }
     }
 
-    /// A held request that waits under a hold. `why`: how it is told.
+    /// A held request that waits under a hold. `why`: how it is told. Recorded in full: people are shown from there what they decide
+    /// on.
     pub(crate) fn waiting(&self, asked: &Asked<'_>, judged: Judged, (under, why): (Under, String)) -> Judged {
-        let denial = asked.denial(why).waiting(&under.hold);
-        Judged { denial: Some(denial), under: Some(under), ..judged }
+        let (denial, recording) = (asked.denial(why).waiting(&under.hold), policy::Recording::Full);
+        Judged { denial: Some(denial), under: Some(under), recording, ..judged }
     }
 
     /// A held request that nobody can approve now.
@@ -180,7 +181,8 @@ impl InForce {
         (under, why): (Option<Under>, String),
     ) -> Judged {
         let decision = Decision { verdict: Verdict::Deny, reason: Some(why.clone()), ..judged.decision };
-        Judged { decision, denial: Some(asked.denial(why)), under, ..judged }
+        let recording = policy::Recording::Full;
+        Judged { decision, denial: Some(asked.denial(why)), under, recording, ..judged }
     }
 
     /// A request that was allowed, but for a limit that is reached.

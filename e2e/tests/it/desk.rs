@@ -17,7 +17,7 @@ use crate::operators::form;
 const PASSWORD: &str = "correct horse battery";
 
 /// Somebody at the console, and what they were answered.
-struct Visitor<'a> {
+pub(crate) struct Visitor<'a> {
     console: String,
     cookie: String,
     csrf: String,
@@ -25,7 +25,11 @@ struct Visitor<'a> {
 }
 
 impl<'a> Visitor<'a> {
-    fn log_in(office: &Office, name: &str, heard: &'a std::cell::RefCell<Vec<Value>>) -> Visitor<'a> {
+    pub(crate) fn log_in(
+        office: &Office,
+        name: &str,
+        heard: &'a std::cell::RefCell<Vec<Value>>,
+    ) -> Visitor<'a> {
         let console = office.console();
         let body = format!("name={name}&password={}", PASSWORD.replace(' ', "+"));
         let answer = form(&console, "/login", "", &body);
@@ -56,13 +60,13 @@ impl<'a> Visitor<'a> {
         (status, answer)
     }
 
-    fn card(&self, hold: &str) -> Value {
+    pub(crate) fn card(&self, hold: &str) -> Value {
         let (status, card) = self.ask("GET", &format!("/api/v1/approvals/{hold}"), "");
         assert_eq!(status, 200, "{card}");
         card
     }
 
-    fn says(&self, hold: &str, what: &str, body: &Value) -> (u16, Value) {
+    pub(crate) fn says(&self, hold: &str, what: &str, body: &Value) -> (u16, Value) {
         self.ask("POST", &format!("/api/v1/approvals/{hold}/{what}"), &body.to_string())
     }
 

@@ -32,6 +32,7 @@ mod operators;
 mod peers;
 mod policies;
 mod receipts;
+mod releases;
 mod reload;
 mod replayed;
 mod restored;

@@ -6,6 +6,7 @@ mod show;
 mod who;
 
 use std::io::Write;
+use std::path::Path;
 
 use clap::{Args, Subcommand};
 use console::Look;
@@ -120,7 +121,7 @@ pub(crate) fn run(
         }
         ApprovalsCommand::Grant { hold, for_run, any, who } => {
             let hold = find(&state, hold)?;
-            let choice = if *for_run { for_run_but(&state, &hold, any, environment)? } else { Choice::Once };
+            let choice = grant(&state, &hold, for_run.then_some(any), &environment.data)?;
             decide(&state, (&hold, choice), &who.operator(environment)?, out)
         }
         ApprovalsCommand::Refuse { hold, reason, who } => {
@@ -160,17 +161,19 @@ fn find(state: &State, id: &str) -> anyhow::Result<Hold> {
     }
 }
 
-/// The digest that an approval for the run is bound to, from the call as it was recorded.
-fn for_run_but<'a>(
+/// A yes, once or for the run but these arguments. There is none to a call that the record does not hold: nobody can have seen it.
+fn grant<'a>(
     state: &State,
     hold: &Hold,
-    any: &'a [String],
-    environment: &Environment,
+    for_run_but: Option<&'a Vec<String>>,
+    data: &Path,
 ) -> anyhow::Result<Choice<'a>> {
-    let payload = |seq| index::payload(&environment.data, seq);
+    let payload = |seq| index::payload(data, seq);
     let look = Look { state, index: None, payload: &payload };
-    let digest = look.run_digest(hold, any).map_err(anyhow::Error::msg)?;
-    Ok(Choice::ForRun { but: any, digest, until: clock::unix_seconds().saturating_add(3_600) })
+    let but = for_run_but.map(Vec::as_slice);
+    let digest = look.run_digest(hold, but.unwrap_or_default()).map_err(anyhow::Error::msg)?;
+    let until = clock::unix_seconds().saturating_add(3_600);
+    Ok(but.map_or(Choice::Once, |but| Choice::ForRun { but, digest, until }))
 }
 
 fn decide(
@@ -194,4 +197,52 @@ fn decide(
 /// When, as a listing has it.
 fn day(seconds: u64) -> String {
     credentials::day(seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use ledger::{Hash, Seq};
+    use store::state::{Bounds, Choice, HoldKey, NewHold, Sought, State};
+
+    use super::grant;
+
+    fn held(state: &State) -> String {
+        let (principal, run, server) = ("os:ann".to_owned(), "run".to_owned(), "bank".to_owned());
+        let (method, name, digest) = ("tools/call".to_owned(), "pay".to_owned(), Hash::of(b"a call"));
+        let call = NewHold {
+            id: "hold_1".to_owned(),
+            key: HoldKey { principal, run, server, method, name, digest },
+            needs: Vec::new(),
+            pin: None,
+            requesters: Vec::new(),
+            agent: None,
+            purpose: None,
+            reason: None,
+            policies: Vec::new(),
+            deadline: 100,
+        };
+        match state.seek(&call, |_| None, &Bounds::default(), 10).unwrap() {
+            Sought::Waits(hold) => hold.id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn nobody_approves_what_the_record_does_not_show() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = State::open(folder.path()).unwrap();
+        let id = held(&state);
+        let any = ["amount".to_owned()].to_vec();
+        let granted = |for_run_but: Option<&Vec<String>>| {
+            let hold = state.hold(&id).unwrap().unwrap();
+            grant(&state, &hold, for_run_but, folder.path())
+                .map(|choice| matches!(choice, Choice::Once))
+                .map_err(|error| error.to_string())
+        };
+        let not_yet = Err("the record of the call is not published yet; look again in a second".to_owned());
+        assert_eq!((granted(None), granted(Some(&any))), (not_yet.clone(), not_yet));
+        state.hold_recorded(&id, Seq(7)).unwrap();
+        let unread = Err("the ledger cannot be read".to_owned());
+        assert_eq!((granted(None), granted(Some(&any))), (unread.clone(), unread));
+    }
 }
