@@ -173,6 +173,14 @@ impl Operator {
     }
 }
 
+/// By what an operator is known.
+enum Proved {
+    /// The password of this digest, which may be replaced while it is checked.
+    Password(Option<String>),
+    /// A provider's word: these groups, and until when.
+    Elsewhere(Vec<String>, Option<u64>),
+}
+
 impl Operators {
     /// Those of a state, and those whose groups `roles` knows.
     pub fn new(state: Arc<State>, roles: RoleMap) -> Operators {
@@ -212,7 +220,7 @@ impl Operators {
         let begun = match (tried, &known) {
             (Ok(()), Some(row)) => {
                 self.throttle.forgive(&name, asked.address);
-                self.begin((&row.identity, &row.name), (Vec::new(), None), now).await
+                self.begin((&row.identity, &row.name), Proved::Password(row.password.clone()), now).await
             }
             (Ok(()), None) => Err(LoginRefused::Wrong),
             (Err(refused), _) => Err(refused),
@@ -236,7 +244,8 @@ impl Operators {
             [] => Err(LoginRefused::NoRole),
             _ => {
                 let name = person.name.as_deref().unwrap_or(&person.subject);
-                self.begin((&identity, name), (person.groups.clone(), person.until), now).await
+                let proved = Proved::Elsewhere(person.groups.clone(), person.until);
+                self.begin((&identity, name), proved, now).await
             }
         };
         if let Err(refused) = &begun {
@@ -324,9 +333,13 @@ impl Operators {
     async fn begin(
         &self,
         (identity, name): (&str, &str),
-        (groups, until): (Vec<String>, Option<u64>),
+        proved: Proved,
         now: u64,
     ) -> Result<Secret, LoginRefused> {
+        let (groups, until, password) = match proved {
+            Proved::Password(digest) => (Vec::new(), None, digest),
+            Proved::Elsewhere(groups, until) => (groups, until, None),
+        };
         let secret = random::digits(DIGITS)?;
         let session = OperatorSession {
             digest: Hash::of(secret.as_bytes()),
@@ -340,7 +353,7 @@ impl Operators {
         let state = self.state.acting(identity, now);
         let begin = move || {
             let deed = Deed::done("operators.login", &session.identity);
-            state.begin_operator_session(&session, &deed)
+            state.begin_operator_session(&session, password.as_deref(), &deed)
         };
         match tokio::task::spawn_blocking(begin).await.map_err(|_| LoginRefused::Busy)?? {
             true => Ok(Secret::new(secret)),

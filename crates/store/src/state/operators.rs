@@ -225,19 +225,21 @@ impl State {
         })
     }
 
-    /// Begins a session, unless its operator was disabled meanwhile. `false`: they were.
+    /// Begins a session, unless its operator was disabled meanwhile, or has another password than the one with this digest.
+    /// `false`: they were, or have.
     ///
     /// # Errors
     /// See [`StateError`].
     pub fn begin_operator_session(
         &self,
         session: &OperatorSession,
+        password: Option<&str>,
         deed: &Deed<'_>,
     ) -> Result<bool, StateError> {
         self.write(|within, _| {
-            let disabled =
-                "SELECT EXISTS (SELECT 1 FROM operators WHERE identity = ? AND disabled IS NOT NULL)";
-            if within.query_row(disabled, [&session.identity], |row| row.get(0))? {
+            let changed = "SELECT EXISTS (SELECT 1 FROM operators WHERE identity = ?1 \
+                           AND (disabled IS NOT NULL OR (?2 IS NOT NULL AND password IS NOT ?2)))";
+            if within.query_row(changed, params![session.identity, password], |row| row.get(0))? {
                 return Ok(false);
             }
             let surplus = "DELETE FROM operator_sessions WHERE digest IN \

@@ -99,7 +99,7 @@ fn logged_in(state: &State) {
         begun: 100,
         used: 100,
     };
-    assert!(state.begin_operator_session(&session, &Deed::done("operators.login", "ann")).unwrap());
+    assert!(state.begin_operator_session(&session, None, &Deed::done("operators.login", "ann")).unwrap());
 }
 
 #[test]

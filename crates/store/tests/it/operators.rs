@@ -44,7 +44,9 @@ fn an_operators_link_and_sessions_go_with_what_they_were_for() {
         used: 300,
     };
     let deed = Deed::done("operators.login", "mira");
-    assert!(state.begin_operator_session(&session, &deed).unwrap());
+    let password = row("mira").password;
+    assert!(!state.begin_operator_session(&session, Some("an older one"), &deed).unwrap(), "replaced meanwhile");
+    assert!(state.begin_operator_session(&session, password.as_deref(), &deed).unwrap());
     state.operator_session_used(Hash([5; 32]), 400).unwrap();
     assert_eq!(state.operator_session(Hash([5; 32])).unwrap().unwrap().used, 400);
     assert!(
@@ -52,7 +54,7 @@ fn an_operators_link_and_sessions_go_with_what_they_were_for() {
             && !state.disable_operator(&row("mira"), 411).unwrap()
     );
     assert_eq!(state.operator_session(Hash([5; 32])).unwrap(), None);
-    assert!(!state.begin_operator_session(&session, &deed).unwrap(), "disabled meanwhile");
+    assert!(!state.begin_operator_session(&session, password.as_deref(), &deed).unwrap(), "disabled meanwhile");
     assert!(!state.set_operator_roles("operator:local:mira", &[]).unwrap());
     assert_eq!(state.operators().unwrap().len(), 2);
 }
