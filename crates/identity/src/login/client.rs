@@ -40,6 +40,17 @@ pub(super) struct Client {
     redirects: Vec<String>,
 }
 
+/// Why a client was not registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unregistered {
+    /// What it says of itself is not to be had.
+    Document,
+    /// Too many have registered of late.
+    Crowded,
+    /// The system or the state failed.
+    Failed,
+}
+
 #[derive(Debug)]
 pub(super) struct Clients {
     state: Arc<State>,
@@ -93,10 +104,14 @@ impl Clients {
         if id.contains("://") { self.document(id, now).await } else { self.registered(id).await }
     }
 
-    /// Registers a client; `None`: what it says of itself is not to be had.
-    pub(super) async fn register(&self, document: &Map<String, Value>, now: u64) -> Option<Value> {
-        let id = format!("dcr-{}", random::digits(22).ok()?);
-        let client = Client::read(id, document)?;
+    /// Registers a client.
+    pub(super) async fn register(
+        &self,
+        document: &Map<String, Value>,
+        now: u64,
+    ) -> Result<Value, Unregistered> {
+        let id = random::digits(22).map_err(|_| Unregistered::Failed)?;
+        let client = Client::read(format!("dcr-{id}"), document).ok_or(Unregistered::Document)?;
         let row =
             RegisteredClient { id: client.id, name: client.name, redirects: client.redirects, created: now };
         let answer = json!({
@@ -109,9 +124,15 @@ impl Clients {
             "token_endpoint_auth_method": "none",
         });
         let state = Arc::clone(&self.state);
-        let added = tokio::task::spawn_blocking(move || state.add_client(&row)).await.ok()?;
-        added.inspect_err(|error| tracing::error!(%error, "a client could not be registered")).ok()?;
-        Some(answer)
+        let added = tokio::task::spawn_blocking(move || state.add_client(&row)).await;
+        match added.map_err(|_| Unregistered::Failed)? {
+            Ok(true) => Ok(answer),
+            Ok(false) => Err(Unregistered::Crowded),
+            Err(error) => {
+                tracing::error!(%error, "a client could not be registered");
+                Err(Unregistered::Failed)
+            }
+        }
     }
 
     async fn registered(&self, id: &str) -> Option<Client> {

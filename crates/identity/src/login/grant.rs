@@ -7,6 +7,7 @@ use http::StatusCode;
 use ledger::{Hash, RunId};
 use store::state::Refresh;
 
+use super::client::Unregistered;
 use super::{Logins, secret};
 use crate::caller::Actor;
 use crate::credentials::single;
@@ -93,11 +94,11 @@ impl Logins {
         let document = (body.len() <= REGISTRATION_BYTES).then(|| json::object(body)).flatten();
         let client = match &document {
             Some(document) => self.clients.register(document, now).await,
-            None => None,
+            None => Err(Unregistered::Document),
         };
         match client {
-            Some(client) => endpoint::answered(StatusCode::CREATED, &client),
-            None => endpoint::refused(&wrong_client(), false),
+            Ok(client) => endpoint::answered(StatusCode::CREATED, &client),
+            Err(why) => endpoint::refused(&not_registered(why), false),
         }
     }
 
@@ -246,7 +247,16 @@ fn no_refresh() -> TokenError {
     no_grant("the refresh token does not count")
 }
 
-fn wrong_client() -> TokenError {
-    let reason = "redirect URIs must be https, http on the loopback, or of an application's own scheme; 1 to 16 of them";
-    TokenError::new("invalid_client_metadata", reason)
+fn not_registered(why: Unregistered) -> TokenError {
+    match why {
+        Unregistered::Document => TokenError::new(
+            "invalid_client_metadata",
+            "redirect URIs must be https, http on the loopback, or of an application's own scheme; 1 to 16 of them",
+        ),
+        Unregistered::Crowded => TokenError::new(
+            "temporarily_unavailable",
+            "too many clients have registered in the last ten minutes; try again in a few",
+        ),
+        Unregistered::Failed => TokenError::new("temporarily_unavailable", "the client cannot be kept; try again"),
+    }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 use identity::{LoginSettings, Logins, Page, Reason, RunName, Scope, Secret, TokenReply, TokenRequest};
 use serde_json::{Value, json};
+use store::state::RegisteredClient;
 
 use crate::dpop::proof;
 use crate::made::{FILES, GATE, MAIL, NOW, Stage, alice, logged};
@@ -556,6 +557,23 @@ async fn clients_register_with_redirects_that_may_be() {
         let reply = door.logins.register(document.as_bytes(), NOW).await;
         assert_eq!(reply.status, status, "{document}");
     }
+}
+
+#[tokio::test]
+async fn too_many_clients_at_a_time_are_turned_away_and_told_so() {
+    let door = Door::open().await;
+    for number in 0..999 {
+        let id = format!("dcr-{number}");
+        let row = RegisteredClient { id, name: String::new(), redirects: vec![], created: NOW };
+        assert!(door.stage.state.add_client(&row).unwrap());
+    }
+    let document = json!({ "redirect_uris": [BACK] }).to_string();
+    let reply = door.logins.register(document.as_bytes(), NOW + 599).await;
+    assert_eq!((reply.status.as_u16(), error(&reply).as_str()), (503, "temporarily_unavailable"));
+    assert!(reply.body.contains("too many clients have registered"), "{}", reply.body);
+    let page = door.logins.authorize(&door.query(&[]), None, NOW + 599).await;
+    assert!(matches!(page, Page::Consent { .. }), "who came before is known still: {page:?}");
+    assert_eq!(door.logins.register(document.as_bytes(), NOW + 600).await.status, 201);
 }
 
 #[tokio::test]

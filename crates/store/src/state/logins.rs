@@ -6,8 +6,14 @@ use rusqlite::{OptionalExtension as _, params};
 use super::keys::{list, moment, strings, time};
 use super::{State, StateError, runs};
 
-/// Clients without a login that are kept; beyond that the oldest go. Registering needs no credentials.
-const IDLE_CLIENTS: i64 = 1000;
+/// Clients that never logged anybody in; beyond that the oldest make way. Registering needs no credentials.
+const NEWCOMERS: i64 = 1000;
+
+/// Seconds that a client has for its first login before it may have to make way: as long as a login takes.
+const FIRST_LOGIN: u64 = 600;
+
+/// Clients that have logged somebody in; beyond that those make way whose last login is longest ago, and over.
+const USED: i64 = 10_000;
 
 /// A client that registered itself (RFC 7591).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,18 +40,26 @@ pub enum Refresh {
 }
 
 impl State {
-    /// Adds a client; its id is new.
+    /// Adds a client; its id is new. `false`: there are too many that have just registered, and this one is not added.
     ///
     /// # Errors
     /// See [`StateError`].
-    pub fn add_client(&self, client: &RegisteredClient) -> Result<(), StateError> {
-        self.write(|within, _| {
-            let surplus = "DELETE FROM clients WHERE id IN (SELECT id FROM clients \
-                             WHERE id NOT IN (SELECT client FROM refreshes) ORDER BY created DESC LIMIT -1 OFFSET ?)";
-            within.execute(surplus, [IDLE_CLIENTS - 1])?;
+    pub fn add_client(&self, client: &RegisteredClient) -> Result<bool, StateError> {
+        self.write_aside(|within| {
+            let newcomers: i64 =
+                within.query_row("SELECT count(*) FROM clients WHERE used IS NULL", [], |row| row.get(0))?;
+            let surplus = newcomers - NEWCOMERS + 1;
+            if surplus > 0 {
+                let oldest = "DELETE FROM clients WHERE id IN (SELECT id FROM clients WHERE used IS NULL \
+                                AND created <= ?1 ORDER BY created LIMIT ?2)";
+                let until = time(client.created.saturating_sub(FIRST_LOGIN));
+                if within.execute(oldest, params![until, surplus])? == 0 {
+                    return Ok(false);
+                }
+            }
             let sql = "INSERT INTO clients (id, name, redirects, created) VALUES (?1, ?2, ?3, ?4)";
             let row = params![client.id, client.name, list(&client.redirects)?, time(client.created)];
-            within.execute(sql, row).map(|_| ())
+            within.execute(sql, row).map(|_| true)
         })
     }
 
@@ -63,7 +77,8 @@ impl State {
         found.map_err(|source| self.failed(source))
     }
 
-    /// Adds a login's first refresh token, by its digest. Those of runs that have expired are forgotten.
+    /// Adds a login's first refresh token, by its digest. Those of runs that have expired are forgotten, and so are clients
+    /// that have not logged anybody in for longest, where there are too many.
     ///
     /// # Errors
     /// See [`StateError`].
@@ -72,7 +87,16 @@ impl State {
             let over = "DELETE FROM refreshes WHERE run IN (SELECT id FROM runs WHERE expires <= ?)";
             within.execute(over, [time(now)])?;
             let sql = "INSERT INTO refreshes (digest, run, client) VALUES (?1, ?2, ?3)";
-            within.execute(sql, params![digest.0.as_slice(), run.0.as_slice(), client]).map(|_| ())
+            within.execute(sql, params![digest.0.as_slice(), run.0.as_slice(), client])?;
+            within.execute("UPDATE clients SET used = ?2 WHERE id = ?1", params![client, time(now)])?;
+            let sql = "SELECT count(*) FROM clients WHERE used IS NOT NULL";
+            let used: i64 = within.query_row(sql, [], |row| row.get(0))?;
+            if used > USED {
+                let oldest = "DELETE FROM clients WHERE id IN (SELECT id FROM clients WHERE used IS NOT NULL \
+                                AND id NOT IN (SELECT client FROM refreshes) ORDER BY used LIMIT ?)";
+                within.execute(oldest, [used - USED])?;
+            }
+            Ok(())
         })
     }
 

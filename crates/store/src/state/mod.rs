@@ -242,11 +242,27 @@ impl State {
         &self,
         work: impl FnOnce(&Transaction<'_>, i64) -> rusqlite::Result<T>,
     ) -> Result<T, StateError> {
+        self.write_as("UPDATE counter SET changed = changed + 1 RETURNING changed", work)
+    }
+
+    /// The same for rows that [`State::changes`] does not tell of: nobody looks again for what strangers can write.
+    fn write_aside<T>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, StateError> {
+        // What is committed already is announced once more: in a new file nothing is.
+        self.write_as("SELECT changed FROM counter", |within, _| work(within))
+    }
+
+    fn write_as<T>(
+        &self,
+        number: &str,
+        work: impl FnOnce(&Transaction<'_>, i64) -> rusqlite::Result<T>,
+    ) -> Result<T, StateError> {
         let mut writer = self.file.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let write = || -> rusqlite::Result<io::Result<T>> {
             let within = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let next = "UPDATE counter SET changed = changed + 1 RETURNING changed";
-            let change = within.query_row(next, [], |row| row.get(0))?;
+            let change = within.query_row(number, [], |row| row.get(0))?;
             let made = work(&within, change)?;
             if let Err(error) = self.file.announced.announce(change) {
                 return Ok(Err(error));

@@ -26,6 +26,7 @@ const STEPS: &[&str] = &[
     include_str!("hold_prolonged.sql"),
     include_str!("hold_tasks.sql"),
     include_str!("runs_of_keys.sql"),
+    include_str!("client_uses.sql"),
 ];
 
 /// How long a write waits for another process.
@@ -85,4 +86,33 @@ pub(super) fn version(db: &Connection, path: &Path) -> Result<usize, StateError>
     let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
     let done = usize::try_from(found).ok().filter(|done| *done <= STEPS.len());
     done.ok_or_else(|| StateError::Newer { path: path.to_owned(), found, known })
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::STEPS;
+
+    #[test]
+    fn clients_that_had_logged_somebody_in_are_known_by_it() {
+        let db = Connection::open_in_memory().unwrap();
+        let step = STEPS.iter().position(|step| step.contains("clients_used")).unwrap();
+        for step in &STEPS[..step] {
+            db.execute_batch(step).unwrap();
+        }
+        db.execute_batch(
+            "INSERT INTO clients (id, name, redirects, created)
+               VALUES ('now', '', '[]', 1), ('before', '', '[]', 2), ('never', '', '[]', 3);
+             INSERT INTO runs (id, kind, principal, issuer, groups, actors, audience, created, expires, minted_by, changed)
+               VALUES (x'01', 'user', 'a', 'i', '[]', '[]', '[]', 1, 2, 'user:a (i) by login with before', 1),
+                      (x'02', 'user', 'a', 'i', '[]', '[]', '[]', 1, 2, 'user:a (i) with key never', 2);
+             INSERT INTO refreshes (digest, run, client) VALUES (x'00', x'02', 'now');",
+        )
+        .unwrap();
+        db.execute_batch(STEPS[step]).unwrap();
+        let mut read = db.prepare("SELECT id FROM clients WHERE used IS NOT NULL ORDER BY id").unwrap();
+        let used: Vec<String> = read.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        assert_eq!(used, ["before", "now"]);
+    }
 }

@@ -177,7 +177,7 @@ fn a_newer_or_broken_file_is_refused_by_name() {
     bytes[60..64].copy_from_slice(&99_u32.to_be_bytes());
     std::fs::write(&path, &bytes).unwrap();
     let error = State::open(folder.path()).unwrap_err();
-    assert!(matches!(error, StateError::Newer { found: 99, known: 14, .. }), "{error}");
+    assert!(matches!(error, StateError::Newer { found: 99, known: 15, .. }), "{error}");
     std::fs::write(&path, b"this is no database, whatever its name says; it is a text of many characters")
         .unwrap();
     let error = State::open(folder.path()).unwrap_err();
@@ -254,27 +254,59 @@ fn so_many_runs_live_beside_each_other() {
     assert_eq!(state.add_run(&other).unwrap(), RunAdded::Done, "another alice");
 }
 
-#[test]
-fn clients_without_a_login_are_bounded() {
-    let folder = tempfile::tempdir().unwrap();
-    let state = State::open(folder.path()).unwrap();
-    state.add_run(&run(1, None)).unwrap();
-    let client = |n: u64| RegisteredClient {
+fn client(n: u64) -> RegisteredClient {
+    RegisteredClient {
         id: format!("c-{n}"),
         name: "editor".to_owned(),
         redirects: vec!["http://127.0.0.1/cb".to_owned()],
         created: n,
-    };
-    state.add_client(&client(0)).unwrap();
-    state.add_client(&client(1)).unwrap();
-    state.add_refresh(RunId([1; 16]), "c-0", Hash::of(b"1"), 100).unwrap();
-    assert_eq!(state.client("c-0").unwrap(), Some(client(0)));
-    for n in 2..1_003 {
-        state.add_client(&client(n)).unwrap();
     }
-    assert_eq!(state.client("c-0").unwrap(), Some(client(0)), "it has a login");
-    assert_eq!(state.client("c-1").unwrap(), None, "the oldest without one");
-    assert_eq!(state.client("c-1002").unwrap(), Some(client(1_002)));
+}
+
+#[test]
+fn clients_that_register_and_never_log_in_are_bounded_and_push_nobody_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = State::open(folder.path()).unwrap();
+    let known = |n: u64| state.client(&format!("c-{n}")).unwrap().is_some();
+    state.add_run(&run(1, None)).unwrap();
+    state.add_run(&MintedRun { expires: 110, ..run(2, None) }).unwrap();
+    for n in 0..2 {
+        assert!(state.add_client(&client(n)).unwrap());
+    }
+    assert_eq!(state.client("c-0").unwrap(), Some(client(0)));
+    state.add_refresh(RunId([2; 16]), "c-1", Hash::of(b"1"), 100).unwrap();
+    state.add_refresh(RunId([1; 16]), "c-0", Hash::of(b"2"), 120).unwrap();
+    assert_eq!(state.refresh_of("c-1", Hash::of(b"1")).unwrap(), None, "its login is over");
+    for n in 2..1_002 {
+        assert!(state.add_client(&RegisteredClient { created: 1_000 + n / 10, ..client(n) }).unwrap(), "{n}");
+    }
+    let late = |n: u64, created: u64| state.add_client(&RegisteredClient { created, ..client(n) }).unwrap();
+    assert!(!late(1_002, 1_599), "all of them may be about to log in");
+    assert!(known(2) && known(1_001) && !known(1_002));
+    assert!(late(1_003, 1_600), "the oldest had its time");
+    assert!(!known(2) && known(3) && known(1_003));
+    for n in 1_004..1_010 {
+        assert!(late(n, 3_000), "{n}");
+    }
+    assert!(!known(3) && !known(8) && known(9) && known(1_003), "the oldest first");
+    assert!(known(0) && known(1), "who ever logged in stays");
+}
+
+#[test]
+fn a_client_that_registers_is_no_change_to_look_at() {
+    let folder = tempfile::tempdir().unwrap();
+    let (state, other) = (State::open(folder.path()).unwrap(), State::open(folder.path()).unwrap());
+    let marks = [&state, &other].map(|state| state.changes(Mark::default()).unwrap().unwrap().mark);
+    state.add_client(&client(0)).unwrap();
+    assert!(state.changes(marks[0]).unwrap().is_none() && other.changes(marks[1]).unwrap().is_none());
+    state.add_run(&run(1, None)).unwrap();
+    let marks = [(&state, marks[0]), (&other, marks[1])].map(|(state, mark)| {
+        let changes = state.changes(mark).unwrap().unwrap();
+        assert_eq!(changes.runs, [run(1, None)]);
+        changes.mark
+    });
+    other.add_client(&client(1)).unwrap();
+    assert!(state.changes(marks[0]).unwrap().is_none() && other.changes(marks[1]).unwrap().is_none());
 }
 
 #[test]
