@@ -3,6 +3,7 @@
 //!
 //! Invariant: without a caller, nothing of a request is read but its head. Sockets of this machine's user need none.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::clock;
 use crate::listen::body;
 use crate::listen::login::{self, FORM_BYTES};
 use crate::listen::reply::{self, Body};
+use crate::listen::visits::Visits;
 use crate::peer::{Peer, Verified};
 use crate::settings::{CallerSettings, Limits};
 
@@ -28,6 +30,15 @@ pub(crate) struct Callers {
     logins: Option<Arc<Logins>>,
     settings: identity::Settings,
     refusals: Quota,
+    strangers: Strangers,
+}
+
+/// How often there come who have yet to say who they are.
+#[derive(Debug)]
+struct Strangers {
+    logins: Visits,
+    registrations: Visits,
+    refusals: Visits,
 }
 
 /// Where a SAML provider has browsers send its responses.
@@ -65,6 +76,11 @@ impl Callers {
             logins: settings.logins,
             settings: settings.identity,
             refusals: Quota::default(),
+            strangers: Strangers {
+                logins: Visits::logins(),
+                registrations: Visits::registrations(),
+                refusals: Visits::refusals(),
+            },
         }
     }
 
@@ -155,20 +171,28 @@ impl Callers {
         self.verifier.keep(clock::unix_seconds).await;
     }
 
-    /// The documents, the token endpoint and the logins; gives the request back that is for other paths.
-    pub(crate) async fn serve(&self, request: Request<Incoming>, limits: &Limits) -> Served {
+    /// The documents, the token endpoint and the logins; gives the request back that is for other paths. `address`: from where it
+    /// comes.
+    pub(crate) async fn serve(
+        &self,
+        request: Request<Incoming>,
+        address: Option<IpAddr>,
+        limits: &Limits,
+    ) -> Served {
         let path = request.uri().path().to_owned();
         match (request.method(), path.as_str()) {
-            (&Method::POST, "/oauth/token") => self.token(request, limits).await,
+            (&Method::POST, "/oauth/token") => self.token(request, address, limits).await,
             (&Method::GET, "/oauth/keys") => Served::Answer(document(self.verifier.run_keys())),
             (&Method::GET, "/oauth/client.json") => Served::Answer(document(self.settings.client_document())),
             (&Method::GET, "/.well-known/oauth-authorization-server") => {
                 Served::Answer(document(self.settings.server_metadata()))
             }
             (method, _) if login::wanted(&path).is_some() => {
-                match self.logins.as_ref().filter(|_| login::wanted(&path).as_ref() == Some(method)) {
-                    Some(logins) => self.landed(login::serve(logins, request, limits).await),
-                    None => Served::Answer(reply::empty(StatusCode::NOT_FOUND)),
+                let logins = self.logins.as_ref().filter(|_| login::wanted(&path).as_ref() == Some(method));
+                let Some(logins) = logins else { return Served::Answer(reply::empty(StatusCode::NOT_FOUND)) };
+                match self.strangers.enter(&path, address) {
+                    Ok(()) => self.landed(login::serve(logins, request, limits).await),
+                    Err(response) => Served::Answer(*response),
                 }
             }
             (&Method::GET, _) => match path.strip_prefix("/.well-known/oauth-protected-resource/mcp/") {
@@ -183,7 +207,7 @@ impl Callers {
         }
     }
 
-    async fn token(&self, request: Request<Incoming>, limits: &Limits) -> Served {
+    async fn token(&self, request: Request<Incoming>, address: Option<IpAddr>, limits: &Limits) -> Served {
         let (parts, incoming) = request.into_parts();
         let form = match body::read_within(incoming, FORM_BYTES, limits.request_wait).await {
             Ok(form) => form,
@@ -195,6 +219,15 @@ impl Callers {
             Some(logins) => logins.answer(asked, clock::unix_seconds()).await,
             None => self.verifier.answer(asked, clock::unix_seconds()).await,
         };
+        // Counted only where it is refused: a proxy's many clients renew their tokens from one address, and a stranger behind it must
+        // not keep them from that.
+        if answer.status.is_client_error()
+            && answer.reused.is_none()
+            && let Err(seconds) = self.strangers.refusals.enter(address, clock::unix_ms())
+        {
+            let text = "too many requests for tokens were refused just now; try again soon";
+            return Served::Answer(reply::too_often(text, seconds));
+        }
         match (&answer.minted, &answer.refused) {
             (Some(run), _) => tracing::info!(%run, "a run was minted"),
             (None, Some(reason)) => tracing::info!(reason, "no run was minted"),
@@ -215,6 +248,22 @@ impl Callers {
     /// The endpoint of a server, as clients use it.
     fn url_of(&self, server: &str) -> String {
         format!("{}/mcp/{server}", self.settings.public_url)
+    }
+}
+
+impl Strangers {
+    /// Lets a request in for one of the paths of logins; else gives what it is answered.
+    fn enter(&self, path: &str, address: Option<IpAddr>) -> Result<(), Box<Response<Body>>> {
+        let (visits, text) = match path {
+            "/oauth/authorize" => (&self.logins, "too many logins were begun just now; try again soon"),
+            "/oauth/register" => {
+                (&self.registrations, "too many clients registered just now; try again soon")
+            }
+            // A ticket, a state or a response of the provider's is brought there.
+            _ => return Ok(()),
+        };
+        let entered = visits.enter(address, clock::unix_ms());
+        entered.map_err(|seconds| Box::new(reply::too_often(text, seconds)))
     }
 }
 

@@ -105,7 +105,7 @@ impl Holds {
             base,
             tag,
             led: Mutex::default(),
-            visits: Visits::default(),
+            visits: Visits::pages(),
             waiting: Mutex::default(),
             running: Running::default(),
         }

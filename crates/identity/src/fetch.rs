@@ -137,6 +137,11 @@ impl Place {
         self.uri.path_and_query().is_none_or(|path| path.as_str() == "/")
     }
 
+    /// Host and port, however they are written.
+    pub(crate) fn authority(&self) -> String {
+        format!("{}:{}", self.host.to_ascii_lowercase(), self.port)
+    }
+
     fn name(&self) -> String {
         self.uri.to_string()
     }

@@ -296,7 +296,7 @@ async fn route(
     let mut request = request;
     let mut connection = Arc::clone(connection);
     if let (Some(callers), Origin::Tcp { .. }) = (&gateway.callers, connection.origin) {
-        request = match callers.serve(request, &gateway.limits).await {
+        request = match callers.serve(request, connection.address(), &gateway.limits).await {
             Served::Answer(response) => return response,
             Served::Refused(response, refused, server) => {
                 record_login(gateway, callers, &connection, (&server, &refused)).await;

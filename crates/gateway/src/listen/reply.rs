@@ -123,6 +123,13 @@ pub(crate) fn text(status: StatusCode, line: &str) -> Response<Body> {
     response
 }
 
+/// A response to who comes too often, and may come again after so many seconds.
+pub(crate) fn too_often(line: &str, seconds: u64) -> Response<Body> {
+    let mut response = text(StatusCode::TOO_MANY_REQUESTS, line);
+    response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    response
+}
+
 /// A response without a body.
 pub(crate) fn empty(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::Whole(None));

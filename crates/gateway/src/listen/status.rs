@@ -3,7 +3,6 @@
 
 use std::net::IpAddr;
 
-use http::header::RETRY_AFTER;
 use http::{HeaderName, Method, Response, StatusCode};
 use store::state::{Hold, HoldStatus, Need};
 
@@ -28,10 +27,7 @@ pub(crate) async fn serve(
     }
     let Some(holds) = holds else { return unknown() };
     if let Err(seconds) = holds.visits.enter(address, clock::unix_ms()) {
-        let mut response =
-            reply::text(StatusCode::TOO_MANY_REQUESTS, "this page was looked at too often; try again soon");
-        response.headers_mut().insert(RETRY_AFTER, seconds.into());
-        return response;
+        return reply::too_often("this page was looked at too often; try again soon", seconds);
     }
     match holds.look_at(id).await {
         Ok(Some(hold)) => shown(&hold),

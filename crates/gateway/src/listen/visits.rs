@@ -1,5 +1,5 @@
-//! How often requesters' pages are shown: to each address and to all. They need no login, each look is a read of the state, and
-//! nobody is to guess ids at speed.
+//! How often strangers may do what needs no login: each address, and all. Requesters' pages are read from the state, and nobody is
+//! to guess ids at speed. A login that is begun and a client that registers are kept. What the token endpoint refuses is logged.
 //!
 //! Invariant: only addresses that were let in lately are remembered, so that the bound for all bounds them too.
 
@@ -7,18 +7,29 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 
-/// Looks of an address: 60 at once, then ten a second. A page asks again every five seconds, and a proxy has many clients.
-const OF_ONE: Rate = Rate { each_ms: 100, burst: 60 };
+/// Looks of an address at pages: 60 at once, then ten a second. A page asks again every five seconds, and a proxy has many clients.
+const PAGES: Rate = Rate { each_ms: 100, burst: 60 };
 
-/// Looks of all: 400 at once, then 200 a second.
+/// Logins that an address begins: 60 at once, then two a second. So it takes an eighth of the places that there are for ten minutes,
+/// and, if each names another client's document that does not come, ten of the sixteen that are fetched at a time.
+const LOGINS: Rate = Rate { each_ms: 500, burst: 60 };
+
+/// Clients that an address registers: 30 at once, then one in two seconds: a third of those that are kept at least for ten minutes.
+const REGISTRATIONS: Rate = Rate { each_ms: 2_000, burst: 30 };
+
+/// What an address is refused at the token endpoint: 60 at once, then ten a second.
+const REFUSALS: Rate = Rate { each_ms: 100, burst: 60 };
+
+/// What all may: 400 at once, then 200 a second.
 const OF_ALL: Rate = Rate { each_ms: 5, burst: 400 };
 
 /// Addresses after which those that have rested are forgotten.
 const ADDRESSES: usize = 2048;
 
-/// Who has looked lately.
-#[derive(Debug, Default)]
+/// Who has come lately.
+#[derive(Debug)]
 pub(crate) struct Visits {
+    of_one: Rate,
     /// Locked for one look.
     levels: Mutex<Levels>,
 }
@@ -38,12 +49,36 @@ struct Rate {
 }
 
 impl Visits {
-    /// Counts a look, if it may be; else gives the seconds after which it may. `None`: it comes from this machine's socket.
+    /// Looks at pages.
+    pub(crate) fn pages() -> Visits {
+        Visits::within(PAGES)
+    }
+
+    /// Logins that are begun.
+    pub(crate) fn logins() -> Visits {
+        Visits::within(LOGINS)
+    }
+
+    /// Clients that register.
+    pub(crate) fn registrations() -> Visits {
+        Visits::within(REGISTRATIONS)
+    }
+
+    /// What the token endpoint refuses.
+    pub(crate) fn refusals() -> Visits {
+        Visits::within(REFUSALS)
+    }
+
+    fn within(of_one: Rate) -> Visits {
+        Visits { of_one, levels: Mutex::default() }
+    }
+
+    /// Counts a visit, if it may be; else gives the seconds after which it may. `None`: it comes from this machine's socket.
     pub(crate) fn enter(&self, address: Option<IpAddr>, now_ms: u64) -> Result<(), u64> {
         let mut levels = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
         let address = address.map(network);
         let level = address.and_then(|address| levels.of.get(&address).copied()).unwrap_or_default();
-        let of_one = OF_ONE.after(level, now_ms)?;
+        let of_one = self.of_one.after(level, now_ms)?;
         levels.all = OF_ALL.after(levels.all, now_ms)?;
         if let Some(address) = address {
             if levels.of.len() >= ADDRESSES {
@@ -88,7 +123,7 @@ mod tests {
 
     #[test]
     fn an_address_has_its_share() {
-        let visits = Visits::default();
+        let visits = Visits::pages();
         let first = address("192.0.2.1");
         let let_in = (0..100).filter(|_| visits.enter(first, 5_000).is_ok()).count();
         assert_eq!(let_in, 60);
@@ -103,8 +138,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_kept_has_shares_of_its_own() {
+        for (name, visits, at_once, in_ten_minutes) in [
+            ("pages", Visits::pages(), 60, 6_000),
+            ("logins", Visits::logins(), 60, 1_200),
+            ("registrations", Visits::registrations(), 30, 300),
+            ("refusals", Visits::refusals(), 60, 6_000),
+        ] {
+            let first = address("192.0.2.1");
+            let let_in = |now| (0..100).filter(|_| visits.enter(first, now).is_ok()).count();
+            assert_eq!(let_in(0), at_once, "{name}");
+            let later: usize = (1..=6_000).map(|tenth| let_in(tenth * 100)).sum();
+            assert_eq!(later, in_ten_minutes, "{name}");
+        }
+    }
+
+    #[test]
     fn a_network_of_ipv6_is_one_address() {
-        let visits = Visits::default();
+        let visits = Visits::pages();
         let let_in =
             |second: u16| visits.enter(address(&format!("2001:db8:0:{second}::{second}")), 1).is_ok();
         let of_one =
@@ -115,7 +166,7 @@ mod tests {
 
     #[test]
     fn all_have_a_bound_and_few_are_remembered() {
-        let visits = Visits::default();
+        let visits = Visits::pages();
         let at = |moment: u64| {
             let enters = |number: u32| visits.enter(Some(IpAddr::from(number.to_be_bytes())), moment).is_ok();
             (0..10_000_u32).filter(|number| enters(*number)).count()
@@ -126,7 +177,7 @@ mod tests {
             at(second * 1_000 + 1);
         }
         assert!(visits.levels.lock().unwrap().of.len() <= ADDRESSES, "those that have rested are forgotten");
-        let socket = Visits::default();
+        let socket = Visits::pages();
         assert_eq!((0..1_000).filter(|_| socket.enter(None, 1).is_ok()).count(), 400);
     }
 }

@@ -13,6 +13,9 @@ use crate::scope::{Scope, ScopeError};
 /// Scopes of OpenID Connect. Clients ask for them out of habit; they say what an ID token is to tell, not what may be called.
 const OF_OPENID: [&str; 6] = ["openid", "profile", "email", "address", "phone", "offline_access"];
 
+/// Longest name of a server, as the gateway has it.
+const NAME_BYTES: usize = 64;
+
 /// What a client asked for.
 #[derive(Debug)]
 pub(super) struct Asked {
@@ -88,14 +91,50 @@ fn is_ours(own: &str, resource: &str) -> bool {
     resource == own || server_of(own, resource).is_some()
 }
 
-/// The server whose endpoint that is.
+/// The server whose endpoint that is. Whether there is such a server is nothing that a stranger is told.
 fn server_of<'a>(own: &str, resource: &'a str) -> Option<&'a str> {
-    resource.strip_prefix(own)?.strip_prefix("/mcp/")
+    let path = resource.strip_prefix(own)?.strip_prefix("/mcp/")?;
+    // HTTP+SSE has two addresses below the server's.
+    let name = path.strip_suffix("/sse").or_else(|| path.strip_suffix("/messages")).unwrap_or(path);
+    let is_name = (1..=NAME_BYTES).contains(&name.len())
+        && !name.starts_with('.')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    is_name.then_some(name)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::narrowed;
+    use super::{is_ours, narrowed, server_of};
+
+    #[test]
+    fn which_resources_are_ours() {
+        let own = "https://gate.example";
+        let long = |length| format!("{own}/mcp/{}", "x".repeat(length));
+        for (resource, ours, server) in [
+            (own, true, None),
+            ("https://gate.example/mcp/files", true, Some("files")),
+            ("https://gate.example/mcp/a-b_c.d", true, Some("a-b_c.d")),
+            ("https://gate.example/mcp/old/sse", true, Some("old")),
+            ("https://gate.example/mcp/old/messages", true, Some("old")),
+            ("https://gate.example/mcp/sse", true, Some("sse")),
+            (&long(64), true, Some(&"x".repeat(64)[..])),
+            (&long(65), false, None),
+            (&long(60_000), false, None),
+            ("https://gate.example/mcp/", false, None),
+            ("https://gate.example/mcp//sse", false, None),
+            ("https://gate.example/mcp/.hidden", false, None),
+            ("https://gate.example/mcp/files/more", false, None),
+            ("https://gate.example/mcp/files?x", false, None),
+            ("https://gate.example/mcp/files#x", false, None),
+            ("https://gate.example/mcp/files ", false, None),
+            ("https://gate.example/wrap/files", false, None),
+            ("https://gate.example.evil/mcp/files", false, None),
+            ("https://GATE.example/mcp/files", false, None),
+            ("", false, None),
+        ] {
+            assert_eq!((is_ours(own, resource), server_of(own, resource)), (ours, server), "{resource}");
+        }
+    }
 
     #[test]
     fn what_openid_connect_means_does_not_narrow() {

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use store::state::{RegisteredClient, State};
 use tokio::sync::Semaphore;
 
+use super::failures::Failures;
 use crate::fetch::{Fetcher, Place, Reach};
 use crate::json;
 use crate::mint::Mint;
@@ -27,7 +28,7 @@ const KEPT_SECONDS: u64 = 600;
 const KEPT: usize = 256;
 
 /// Documents that are fetched at a time.
-const FETCHES: usize = 8;
+const FETCHES: usize = 16;
 
 /// Schemes that no login may lead to: a browser would run or show what is in them.
 const SCHEMES: [&str; 8] = ["about", "blob", "data", "file", "filesystem", "ftp", "javascript", "vbscript"];
@@ -60,7 +61,8 @@ pub(super) struct Clients {
     /// Anybody can have a document fetched: a few at a time, and who comes then is refused.
     fetches: Semaphore,
     /// Documents by their URL, and when they were fetched. Locked for one look-up.
-    kept: Mutex<HashMap<String, (u64, Client)>>,
+    kept: Mutex<HashMap<String, (u64, Arc<Client>)>>,
+    failures: Failures,
 }
 
 impl Client {
@@ -94,10 +96,11 @@ impl Clients {
             local,
             fetches: Semaphore::new(FETCHES),
             kept: Mutex::default(),
+            failures: Failures::default(),
         }
     }
 
-    pub(super) async fn find(&self, id: &str, now: u64) -> Option<Client> {
+    pub(super) async fn find(&self, id: &str, now: u64) -> Option<Arc<Client>> {
         if id.len() > URL_BYTES {
             return None;
         }
@@ -135,21 +138,24 @@ impl Clients {
         }
     }
 
-    async fn registered(&self, id: &str) -> Option<Client> {
+    async fn registered(&self, id: &str) -> Option<Arc<Client>> {
         let (state, id) = (Arc::clone(&self.state), id.to_owned());
         let found = tokio::task::spawn_blocking(move || state.client(&id)).await.ok()?;
         let row = found.inspect_err(|error| tracing::error!(%error, "clients cannot be read")).ok()??;
-        Some(Client { id: row.id, name: row.name, redirects: row.redirects })
+        Some(Arc::new(Client { id: row.id, name: row.name, redirects: row.redirects }))
     }
 
     /// The client whose metadata document is there: its `client_id` must be that URL.
-    async fn document(&self, id: &str, now: u64) -> Option<Client> {
+    async fn document(&self, id: &str, now: u64) -> Option<Arc<Client>> {
         if let Some((fetched, client)) = self.kept().get(id)
             && now.abs_diff(*fetched) < KEPT_SECONDS
         {
-            return Some(client.clone());
+            return Some(Arc::clone(client));
         }
         let place = Place::parse(id).ok().filter(|place| !place.is_origin())?;
+        if self.failures.has(id, &place, now) {
+            return None;
+        }
         let is_local = self.local && place.is_loopback();
         let reach = if is_local { Reach::Loopback } else { Reach::Over(Network::Public) };
         let bytes = {
@@ -159,22 +165,25 @@ impl Clients {
         if let Err(error) = &bytes {
             // Anybody can name a client: its URL is not for the log.
             tracing::info!(why = error.kind(), "a client's document cannot be fetched");
+            self.failures.note_fetch(id, &place, error, now);
         }
-        let bytes = bytes.ok()?;
-        let document = json::object(&bytes)?;
-        if document.get("client_id").and_then(Value::as_str) != Some(id) {
+        let document = json::object(&bytes.ok()?);
+        let own =
+            |document: &Map<String, Value>| document.get("client_id").and_then(Value::as_str) == Some(id);
+        let client = document.filter(own).and_then(|document| Client::read(id.to_owned(), &document));
+        let Some(client) = client.map(Arc::new) else {
+            self.failures.note_document(id, now);
             return None;
-        }
-        let client = Client::read(id.to_owned(), &document)?;
+        };
         let mut kept = self.kept();
         if kept.len() >= KEPT {
             kept.clear();
         }
-        kept.insert(id.to_owned(), (now, client.clone()));
+        kept.insert(id.to_owned(), (now, Arc::clone(&client)));
         Some(client)
     }
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, HashMap<String, (u64, Client)>> {
+    fn kept(&self) -> std::sync::MutexGuard<'_, HashMap<String, (u64, Arc<Client>)>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

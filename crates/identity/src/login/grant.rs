@@ -257,6 +257,8 @@ fn not_registered(why: Unregistered) -> TokenError {
             "temporarily_unavailable",
             "too many clients have registered in the last ten minutes; try again in a few",
         ),
-        Unregistered::Failed => TokenError::new("temporarily_unavailable", "the client cannot be kept; try again"),
+        Unregistered::Failed => {
+            TokenError::new("temporarily_unavailable", "the client cannot be kept; try again")
+        }
     }
 }

@@ -15,6 +15,7 @@
 
 mod asked;
 mod client;
+mod failures;
 mod grant;
 pub(crate) mod shelf;
 

@@ -238,7 +238,10 @@ async fn a_code_that_comes_twice_revokes_what_it_gave() {
     let (stolen, log) = logged(door.redeem(&code, &[])).await;
     assert_eq!(error(&stolen), "invalid_grant");
     reused(&stolen, Reason::CodeReused, &run);
-    assert!(log.contains("WARN") && log.contains("a code came a second time") && !log.contains(&code), "{log}");
+    assert!(
+        log.contains("WARN") && log.contains("a code came a second time") && !log.contains(&code),
+        "{log}"
+    );
     assert_eq!(door.stage.bearer(&token).await.unwrap_err().reason, Reason::RunRevoked);
 }
 
@@ -337,7 +340,7 @@ async fn requests_of_clients_that_are_not_known_lead_nowhere() {
 #[tokio::test]
 async fn wrong_requests_of_known_clients_go_back_to_them() {
     let door = Door::open().await;
-    let long = "x".repeat(3_000);
+    let (long, endless) = ("x".repeat(3_000), format!("{FILES}/{}", "x".repeat(50_000)));
     for (name, changed, expected) in [
         ("no PKCE", ("code_challenge", ""), "invalid_request"),
         ("PKCE plain", ("code_challenge_method", "plain"), "invalid_request"),
@@ -350,6 +353,8 @@ async fn wrong_requests_of_known_clients_go_back_to_them() {
         ("a request URI", ("request_uri", "https://evil.example"), "request_not_supported"),
         ("another gateway", ("resource", "https://evil.example/mcp/files"), "invalid_target"),
         ("a gateway that begins so", ("resource", "https://gate.example.evil/mcp/x"), "invalid_target"),
+        ("no server's name", ("resource", "https://gate.example/mcp/files/x"), "invalid_target"),
+        ("an endless resource", ("resource", endless.as_str()), "invalid_target"),
         ("no scope", ("scope", "a\"b"), "invalid_scope"),
         ("an endless state", ("state", long.as_str()), "invalid_request"),
     ] {
@@ -622,6 +627,7 @@ async fn a_client_may_be_known_by_its_document() {
         assert!(cookie.starts_with("tollbook-login=") && !cookie.contains("Secure"), "{cookie}");
     }
     assert_eq!(door.stage.idp.asked("/client"), 1, "kept");
+    let (mut now, mut asked) = (NOW + 600, 1);
     for (name, answer) in [
         ("of another client", Answer::Json(document.to_string().replace("/client", "/other"))),
         ("redirected", Answer::Redirect(id.clone())),
@@ -629,9 +635,17 @@ async fn a_client_may_be_known_by_its_document() {
         ("gone", Answer::Status(404)),
     ] {
         door.stage.idp.answers("/client", answer);
-        let page = logins.authorize(&query, None, NOW + 600).await;
-        assert!(matches!(page, Page::Refused(_)), "{name}: {page:?}");
+        for later in [0, 29] {
+            let page = logins.authorize(&query, None, now + later).await;
+            assert!(matches!(page, Page::Refused(_)), "{name}: {page:?}");
+        }
+        asked += 1;
+        assert_eq!(door.stage.idp.asked("/client"), asked, "{name}: not asked again at once");
+        now += 30;
     }
+    door.stage.idp.answers("/client", Answer::Json(document.to_string()));
+    let page = logins.authorize(&query, None, now).await;
+    assert!(matches!(page, Page::Consent { .. }), "after a while: {page:?}");
 }
 
 #[tokio::test]

@@ -7,8 +7,8 @@ use std::path::Path;
 use ledger::Hash;
 use proptest::prelude::*;
 use store::state::{
-    Back, Ballot, Bounds, Cast, Choice, Full, HoldKey, HoldStatus, MintedRun, Need, NewHold, Refresh, Release,
-    Sought, State, Which,
+    Back, Ballot, Bounds, Cast, Choice, Full, HoldKey, HoldStatus, MintedRun, Need, NewHold, Refresh,
+    Release, Sought, State, Which,
 };
 
 use crate::state::run;
