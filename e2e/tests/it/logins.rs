@@ -31,6 +31,10 @@ const SECRET: &str = "canary-of-the-client-secret";
 /// Where the clients have their people sent back to; nobody listens there.
 const REDIRECT: &str = "http://127.0.0.1:1/callback";
 
+/// What a client keeps to itself, and the digest of it that it shows.
+const VERIFIER: &str = "vvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvv";
+const CHALLENGE: &str = "7w_YNF9DSfIdPf_pRjSq646_kPr-2-o9NAl16JGghdM";
+
 /// A provider that knows the gateway of that port.
 struct Provider {
     url: String,
@@ -306,17 +310,24 @@ impl Office {
 
     /// Where a browser comes out that begins at `/oauth/authorize` for a client that has just registered.
     pub(crate) fn browse(&self, person: &str, answer: &str) -> String {
+        self.browse_for(&self.register(), person, answer)
+    }
+
+    /// The id of a client that registers.
+    fn register(&self) -> String {
         let document = json!({"redirect_uris": [REDIRECT]}).to_string();
         let (status, _, client) =
             exchange(&self.url, "POST /oauth/register", "content-type: application/json\r\n", &document);
         assert_eq!(status, 201, "{client}");
         let client: Value = serde_json::from_str(&client).expect("a client");
+        client["client_id"].as_str().expect("an id").to_owned()
+    }
+
+    fn browse_for(&self, client: &str, person: &str, answer: &str) -> String {
         let start = format!(
-            "{}/oauth/authorize?response_type=code&client_id={}&redirect_uri={REDIRECT}&state=abc&code_challenge={}\
-             &code_challenge_method=S256&resource={0}/mcp/tools",
+            "{}/oauth/authorize?response_type=code&client_id={client}&redirect_uri={REDIRECT}&state=abc\
+             &code_challenge={CHALLENGE}&code_challenge_method=S256&resource={0}/mcp/tools",
             self.url,
-            client["client_id"].as_str().expect("an id"),
-            "c".repeat(43)
         );
         let output = Command::new(node())
             .arg(browser())
@@ -397,6 +408,74 @@ fn who_denies_or_is_denied_goes_back_with_nothing() {
     let minted = tollbook(&office.folder.path().join("data"), &["run", "minted"]);
     assert!(minted.stdout.is_empty(), "nothing is minted for a code that nobody redeems");
     office.gateway.stop();
+}
+
+#[test]
+fn what_holds_once_and_comes_twice_is_recorded_with_its_server() {
+    let office = Office::open();
+    let client = office.register();
+    let redeem = || {
+        let back = office.browse_for(&client, "mira", "allow");
+        let code = back.split_once("code=").and_then(|(_, rest)| rest.split('&').next()).expect("a code");
+        format!("grant_type=authorization_code&code={code}&client_id={client}&code_verifier={VERIFIER}")
+    };
+    let ask = |form: &str, expected: u16| -> Value {
+        let kind = "content-type: application/x-www-form-urlencoded\r\n";
+        let (status, _, answer) = exchange(&office.url, "POST /oauth/token", kind, form);
+        assert_eq!(status, expected, "{answer}");
+        serde_json::from_str(&answer).expect("an answer")
+    };
+    let stolen = redeem();
+    ask(&stolen, 200);
+    assert_eq!(ask(&stolen, 400)["error"], "invalid_grant");
+    let refresh = ask(&redeem(), 200)["refresh_token"].as_str().expect("a token").to_owned();
+    let renew = format!("grant_type=refresh_token&refresh_token={refresh}&client_id={client}");
+    ask(&renew, 200);
+    assert_eq!(ask(&renew, 400)["error"], "invalid_grant");
+    let log = office.gateway.stop();
+    let data = office.folder.path().join("data");
+    assert!(tollbook(&data, &["verify"]).status.success());
+    let calls = printed(&data, &["calls", "--json", "--limit", "1000"]);
+    for reason in ["a code came a second time", "a refresh token came a second time"] {
+        assert!(log.contains(reason), "{reason}: {log}");
+        let recorded = calls.lines().find(|call| call.contains(reason));
+        assert!(recorded.is_some_and(|call| call.contains(r#""server":"tools""#)), "{reason}: {calls}");
+    }
+    silent(&[refresh], &[&log, &calls]);
+}
+
+#[test]
+fn strangers_come_at_a_rate() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let policies = folder.path().join("tools.cedar");
+    std::fs::write(&policies, TOOLS).expect("written");
+    let url = format!("http://127.0.0.1:{}", free_port());
+    let settings = format!(
+        "{}[identity.issuers.corporate]\nurl = \"http://127.0.0.1:1\"\n\
+         [identity.login]\nissuer = \"corporate\"\nclient_id = \"tollbook\"\n\
+         [servers.tools]\nurl = \"http://127.0.0.1:1/mcp\"\n[servers.old]\nurl = \"http://127.0.0.1:1/mcp\"\n",
+        head(&url, &policies)
+    );
+    let gateway = Gateway::with_environment(&folder.path().join("data"), &settings, &[]).expect("it starts");
+    let (json, form) =
+        ("content-type: application/json\r\n", "content-type: application/x-www-form-urlencoded\r\n");
+    let client = json!({"redirect_uris": [REDIRECT]}).to_string();
+    let unknown = "grant_type=refresh_token&refresh_token=x&client_id=x";
+    for (request, headers, body, expected, at_once) in [
+        ("POST /oauth/register", json, &*client, 201, 30),
+        ("GET /oauth/authorize?client_id=x", "", "", 400, 60),
+        ("POST /oauth/token", form, unknown, 400, 60),
+    ] {
+        let mut answers = (0..5_000).map(|_| exchange(&url, request, headers, body));
+        let let_in = (&mut answers).take_while(|(status, ..)| *status == expected).take(4_000).count();
+        assert!((at_once..4_000).contains(&let_in), "{request}: {let_in}");
+        let (status, head, _) =
+            answers.find(|(status, ..)| *status != expected).expect("it is held up again");
+        assert!(status == 429 && head.to_lowercase().contains("retry-after: "), "{request}: {head}");
+    }
+    let (status, ..) = exchange(&url, "GET /.well-known/oauth-authorization-server", "", "");
+    assert_eq!(status, 200, "what is only read is nobody's to hold up");
+    gateway.stop();
 }
 
 /// A client that finds us must not be led to the provider, which does not know it.
