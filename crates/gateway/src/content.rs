@@ -69,6 +69,17 @@ impl Content {
         }
     }
 
+    /// Whether it has more of an object of that name than what is parsed: what is too long for an outline is empty there.
+    pub(crate) fn leaves_out(&self, name: &str) -> bool {
+        match self {
+            Content::Small(_) => false,
+            Content::Large { outline, .. } => {
+                let span = outline.as_ref().ok().and_then(|outline| outline.span(name));
+                span.is_some_and(|span| span.len() > "{}".len())
+            }
+        }
+    }
+
     /// The id in what cannot be read, if it can be told without doubt.
     pub(crate) fn id_of_refused(&self) -> Option<IdBuf> {
         match self {

@@ -39,7 +39,7 @@ impl Outline {
         &self.text
     }
 
-    /// Where `params`, `arguments`, `result` or `error` stands in the whole message, in bytes.
+    /// Where `params`, `arguments`, `result`, `error` or `inputRequests` stands in the whole message, in bytes.
     pub fn span(&self, name: &str) -> Option<Range<usize>> {
         self.spans.iter().find(|(spanned, _)| *spanned == name).map(|(_, span)| span.clone())
     }
@@ -105,7 +105,8 @@ struct Marked {
 }
 
 /// The names whose values have a span, and in which level.
-const SPANNED: [(&str, usize); 4] = [("params", 1), ("result", 1), ("error", 1), ("arguments", 2)];
+const SPANNED: [(&str, usize); 5] =
+    [("params", 1), ("result", 1), ("error", 1), ("arguments", 2), ("inputRequests", 2)];
 
 impl Default for Outliner {
     fn default() -> Outliner {
@@ -294,7 +295,11 @@ impl Outliner {
     fn spanned(&self) -> Option<&'static str> {
         match (self.open.as_slice(), self.names) {
             ([Container::Object], [Some(name), _]) => Some(name),
-            ([Container::Object, Container::Object], [Some("params"), Some(name)]) => Some(name),
+            (
+                [Container::Object, Container::Object],
+                [Some("params"), Some(name @ "arguments")]
+                | [Some("params" | "result"), Some(name @ "inputRequests")],
+            ) => Some(name),
             _ => None,
         }
     }

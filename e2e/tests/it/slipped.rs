@@ -140,6 +140,8 @@ fn curious(asked: &[u8]) -> Bytes {
         (_, "long") => rounds(asking("sampling/createMessage", &long), "s"),
         (_, "state") => rounds(asking("elicitation/create", ""), &long),
         (_, "hidden") => rounds(asking("sampling/createMessage", ""), &long),
+        ("tasks/get", "done") => json!({"resultType": "complete", "taskId": "done", "status": "completed",
+            "inputRequests": {}, "result": {"content": [{"type": "text", "text": long}]}}),
         ("tasks/get", "elicits") => {
             json!({"resultType": "complete", "taskId": "elicits", "status": "input_required",
                 "inputRequests": asking("elicitation/create", "")})
@@ -174,6 +176,7 @@ async fn whatever_way_a_server_asks_its_client_it_is_judged() {
         assert!(calls(&gateway, "task").contains(r#""taskId":"samples""#));
         let about = |task: &str| asks(&gateway, (1, "tasks/get"), &json!({"taskId": task}), "").1;
         assert!(about("elicits").contains("inputRequests"), "{}", about("elicits"));
+        assert!(about("done").len() > LONG, "nothing is asked");
         let samples = about("samples");
         assert!(samples.contains(denied) && !samples.contains("inputRequests"), "{samples}");
         gateway.stop();

@@ -71,9 +71,8 @@ impl Pipeline {
         if rules.bundle.is_none() || !view.asks_back() {
             return Ok(());
         }
-        let is_nothing = view.input_requests().is_some_and(|requests| requests.is_empty());
-        if is_nothing && content.in_memory().is_none() {
-            // What is too long for the outline of a large message stands there empty.
+        if content.leaves_out("inputRequests") && view.input_requests().is_some_and(|asked| asked.is_empty())
+        {
             return Err(Reason::AskedBack("it is larger than 64 KiB, too large to be judged".to_owned()));
         }
         let limits = rules.judge_input_requests(scope, peer, said)?;

@@ -142,6 +142,7 @@ fn results_are_read() {
         let facts = [
             result.is_error().then(|| "is an error".to_owned()),
             result.is_input_required().then(|| "asks for input".to_owned()),
+            result.asks_back().then(|| "names what it asks".to_owned()),
             result.protocol_version().map(|version| format!("version {version}")),
             (!tools.is_empty()).then(|| format!("tools {tools:?}")),
         ];
@@ -156,7 +157,7 @@ fn results_are_read() {
         {"isError":"true"}
           []
         {"resultType":"input_required","inputRequests":{},"requestState":"s"}
-          [asks for input]
+          [asks for input, names what it asks]
         {"resultType":"complete"}
           []
         {"protocolVersion":"2025-06-18"}

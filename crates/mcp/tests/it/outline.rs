@@ -170,6 +170,26 @@ fn outlines_are_small() {
     assert!(ResultView::of(result).is_error());
 }
 
+/// Whether what a server asks is there can be told though the outline does not have it.
+#[test]
+fn what_is_asked_has_a_span() {
+    let large = "x".repeat(1 << 20);
+    for asked in [format!(r#"{{"a":{{"b":"{large}"}}}}"#), "{}".to_owned()] {
+        for text in [
+            format!(r#"{{"jsonrpc":"2.0","id":7,"result":{{"inputRequests":{asked},"isError":true}}}}"#),
+            format!(r#"{{"jsonrpc":"2.0","method":"m","params":{{"x":[],"inputRequests":{asked}}}}}"#),
+        ] {
+            let outline = outline(text.as_bytes(), 4096).unwrap();
+            let in_little = text.replace(&asked, "{}");
+            assert_eq!(std::str::from_utf8(outline.text()).unwrap(), in_little);
+            let span = outline.span("inputRequests").unwrap();
+            assert_eq!(text.get(span), Some(asked.as_str()));
+        }
+    }
+    let text = r#"{"jsonrpc":"2.0","id":7,"error":{"inputRequests":{}},"more":{"inputRequests":{}}}"#;
+    assert_eq!(outline(text.as_bytes(), 4096).unwrap().span("inputRequests"), None, "nobody reads it there");
+}
+
 #[test]
 fn sprawling_messages_are_refused() {
     let members =
