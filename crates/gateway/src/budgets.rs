@@ -24,6 +24,13 @@ pub(crate) struct Allowance {
     budgets: Arc<Budgets>,
 }
 
+/// Who is counted as one.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    run: Arc<str>,
+    until_ms: Option<u64>,
+}
+
 /// What an open call has taken: given back when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Share {
@@ -47,19 +54,18 @@ impl Allowance {
         if limits.is_empty() {
             return Ok(None);
         }
-        let named = peer.verified.as_ref().and_then(|verified| Some((verified.run.as_ref()?, verified)));
-        let now_ms = clock::unix_ms();
-        let taken = match named {
-            Some((run, verified)) => {
-                let ends = verified.caller.expires.saturating_mul(1000).saturating_add(GRACE_MS);
-                self.budgets.take(&Asking { run, until_ms: Some(ends), now_ms }, limits)
-            }
-            None => {
-                let run = scope.run.to_string();
-                self.budgets.take(&Asking { run: &run, until_ms: None, now_ms }, limits)
-            }
-        };
-        Ok(Some(Share { budgets: Arc::clone(&self.budgets), taken: taken?, bytes: 0 }))
+        self.take_as(&Counted::of(scope, peer), limits)
+    }
+
+    /// The same for who is known already.
+    pub(crate) fn take_as(&self, counted: &Counted, limits: &[Limited]) -> Result<Option<Share>, Spent> {
+        if limits.is_empty() {
+            return Ok(None);
+        }
+        let Counted { run, until_ms } = counted;
+        let asking = Asking { run, until_ms: *until_ms, now_ms: clock::unix_ms() };
+        let taken = self.budgets.take(&asking, limits)?;
+        Ok(Some(Share { budgets: Arc::clone(&self.budgets), taken, bytes: 0 }))
     }
 
     /// A run of a session or a process has ended.
@@ -82,6 +88,19 @@ impl Allowance {
         let changed: Vec<Budget> =
             changed.map(|Kept { run, until_ms, counters }| Budget { run, until_ms, counters }).collect();
         if changed.is_empty() { Ok(()) } else { state.keep_budgets(&changed, clock::unix_ms()) }
+    }
+}
+
+impl Counted {
+    /// The run of a credential that names one, else the record's.
+    pub(crate) fn of(scope: &Scope, peer: &Peer) -> Counted {
+        match peer.verified.as_ref().and_then(|verified| Some((verified.run.as_ref()?, verified))) {
+            Some((run, verified)) => {
+                let ends = verified.caller.expires.saturating_mul(1000).saturating_add(GRACE_MS);
+                Counted { run: Arc::clone(run), until_ms: Some(ends) }
+            }
+            None => Counted { run: scope.run.to_string().into(), until_ms: None },
+        }
     }
 }
 

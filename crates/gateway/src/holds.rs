@@ -10,10 +10,12 @@ use std::time::Duration;
 use identity::RunName;
 use ledger::{Hash, Seq};
 use mcp::fields::Params;
+use policy::budget::Spent;
 use serde_json::value::RawValue;
 use store::state::{Bounds, Hold, HoldKey, HoldStatus, Mark, Need, NewHold, Sought, State, StateError};
 use tokio::sync::Notify;
 
+use crate::budgets::{Allowance, Counted, Share};
 use crate::clock;
 use crate::judge::{Asked, Judged};
 use crate::listen::visits::Visits;
@@ -116,19 +118,28 @@ impl Holds {
         self.settings.inline
     }
 
-    /// What a held call finds; `None`: nobody could say what was approved.
+    /// What a held call finds, and what it takes of its limits if it is released; `None`: nobody could say what was approved.
     pub(crate) async fn seek(
         &self,
         asked: &Asked<'_>,
         judged: &Judged,
-        rules: &InForce,
-    ) -> Result<Option<Sought>, RulesError> {
+        (rules, allowance): (&InForce, &Allowance),
+    ) -> Result<Option<(Sought, Result<Option<Share>, Spent>)>, RulesError> {
         let Some(call) = self.call(asked, judged, rules) else { return Ok(None) };
         let params = asked.params.map(|params| params.get().to_owned());
         let bounds = self.settings.bounds;
+        let (counted, limits) = (Counted::of(asked.scope, asked.peer), judged.limits.clone());
+        let allowance = allowance.clone();
         let sought = self.with_state(move |state| {
+            let mut taken = Ok(None);
             let digest_but = |but: &[String]| policy::binding::digest(params.as_deref(), but);
-            state.seek(&call, digest_but, &bounds, clock::unix_seconds())
+            // Within the transaction that uses the approval: neither is taken without the other.
+            let may_pass = || {
+                taken = allowance.take_as(&counted, &limits);
+                taken.is_ok()
+            };
+            let sought = state.seek(&call, (digest_but, may_pass), &bounds, clock::unix_seconds())?;
+            Ok((sought, taken))
         });
         Ok(Some(sought.await?))
     }

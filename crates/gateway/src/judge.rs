@@ -39,6 +39,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) params: Option<&'a RawValue>,
     /// What let the round before through, if it was held.
     pub(crate) approval: Option<&'a Approval>,
+    /// Whether it came without other messages in a batch.
+    pub(crate) is_alone: bool,
 }
 
 /// What is to be done with a request.
@@ -185,6 +187,13 @@ impl InForce {
         Judged { decision, denial: Some(asked.denial(why)), under, recording, ..judged }
     }
 
+    /// A request that people have approved, but for a limit that is reached: the approval is there for later.
+    pub(crate) fn kept(&self, asked: &Asked<'_>, spent: &Spent, under: Under) -> Judged {
+        let why = format!("{spent}; the approval under `{}` is not used up", under.hold);
+        let denial = asked.denial(why.clone());
+        Judged { by: vec![spent.policy.clone()], under: Some(under), ..Judged::denied(self, why, denial) }
+    }
+
     /// A request that was allowed, but for a limit that is reached.
     pub(crate) fn beyond_limit(&self, asked: &Asked<'_>, spent: &Spent) -> Judged {
         let denial = asked.denial(spent.to_string());
@@ -214,6 +223,7 @@ impl InForce {
                 method,
                 params: *params,
                 approval: None,
+                is_alone: true,
             });
             if let Some(denial) = judged.denial {
                 return Err(Reason::AskedBack(denial.to_string()));
@@ -241,7 +251,8 @@ impl<'a> Asked<'a> {
         (method, params): (&'a str, Option<&'a RawValue>),
         approval: Option<&'a Approval>,
     ) -> Asked<'a> {
-        Asked { scope, peer: sent.peer, side: sent.side, method, params, approval }
+        let is_alone = sent.frame.messages().len() == 1;
+        Asked { scope, peer: sent.peer, side: sent.side, method, params, approval, is_alone }
     }
 
     /// A denial of it, to who may know of it.

@@ -221,7 +221,7 @@ mod tests {
             policies: Vec::new(),
             deadline: 100,
         };
-        match state.seek(&call, |_| None, &Bounds::default(), 10).unwrap() {
+        match state.seek(&call, (|_| None, || true), &Bounds::default(), 10).unwrap() {
             Sought::Waits(hold) => hold.id,
             other => panic!("{other:?}"),
         }

@@ -52,7 +52,7 @@ fn held(stage: &Stage, number: u128, people: u32) -> String {
         policies: vec!["large".to_owned()],
         deadline: now() + 1800,
     };
-    let sought = stage.state.seek(&call, |_| None, &Bounds::default(), now()).unwrap();
+    let sought = stage.state.seek(&call, (|_| None, || true), &Bounds::default(), now()).unwrap();
     assert!(matches!(sought, Sought::Waits(_)), "{sought:?}");
     stage.state.hold_recorded(&id, Seq(seq)).unwrap();
     stage.gateway.0.lock().unwrap().insert(seq, params);

@@ -85,7 +85,7 @@ pub(crate) fn ask(state: &State, id: &str) {
         policies: vec!["large transfers".to_owned()],
         deadline: now() + 600,
     };
-    state.seek(&call, |_| None, &Bounds::default(), now()).unwrap();
+    state.seek(&call, (|_| None, || true), &Bounds::default(), now()).unwrap();
 }
 
 /// What a receiver does with a request.

@@ -7,14 +7,14 @@ use policy::Listed;
 use policy::pin::Names;
 use recorder::Decision;
 use serde_json::value::RawValue;
-use store::state::{Need, Pin, Release, Sought};
+use store::state::{Hold, Need, Pin, Release, Sought};
 
 use super::{Pipeline, Sent};
 use crate::account::{self, Side};
 use crate::budgets::{Allowance, Share};
 use crate::clock;
 use crate::denial::Denial;
-use crate::holds::Under;
+use crate::holds::{Holds, Under};
 use crate::judge::{self, Asked, Judged};
 use crate::peer::Peer;
 use crate::refusal::{Reason, Refused};
@@ -33,26 +33,36 @@ impl Pipeline {
         }
         let Some(rules) = self.terms().rules.clone() else { return Ok((Judged::unasked(), None)) };
         let rules = rules.present().await?;
-        let mut judged = rules.judge(asked);
+        let judged = rules.judge(asked);
         if !judged.needs.is_empty() {
             // Boxed: few calls are held, and all would be larger by it.
-            judged = Box::pin(self.hold(asked, judged, &rules)).await?;
+            return Box::pin(self.hold(asked, judged, &rules)).await;
         }
-        if judged.denial.is_some() {
-            return Ok((judged, None));
-        }
-        Ok(match self.allowance.take((asked.scope, asked.peer), &judged.limits) {
-            Ok(share) => (judged, share),
-            Err(spent) => (rules.beyond_limit(asked, &spent), None),
-        })
+        Ok(self.within_limits(asked, judged, &rules))
     }
 
-    /// What people say of a request that policy holds: it is allowed where they have approved it, this once.
-    async fn hold(&self, asked: &Asked<'_>, judged: Judged, rules: &InForce) -> Result<Judged, Reason> {
-        let Some(holds) = &self.holds else { return Ok(judged) };
-        if asked.side == Side::Server {
-            let why = "it needs approval, and what a server asks of a client cannot wait for it".to_owned();
-            return Ok(rules.unapproved(asked, judged, (None, why)));
+    /// What a request takes of its limits, if it may go on.
+    fn within_limits(&self, asked: &Asked<'_>, judged: Judged, rules: &InForce) -> (Judged, Option<Share>) {
+        if judged.denial.is_some() {
+            return (judged, None);
+        }
+        match self.allowance.take((asked.scope, asked.peer), &judged.limits) {
+            Ok(share) => (judged, share),
+            Err(spent) => (rules.beyond_limit(asked, &spent), None),
+        }
+    }
+
+    /// What people say of a request that policy holds: it is allowed where they have approved it, this once, and takes what it needs
+    /// of its limits with the approval.
+    async fn hold(
+        &self,
+        asked: &Asked<'_>,
+        judged: Judged,
+        rules: &InForce,
+    ) -> Result<(Judged, Option<Share>), Reason> {
+        let Some(holds) = &self.holds else { return Ok((judged, None)) };
+        if let Some(why) = no_approval(asked) {
+            return Ok((rules.unapproved(asked, judged, (None, why.to_owned())), None));
         }
         if let Some(approval) = asked.approval
             && approval.digest.is_some()
@@ -60,38 +70,16 @@ impl Pipeline {
         {
             let under = Some(Under::only(&approval.hold));
             let decision = Decision { verdict: Verdict::Allow, ..judged.decision };
-            return Ok(Judged { decision, denial: None, needs: Vec::new(), under, ..judged });
+            let judged = Judged { decision, denial: None, needs: Vec::new(), under, ..judged };
+            return Ok(self.within_limits(asked, judged, rules));
         }
-        let Some(sought) = holds.seek(asked, &judged, rules).await? else {
+        let Some((sought, taken)) = holds.seek(asked, &judged, (rules, &self.allowance)).await? else {
             let why = "nobody can approve what JSON parsers read differently".to_owned();
-            return Ok(rules.unapproved(asked, judged, (None, why)));
+            return Ok((rules.unapproved(asked, judged, (None, why)), None));
         };
-        Ok(match sought {
-            Sought::Released(Release { hold, by, asked: first }) => {
-                let reason = Some(format!("approved by {} under `{hold}`", by.join(", ")));
-                let decision = Decision { verdict: Verdict::Allow, reason, ..judged.decision };
-                let under = Some(Under { hold, asked: first, by });
-                Judged { decision, denial: None, needs: Vec::new(), under, ..judged }
-            }
-            Sought::Waits(hold) => {
-                asked.scope.course.uncount();
-                let page = holds.page(&hold.id).map(|page| format!(" ({page})")).unwrap_or_default();
-                let why = format!(
-                    "`{}` waits for the approval of {}{page}. Ask for it, then repeat the same call",
-                    hold.id,
-                    Need::people(&hold.needs)
-                );
-                let under = Under { hold: hold.id, asked: hold.asked, by: Vec::new() };
-                rules.waiting(asked, judged, (under, why))
-            }
-            Sought::Refused { hold, again } => {
-                let why = hold.why.clone().unwrap_or_default();
-                let wait = again.saturating_sub(clock::unix_seconds());
-                let why = format!("`{}` was refused: {why}. It may be asked again in {wait} s", hold.id);
-                let under = Under { hold: hold.id, asked: hold.asked, by: Vec::new() };
-                rules.unapproved(asked, judged, (Some(under), why))
-            }
-            Sought::Full(full) => rules.unapproved(asked, judged, (None, full.to_string())),
+        Ok(match (sought, taken) {
+            (Sought::Kept(hold), Err(spent)) => (rules.kept(asked, &spent, of_hold(&hold)), None),
+            (sought, taken) => (found(asked, judged, (rules, holds), sought), taken.ok().flatten()),
         })
     }
 
@@ -192,4 +180,53 @@ impl Pipeline {
         }
         Ok(())
     }
+}
+
+/// Why people cannot approve a held request, whoever they are.
+fn no_approval(asked: &Asked<'_>) -> Option<&'static str> {
+    match asked.side {
+        Side::Server => Some("it needs approval, and what a server asks of a client cannot wait for it"),
+        // Its batch crosses whole or not at all: an approval would be used up by a call that is not made.
+        Side::Client if !asked.is_alone => {
+            Some("it needs approval, and cannot wait for it in a batch; send it alone")
+        }
+        Side::Client => None,
+    }
+}
+
+/// What is to be done with a held request that has found this.
+fn found(asked: &Asked<'_>, judged: Judged, (rules, holds): (&InForce, &Holds), sought: Sought) -> Judged {
+    match sought {
+        Sought::Released(Release { hold, by, asked: first }) => {
+            let reason = Some(format!("approved by {} under `{hold}`", by.join(", ")));
+            let decision = Decision { verdict: Verdict::Allow, reason, ..judged.decision };
+            let under = Some(Under { hold, asked: first, by });
+            Judged { decision, denial: None, needs: Vec::new(), under, ..judged }
+        }
+        Sought::Waits(hold) => {
+            asked.scope.course.uncount();
+            let page = holds.page(&hold.id).map(|page| format!(" ({page})")).unwrap_or_default();
+            let why = format!(
+                "`{}` waits for the approval of {}{page}. Ask for it, then repeat the same call",
+                hold.id,
+                Need::people(&hold.needs)
+            );
+            rules.waiting(asked, judged, (of_hold(&hold), why))
+        }
+        Sought::Refused { hold, again } => {
+            let why = hold.why.clone().unwrap_or_default();
+            let wait = again.saturating_sub(clock::unix_seconds());
+            let why = format!("`{}` was refused: {why}. It may be asked again in {wait} s", hold.id);
+            rules.unapproved(asked, judged, (Some(of_hold(&hold)), why))
+        }
+        Sought::Kept(hold) => {
+            let why = format!("`{}` is approved, and cannot be used now", hold.id);
+            rules.unapproved(asked, judged, (Some(of_hold(&hold)), why))
+        }
+        Sought::Full(full) => rules.unapproved(asked, judged, (None, full.to_string())),
+    }
+}
+
+fn of_hold(hold: &Hold) -> Under {
+    Under { hold: hold.id.clone(), asked: hold.asked, by: Vec::new() }
 }

@@ -109,6 +109,7 @@ fn passes(rules: &super::InForce, peer: &Arc<Peer>, tool: &str) -> bool {
                 method: "tools/call",
                 params: Some(&params),
                 approval: None,
+                is_alone: true,
             };
             judge::by_scope(&asked).is_none() && rules.judge(&asked).denial.is_none()
         },

@@ -42,7 +42,7 @@ fn transfer(id: &str, digest: &[u8]) -> NewHold {
 }
 
 fn seek(state: &State, id: &str, digest: &[u8], now: u64) -> Sought {
-    state.seek(&transfer(id, digest), |_| None, &Bounds::default(), now).unwrap()
+    state.seek(&transfer(id, digest), (|_| None, || true), &Bounds::default(), now).unwrap()
 }
 
 /// A key, a run, an operator who is logged in, a tool, a server that is connected, an approval, and a call that waits.

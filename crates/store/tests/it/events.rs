@@ -42,7 +42,7 @@ fn call(id: &str, group: &str, now: u64) -> NewHold {
 }
 
 fn seek(state: &State, id: &str, group: &str, now: u64) -> Sought {
-    state.seek(&call(id, group, now), |_| None, &Bounds::default(), now).unwrap()
+    state.seek(&call(id, group, now), (|_| None, || true), &Bounds::default(), now).unwrap()
 }
 
 fn say(state: &State, id: &str, choice: Choice<'_>, now: u64) {

@@ -194,7 +194,7 @@ fn digest_but(asked: &Asked, but: &[String]) -> Hash {
 
 fn seek(state: &State, asked: &Asked, id: &str, now: u64) -> Sought {
     let call = call(asked, id.to_owned(), now);
-    state.seek(&call, |but| Some(digest_but(asked, but)), &BOUNDS, now).unwrap()
+    state.seek(&call, (|but| Some(digest_but(asked, but)), || true), &BOUNDS, now).unwrap()
 }
 
 fn cast(state: &State, known: &Known, who: usize, says: Says, now: u64) -> Cast {
@@ -425,6 +425,45 @@ fn a_call_that_other_people_decide_on_leaves_an_approval_for_the_run_alone() {
 }
 
 #[test]
+fn an_approval_is_kept_while_something_else_is_in_the_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = State::open(folder.path()).unwrap();
+    let call = |id: &str| call(&CALL, id.to_owned(), 10);
+    for (id, choice, status) in [
+        (
+            "hold_run",
+            Choice::ForRun { but: &[], digest: digest_but(&CALL, &[]), until: 999 },
+            HoldStatus::Approved,
+        ),
+        ("hold_once", Choice::Once, HoldStatus::Used),
+    ] {
+        let asked = std::cell::Cell::new(0);
+        let seek = |passes: bool| {
+            let may_pass = || {
+                asked.set(asked.get() + 1);
+                passes
+            };
+            state
+                .seek(&call(id), (|but: &[String]| Some(digest_but(&CALL, but)), may_pass), &BOUNDS, 10)
+                .unwrap()
+        };
+        assert!(matches!(seek(false), Sought::Waits(_)));
+        assert_eq!(asked.get(), 0, "nothing is asked of what waits for people");
+        approves(&state, id, choice, 10);
+        for _ in 0..2 {
+            assert!(matches!(seek(false), Sought::Kept(hold) if hold.id == id));
+        }
+        let kept = state.hold(id).unwrap().unwrap();
+        assert_eq!((kept.status, kept.uses), (HoldStatus::Approved, 0));
+        assert!(matches!(seek(true), Sought::Released(release) if release.hold == id));
+        assert_eq!(asked.get(), 3);
+        let used = state.hold(id).unwrap().unwrap();
+        assert_eq!((used.status, used.uses), (status, 1));
+        state.end_holds_of("run_0", "the next begins", 10).unwrap();
+    }
+}
+
+#[test]
 fn asking_again_and_again_is_bounded() {
     let folder = tempfile::tempdir().unwrap();
     let state = State::open(folder.path()).unwrap();
@@ -473,7 +512,7 @@ fn time_is_given_a_little_at_a_time_and_not_beyond_the_run() {
     state.add_run(&minted).unwrap();
     let mut held = call(&CALL, "hold_1".to_owned(), 10);
     held.key.run = minted.id.to_string();
-    assert!(matches!(state.seek(&held, |_| None, &BOUNDS, 10).unwrap(), Sought::Waits(_)));
+    assert!(matches!(state.seek(&held, (|_| None, || true), &BOUNDS, 10).unwrap(), Sought::Waits(_)));
     let (people, groups) = (["ann".to_owned()], ["oncall".to_owned()]);
     let prolong = |now| {
         let ballot = Ballot { who: "ann", people: &people, groups: &groups, choice: Choice::Prolong };

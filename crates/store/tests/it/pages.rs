@@ -27,7 +27,7 @@ fn seek(state: &State, number: u8, now: u64) -> Sought {
         deadline: now + 100,
     };
     let bounds = Bounds { pending_of_run: 4, pending: 5, refusal_lasts: 40, refusals_of_run: 2 };
-    state.seek(&call, |_| None, &bounds, now).unwrap()
+    state.seek(&call, (|_| None, || true), &bounds, now).unwrap()
 }
 
 fn decide(state: &State, number: u8, choice: Choice<'_>, now: u64) {

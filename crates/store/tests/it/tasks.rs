@@ -95,7 +95,7 @@ fn hold(state: &State, id: &str, now: u64) {
         deadline: u64::MAX / 4,
     };
     let bounds = Bounds { pending_of_run: 1_000, ..Bounds::default() };
-    state.seek(&call, |_| None, &bounds, now).unwrap();
+    state.seek(&call, (|_| None, || true), &bounds, now).unwrap();
 }
 
 /// What the model says that a step makes of a task, and whether it may.

@@ -67,6 +67,8 @@ pub enum Sought {
         /// From when on.
         again: u64,
     },
+    /// There is an approval of it, but it may not pass now; the approval is there for later.
+    Kept(Box<Hold>),
     /// There is no place for another hold.
     Full(Full),
 }
@@ -98,15 +100,16 @@ pub struct Release {
 
 impl State {
     /// Uses an approval for this call if there is one, else enters it as a hold, or finds it as one. `digest_but` gives the digest
-    /// of the call with these arguments left out, for approvals that hold for a run. Durable on return: a release that was given is
-    /// used, whatever happens next.
+    /// of the call with these arguments left out, for approvals that hold for a run; `may_pass`, asked just before one is used,
+    /// whether nothing else keeps the call from passing: no approval is used up by a call that is not made. Durable on return: a
+    /// release that was given is used, whatever happens next.
     ///
     /// # Errors
     /// See [`StateError`].
     pub fn seek(
         &self,
         call: &NewHold,
-        digest_but: impl Fn(&[String]) -> Option<Hash>,
+        (digest_but, mut may_pass): (impl Fn(&[String]) -> Option<Hash>, impl FnMut() -> bool),
         bounds: &Bounds,
         now: u64,
     ) -> Result<Sought, StateError> {
@@ -121,7 +124,7 @@ impl State {
                 }
             }
             for hold in like {
-                if let Some(found) = place.consider(call, &hold, &digest_but)? {
+                if let Some(found) = place.consider(call, &hold, (&digest_but, &mut may_pass))? {
                     return Ok(found);
                 }
             }
@@ -223,7 +226,7 @@ impl Place<'_> {
         &mut self,
         call: &NewHold,
         hold: &Hold,
-        digest_but: impl Fn(&[String]) -> Option<Hash>,
+        (digest_but, may_pass): (impl Fn(&[String]) -> Option<Hash>, &mut dyn FnMut() -> bool),
     ) -> rusqlite::Result<Option<Sought>> {
         let is_same = hold.key.digest == call.key.digest;
         match (hold.status, &hold.run_wide) {
@@ -232,23 +235,31 @@ impl Place<'_> {
                 self.within.execute(again, params![hold.id, self.change])?;
                 Ok(Some(Sought::Waits(Box::new(hold.clone()))))
             }
-            (HoldStatus::Approved, None) if is_same => self.release(hold, HoldStatus::Used),
+            (HoldStatus::Approved, None) if is_same => self.release(hold, HoldStatus::Used, may_pass),
             (HoldStatus::Approved, Some(but)) => {
                 let wanted = self.run_digest(&hold.id)?;
                 let fits = digest_but(but).is_some_and(|digest| Some(digest) == wanted);
-                if fits { self.release(hold, HoldStatus::Approved) } else { Ok(None) }
+                if fits { self.release(hold, HoldStatus::Approved, may_pass) } else { Ok(None) }
             }
             _ => Ok(None),
         }
     }
 
     /// Gives the approval away. The people are counted again: a row alone releases nothing.
-    fn release(&mut self, hold: &Hold, next: HoldStatus) -> rusqlite::Result<Option<Sought>> {
+    fn release(
+        &mut self,
+        hold: &Hold,
+        next: HoldStatus,
+        may_pass: &mut dyn FnMut() -> bool,
+    ) -> rusqlite::Result<Option<Sought>> {
         let ballots = super::ballot::of(self.within, &hold.id)?;
         let approvals: Vec<_> = ballots.into_iter().filter(|said| said.is_approval).collect();
         if !enough::is_enough(&hold.needs, &approvals) {
             self.end(hold, HoldStatus::Withdrawn, "its approvals do not add up")?;
             return Ok(None);
+        }
+        if !may_pass() {
+            return Ok(Some(Sought::Kept(Box::new(hold.clone()))));
         }
         let sql = "UPDATE holds SET status = ?2, uses = uses + 1, changed = ?3 WHERE id = ?1 AND status = 'approved'";
         let changed = self.within.execute(sql, params![hold.id, next.as_str(), self.change])?;
