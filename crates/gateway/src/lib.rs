@@ -77,7 +77,7 @@ pub use crate::reload::{Control, Next};
 use crate::rules::Rules;
 pub use crate::rules::{RulesError, catalog};
 use crate::runs::Runs;
-use crate::settings::{Limits, Settings};
+use crate::settings::{Limits, ServerSettings, Settings};
 use crate::taking::Places;
 use crate::terms::Terms;
 pub use crate::upstream::http::{ClientError, HttpUpstream, Unreachable};
@@ -163,6 +163,18 @@ pub enum StartError {
     },
 }
 
+/// A server of the configuration by its name; nothing is started.
+fn prepared(
+    (name, settings): (String, ServerSettings),
+    ground: &Ground<'_>,
+) -> Result<(String, Arc<Server>), StartError> {
+    if !listen::wrap::is_server_name(&name) {
+        return Err(StartError::Name(name));
+    }
+    let server = Server::new(&name, settings, ground)?;
+    Ok((name, Arc::new(server)))
+}
+
 impl Gateway {
     /// Binds the listeners and prepares the servers; nothing is started until the first message.
     ///
@@ -184,14 +196,8 @@ impl Gateway {
             meters: &meters,
             places: &places,
         };
-        let mut servers = BTreeMap::new();
-        for (name, server) in settings.servers {
-            if !listen::wrap::is_server_name(&name) {
-                return Err(StartError::Name(name));
-            }
-            let server = Server::new(&name, server, &ground)?;
-            servers.insert(name, Arc::new(server));
-        }
+        let servers = settings.servers.into_iter().map(|server| prepared(server, &ground));
+        let servers = servers.collect::<Result<BTreeMap<_, _>, StartError>>()?;
         let tcp = match settings.listen {
             Some(address) => Some(bind_tcp(address).await?),
             None => None,

@@ -117,7 +117,7 @@ mod tests {
             ("https://gate.example/mcp/old/sse", true, Some("old")),
             ("https://gate.example/mcp/old/messages", true, Some("old")),
             ("https://gate.example/mcp/sse", true, Some("sse")),
-            (&long(64), true, Some(&"x".repeat(64)[..])),
+            (&long(64), true, Some("x".repeat(64).as_str())),
             (&long(65), false, None),
             (&long(60_000), false, None),
             ("https://gate.example/mcp/", false, None),

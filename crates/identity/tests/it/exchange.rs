@@ -286,7 +286,7 @@ async fn every_wrong_request_is_refused_with_its_code() {
     ];
     let before = stage.state.minted_runs(99).unwrap().len();
     for (name, asked, status, code) in cases {
-        let (reply, log) = Box::pin(logged(asked.ask(&stage))).await;
+        let (reply, log) = logged(asked.ask(&stage)).await;
         let body: Value = serde_json::from_str(&reply.body).unwrap();
         assert_eq!(
             (reply.status.as_u16(), body["error"].as_str().unwrap()),

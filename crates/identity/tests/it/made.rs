@@ -123,7 +123,12 @@ pub(crate) fn authorization(value: &str) -> HeaderMap {
 }
 
 /// What was logged while `work` ran.
-pub(crate) async fn logged<T>(work: impl Future<Output = T>) -> (T, String) {
+pub(crate) fn logged<T>(work: impl Future<Output = T>) -> impl Future<Output = (T, String)> {
+    // Each use has its own future, and they are large.
+    log_of(Box::pin(work))
+}
+
+async fn log_of<T>(work: std::pin::Pin<Box<impl Future<Output = T>>>) -> (T, String) {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()

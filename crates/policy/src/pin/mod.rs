@@ -94,12 +94,7 @@ pub(crate) fn legible(json: &str) -> Result<String, PinError> {
     Ok(out)
 }
 
-fn push(
-    json: &str,
-    depth: usize,
-    number: fn(&str, &mut String),
-    out: &mut String,
-) -> Result<(), PinError> {
+fn push(json: &str, depth: usize, number: fn(&str, &mut String), out: &mut String) -> Result<(), PinError> {
     let depth = depth.checked_sub(1).ok_or(PinError::TooDeep)?;
     match read(json).ok_or(PinError::NoObject)? {
         Raw::Null => out.push_str("null"),
@@ -181,7 +176,10 @@ mod tests {
             ("1e-21", "1e-21"),
             ("12e30", "12e30"),
             ("1E+2", "100"),
-            (r#" { "b" : [ 1 , 2.0 ] , "\u0061" : "\u002eenv\/\ud83d\ude00\t" } "#, "{\"a\":\".env/😀\\t\",\"b\":[1,2]}"),
+            (
+                r#" { "b" : [ 1 , 2.0 ] , "\u0061" : "\u002eenv\/\ud83d\ude00\t" } "#,
+                "{\"a\":\".env/😀\\t\",\"b\":[1,2]}",
+            ),
         ] {
             assert_eq!(legible(written).unwrap(), spelled, "{written}");
         }

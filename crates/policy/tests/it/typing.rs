@@ -49,7 +49,11 @@ fn each_row_of_the_table() {
             has(r#" == "{\"y\":1.5,\"z\":1}""#),
             r#"{"x":{"z": 1.0, "\u0079" :150e-2}}"#,
         ),
-        (r#"{"anyOf":[{"type":"string"},{"type":"integer"}]}"#, has(r#" like "*.env*""#), r#"{"x":"\u002eenv"}"#),
+        (
+            r#"{"anyOf":[{"type":"string"},{"type":"integer"}]}"#,
+            has(r#" like "*.env*""#),
+            r#"{"x":"\u002eenv"}"#,
+        ),
         (r#"{}"#, has(r#" like "*.env*""#), r#"{"x":[ "a/\u002e\u0065nv" ]}"#),
         (r#"{}"#, has(r#" == "\"C:\\\\x\"""#), r#"{"x":"C:\\\u0078"}"#),
         (r#"{"type":["string","integer"]}"#, has(r#" == "1""#), r#"{"x":1}"#),

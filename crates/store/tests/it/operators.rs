@@ -45,7 +45,10 @@ fn an_operators_link_and_sessions_go_with_what_they_were_for() {
     };
     let deed = Deed::done("operators.login", "mira");
     let password = row("mira").password;
-    assert!(!state.begin_operator_session(&session, Some("an older one"), &deed).unwrap(), "replaced meanwhile");
+    assert!(
+        !state.begin_operator_session(&session, Some("an older one"), &deed).unwrap(),
+        "replaced meanwhile"
+    );
     assert!(state.begin_operator_session(&session, password.as_deref(), &deed).unwrap());
     state.operator_session_used(Hash([5; 32]), 400).unwrap();
     assert_eq!(state.operator_session(Hash([5; 32])).unwrap().unwrap().used, 400);
@@ -54,7 +57,10 @@ fn an_operators_link_and_sessions_go_with_what_they_were_for() {
             && !state.disable_operator(&row("mira"), 411).unwrap()
     );
     assert_eq!(state.operator_session(Hash([5; 32])).unwrap(), None);
-    assert!(!state.begin_operator_session(&session, password.as_deref(), &deed).unwrap(), "disabled meanwhile");
+    assert!(
+        !state.begin_operator_session(&session, password.as_deref(), &deed).unwrap(),
+        "disabled meanwhile"
+    );
     assert!(!state.set_operator_roles("operator:local:mira", &[]).unwrap());
     assert_eq!(state.operators().unwrap().len(), 2);
 }
