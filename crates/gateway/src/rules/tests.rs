@@ -276,6 +276,7 @@ permit (principal, action, resource == Resource::"s/b:1");
             method: "subscriptions/listen",
             params: Some(&params),
             approval: None,
+            is_alone: true,
         });
         let needed: Vec<String> =
             judged.needs.iter().map(|need| format!("{} {}", need.group, need.count)).collect();
