@@ -214,13 +214,11 @@ impl Gateway {
             pipeline.allowance().restore(state).map_err(RulesError::State)?;
         }
         let journal = state.map(|state| Journal::new(state, recorder.clone(), pipeline.decider()));
-        let runs = Runs::new(recorder, Arc::clone(&meters));
-        runs.configure(servers.keys());
         let gateway = Gateway {
             pipeline: Arc::new(pipeline),
+            runs: Arc::new(Runs::new(recorder, Arc::clone(&meters), servers.keys())),
             servers,
             places,
-            runs: Arc::new(runs),
             streams: Arc::default(),
             declared: Arc::default(),
             owners: Arc::default(),

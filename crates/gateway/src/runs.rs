@@ -96,9 +96,13 @@ fn of_process(server: &Arc<str>, peer: &Peer) -> (Arc<str>, Arc<str>, Process) {
 }
 
 impl Runs {
-    pub(crate) fn new(recorder: Recorder, meters: Arc<Meters>) -> Runs {
+    pub(crate) fn new<'a>(
+        recorder: Recorder,
+        meters: Arc<Meters>,
+        servers: impl Iterator<Item = &'a String>,
+    ) -> Runs {
         let (stopping, tunnels) = (watch::Sender::new(false), watch::Sender::new(()));
-        let configured = watch::Sender::default();
+        let configured = watch::Sender::new(servers.cloned().collect());
         Runs { recorder, meters, open: Mutex::default(), stopping, tunnels, configured }
     }
 
