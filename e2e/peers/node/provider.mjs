@@ -15,7 +15,7 @@ const PEOPLE = { mira: ['tellers', 'staff'], otto: ['guests'] };
 const ROBOTS = { robot: ['tellers'], 'robot-ec': ['tellers'], brief: ['tellers'], intern: [] };
 
 /** Seconds that tokens hold; those of one robot end while somebody looks. */
-const LIFE = { brief: 5 };
+const LIFE = { brief: 10 };
 
 const robots = Object.keys(ROBOTS).map((client_id) => ({
   client_id,
