@@ -19,6 +19,7 @@ use store::state::Pin;
 
 use crate::content::Content;
 use crate::holds::Under;
+use crate::judge::Judged;
 use crate::listen::guard;
 use crate::pipeline::Sent;
 use crate::scope::{NO_SERVER, Scope};
@@ -201,11 +202,15 @@ pub(crate) fn reduce(recording: Recording, (fields, spans, body): (&mut Fields, 
     *body = Body::default();
 }
 
-/// With the policies that determined a decision.
-pub(crate) fn with_policies(mut account: Account, policies: &[String]) -> Account {
-    if !policies.is_empty() {
-        account.fields.insert("policies".into(), json_list(policies));
+/// With what determined a decision: policies, what denies beside them, a hold.
+pub(crate) fn with_judgement(mut account: Account, judged: &Judged) -> Account {
+    let Judged { by, beside, under, .. } = judged;
+    let fields = &mut account.fields;
+    if !by.is_empty() {
+        fields.insert("policies".into(), json_list(by));
     }
+    fields.extend(beside.map(|beside| ("denied_by".to_owned(), json_text(beside.as_str()))));
+    fields.extend(under.as_ref().map(|under| ("hold".to_owned(), of_hold(under))));
     account
 }
 

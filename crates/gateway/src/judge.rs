@@ -41,6 +41,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) approval: Option<&'a Approval>,
     /// Whether it came without other messages in a batch.
     pub(crate) is_alone: bool,
+    /// Calls of its run that were let through before it.
+    pub(crate) calls: u64,
 }
 
 /// What is to be done with a request.
@@ -58,6 +60,29 @@ pub(crate) struct Judged {
     pub(crate) needs: Vec<Need>,
     /// What it was held under, or released by.
     pub(crate) under: Option<Under>,
+    /// What denied it, where no policy did.
+    pub(crate) beside: Option<Beside>,
+}
+
+/// What denies beside policies and credentials: the record says so, since other policies would change nothing about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Beside {
+    /// A limit was reached.
+    Limit,
+    /// The tool waits to be accepted, or is not known yet.
+    Pin,
+    /// Policy held it, and nobody approved it.
+    Approval,
+}
+
+impl Beside {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Beside::Limit => "limit",
+            Beside::Pin => "pin",
+            Beside::Approval => "approval",
+        }
+    }
 }
 
 impl Judged {
@@ -72,6 +97,7 @@ impl Judged {
             denial: None,
             needs: Vec::new(),
             under: None,
+            beside: None,
         }
     }
 
@@ -103,6 +129,7 @@ impl Judged {
             denial: self.denial.or(other.denial).map(|denial| denial.saying(approval_text(&needs))),
             needs,
             under: None,
+            beside: None,
         }
     }
 }
@@ -157,6 +184,8 @@ impl InForce {
         });
         let decision = Decision { verdict, policy: self.policy(), reason };
         let limits = judgement.limits;
+        let is_unknown = |name: &String| self.standing(&asked.scope.server, name) == Standing::Unknown;
+        let unpinned = verdict == Verdict::Deny && matches!(ask, Wanted::Tool(name) if is_unknown(name));
         Judged {
             decision,
             by: judgement.by,
@@ -165,6 +194,7 @@ impl InForce {
             denial,
             needs,
             under: None,
+            beside: unpinned.then_some(Beside::Pin),
         }
     }
 
@@ -183,21 +213,24 @@ impl InForce {
         (under, why): (Option<Under>, String),
     ) -> Judged {
         let decision = Decision { verdict: Verdict::Deny, reason: Some(why.clone()), ..judged.decision };
-        let recording = policy::Recording::Full;
-        Judged { decision, denial: Some(asked.denial(why)), under, recording, ..judged }
+        let (beside, recording) = (Some(Beside::Approval), policy::Recording::Full);
+        Judged { decision, denial: Some(asked.denial(why)), under, recording, beside, ..judged }
     }
 
     /// A request that people have approved, but for a limit that is reached: the approval is there for later.
     pub(crate) fn kept(&self, asked: &Asked<'_>, spent: &Spent, under: Under) -> Judged {
         let why = format!("{spent}; the approval under `{}` is not used up", under.hold);
         let denial = asked.denial(why.clone());
-        Judged { by: vec![spent.policy.clone()], under: Some(under), ..Judged::denied(self, why, denial) }
+        let denied = Judged::denied(self, why, denial);
+        let by = vec![spent.policy.clone()];
+        Judged { by, under: Some(under), beside: Some(Beside::Limit), ..denied }
     }
 
     /// A request that was allowed, but for a limit that is reached.
     pub(crate) fn beyond_limit(&self, asked: &Asked<'_>, spent: &Spent) -> Judged {
         let denial = asked.denial(spent.to_string());
-        Judged { by: vec![spent.policy.clone()], ..Judged::denied(self, spent.to_string(), denial) }
+        let denied = Judged::denied(self, spent.to_string(), denial);
+        Judged { by: vec![spent.policy.clone()], beside: Some(Beside::Limit), ..denied }
     }
 
     /// Judges what a server asks of the client within an answer, or in what it tells of a task, as if it asked by requests. Gives the
@@ -224,6 +257,7 @@ impl InForce {
                 params: *params,
                 approval: None,
                 is_alone: true,
+                calls: scope.course.so_far().1,
             });
             if let Some(denial) = judged.denial {
                 return Err(Reason::AskedBack(denial.to_string()));
@@ -238,7 +272,9 @@ impl InForce {
         let waits = self.standing(&asked.scope.server, name) == Standing::Waiting;
         (waits && self.quarantines()).then(|| {
             let reason = "the tool is new or has changed, and waits to be accepted".to_owned();
-            Judged::denied(self, reason, Denial::hidden(wanted, era(asked.scope), String::new()))
+            let denied =
+                Judged::denied(self, reason, Denial::hidden(wanted, era(asked.scope), String::new()));
+            Judged { beside: Some(Beside::Pin), ..denied }
         })
     }
 }
@@ -251,8 +287,8 @@ impl<'a> Asked<'a> {
         (method, params): (&'a str, Option<&'a RawValue>),
         approval: Option<&'a Approval>,
     ) -> Asked<'a> {
-        let is_alone = sent.frame.messages().len() == 1;
-        Asked { scope, peer: sent.peer, side: sent.side, method, params, approval, is_alone }
+        let (is_alone, calls) = (sent.frame.messages().len() == 1, scope.course.so_far().1);
+        Asked { scope, peer: sent.peer, side: sent.side, method, params, approval, is_alone, calls }
     }
 
     /// A denial of it, to who may know of it.
@@ -335,7 +371,7 @@ fn with_question<T>(asked: &Asked<'_>, ask: Ask<'_>, judge: impl FnOnce(&Questio
         scope.facts().agent.and_then(|agent| serde_json::from_str(&agent).ok()).unwrap_or_default();
     let peer = asked.peer;
     let run = run_of(scope, peer);
-    let (age_seconds, calls) = scope.course.so_far();
+    let (age_seconds, _) = scope.course.so_far();
     let verified = peer.verified.as_ref().map(|verified| &verified.caller);
     let words: Vec<String> = match verified.map(|caller| &caller.scope) {
         Some(identity::Scope::Words(words)) => words.iter().cloned().collect(),
@@ -347,7 +383,7 @@ fn with_question<T>(asked: &Asked<'_>, ask: Ask<'_>, judge: impl FnOnce(&Questio
         caller: caller(peer, &run),
         run: RunFacts {
             age_seconds,
-            calls,
+            calls: asked.calls,
             purpose: verified.and_then(|caller| caller.purpose.as_deref()),
             scope: &words,
             verified: verified.is_some(),

@@ -118,7 +118,10 @@ impl Peer {
     /// What the record says of the peer, as JSON.
     pub(crate) fn describe(&self) -> String {
         match &self.process {
-            Process::Known { pid, .. } => format!(r#"{{"pid":{pid}}}"#),
+            Process::Known { pid, .. } => match self.address {
+                Some(address) => format!(r#"{{"address":"{address}","pid":{pid}}}"#),
+                None => format!(r#"{{"pid":{pid}}}"#),
+            },
             Process::Address(address) => format!(r#"{{"address":"{address}"}}"#),
             Process::Unnamed => "{}".to_owned(),
             Process::Credential(_) => match self.address {

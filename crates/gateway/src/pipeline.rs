@@ -338,10 +338,7 @@ impl Pipeline {
 
     async fn clear(&self, account: Account, judged: Judged) -> Result<Cleared, Reason> {
         let call = account.call;
-        let mut account = account::with_policies(account, &judged.by);
-        account
-            .fields
-            .extend(judged.under.as_ref().map(|under| ("hold".to_owned(), account::of_hold(under))));
+        let mut account = account::with_judgement(account, &judged);
         account::reduce(judged.recording, (&mut account.fields, &mut account.spans, &mut account.body));
         match self.decider.decide(judged.decision, account) {
             Ok(cleared) => Ok(cleared),

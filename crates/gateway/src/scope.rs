@@ -84,12 +84,13 @@ impl Course {
         Course { begun: Instant::now(), calls: AtomicU64::default() }
     }
 
-    /// Counts a call.
-    pub(crate) fn count(&self) {
-        self.calls.fetch_add(1, Ordering::Relaxed);
+    /// Counts a call; gives how many were before it. It is counted before it is judged, so that of many that come at once no
+    /// two are the first.
+    pub(crate) fn count(&self) -> u64 {
+        self.calls.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Takes back that a call was counted: it waits, and is counted when it is made.
+    /// Takes back that a call was counted: it was not let through.
     pub(crate) fn uncount(&self) {
         self.calls.fetch_sub(1, Ordering::Relaxed);
     }

@@ -12,6 +12,7 @@ use crate::index::Index;
 use crate::needs::Needs;
 use crate::obligation::{Obligations, Recording};
 use crate::parse::{Written, parse};
+use crate::question::Question;
 use crate::typing::Fields;
 use crate::visible;
 
@@ -47,6 +48,7 @@ pub(crate) struct Rule {
     pub(crate) obligations: Obligations,
     /// The conditions as they are written.
     pub(crate) clauses: Vec<String>,
+    pub(crate) needs: Needs,
 }
 
 /// What is known of a tool that may be called.
@@ -99,10 +101,9 @@ impl Bundle {
 
     fn add(&mut self, written: &Written<'_>, rule: Rule, derived: Option<&Policy>) -> Result<(), String> {
         let number = self.rules.len();
-        let needs = Needs::of(&written.statement);
-        self.index.add(number, &written.policy, &needs)?;
+        self.index.add(number, &written.policy, &rule.needs)?;
         if let Some(derived) = derived {
-            self.listing.add(number, derived, &needs)?;
+            self.listing.add(number, derived, &rule.needs)?;
         }
         self.rules.push(rule);
         Ok(())
@@ -117,6 +118,17 @@ impl Bundle {
     /// How many policies there are.
     pub fn policies(&self) -> usize {
         self.rules.len()
+    }
+
+    /// The policies that may be asked this and read an attribute of `context`, as `network`: `@id`, else `file:line`.
+    pub fn readers<'a>(
+        &'a self,
+        question: &Question<'_>,
+        attribute: &'a str,
+    ) -> impl Iterator<Item = &'a str> {
+        let candidates = self.put(question).map(|put| self.index.candidates(&put.place).numbers());
+        let rules = candidates.unwrap_or_default().into_iter().filter_map(|number| self.rules.get(number));
+        rules.filter(move |rule| rule.needs.has(attribute)).map(|rule| rule.label.as_str())
     }
 
     /// The mask sets that policies name, and where. One that nobody defines is a hole: refuse the bundle then.
@@ -153,6 +165,7 @@ fn rules(sources: &[Source], written: &[Written<'_>]) -> Vec<Rule> {
             policy: policy.clone(),
             obligations: obligations.clone(),
             clauses: clauses.filter_map(|clause| text.get(clause.range).map(str::to_owned)).collect(),
+            needs: Needs::of(statement),
         }
     };
     written.iter().map(rule).collect()

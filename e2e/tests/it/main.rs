@@ -8,6 +8,7 @@
     reason = "tests end by panicking"
 )]
 
+mod again;
 mod approvals;
 mod backups;
 mod callers;

@@ -1,6 +1,7 @@
 //! `tollbook policy`: a first bundle, its check, the tools that wait, and why a call was judged as it was.
 
 pub(crate) mod files;
+mod past;
 mod pins;
 mod recorded;
 

@@ -25,9 +25,18 @@ use crate::shown::Shown;
 impl Pipeline {
     /// Judges a request; where it may go on, takes what it needs of the limits that it falls under.
     pub(super) async fn judge(&self, asked: &Asked<'_>) -> Result<(Judged, Option<Share>), Reason> {
-        if asked.side == Side::Client {
-            asked.scope.course.count();
+        if asked.side == Side::Server {
+            return self.judge_counted(asked).await;
         }
+        let calls = asked.scope.course.count();
+        let judged = self.judge_counted(&Asked { calls, ..*asked }).await;
+        if !judged.as_ref().is_ok_and(|(judged, _)| judged.denial.is_none()) {
+            asked.scope.course.uncount();
+        }
+        judged
+    }
+
+    async fn judge_counted(&self, asked: &Asked<'_>) -> Result<(Judged, Option<Share>), Reason> {
         if let Some(judged) = judge::by_scope(asked) {
             return Ok((judged, None));
         }
@@ -204,7 +213,6 @@ fn found(asked: &Asked<'_>, judged: Judged, (rules, holds): (&InForce, &Holds), 
             Judged { decision, denial: None, needs: Vec::new(), under, ..judged }
         }
         Sought::Waits(hold) => {
-            asked.scope.course.uncount();
             let page = holds.page(&hold.id).map(|page| format!(" ({page})")).unwrap_or_default();
             let why = format!(
                 "`{}` waits for the approval of {}{page}. Ask for it, then repeat the same call",

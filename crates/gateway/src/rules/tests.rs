@@ -110,6 +110,7 @@ fn passes(rules: &super::InForce, peer: &Arc<Peer>, tool: &str) -> bool {
                 params: Some(&params),
                 approval: None,
                 is_alone: true,
+                calls: 0,
             };
             judge::by_scope(&asked).is_none() && rules.judge(&asked).denial.is_none()
         },
@@ -277,6 +278,7 @@ permit (principal, action, resource == Resource::"s/b:1");
             params: Some(&params),
             approval: None,
             is_alone: true,
+            calls: 0,
         });
         let needed: Vec<String> =
             judged.needs.iter().map(|need| format!("{} {}", need.group, need.count)).collect();
