@@ -11,7 +11,7 @@ use ledger::Hash;
 use mcp::page::Page;
 use policy::pin::Names;
 use policy::{Bundle, Catalog, Diagnostics, Listed, Server, Source, Tool};
-use store::state::{Definition, Mark, Newcomer, Pin, State, StateError};
+use store::state::{Definition, Mark, Newcomer, Paging, Pin, State, StateError};
 
 use crate::clock;
 use crate::peer::Peer;
@@ -131,12 +131,12 @@ impl Rules {
         self.renew().await
     }
 
-    /// Enters the tools of a server's answer. Gives those that are new or different, as they are kept now. `digests`: those of
-    /// the page's tools, one for each; what has none cannot be pinned.
+    /// Enters the tools of a server's answer to a list that was to go on at `cursor`. Gives those that are new or different, as they
+    /// are kept now. `digests`: those of the page's tools, one for each; what has none cannot be pinned.
     pub(crate) async fn see(
         &self,
         server: &str,
-        page: &Page<'_>,
+        (page, cursor): (&Page<'_>, Option<Hash>),
         digests: &[Option<Hash>],
     ) -> Result<Vec<Pin>, RulesError> {
         let present = self.loaded();
@@ -146,15 +146,19 @@ impl Rules {
                 .then(|| (name.to_owned(), Definition { json: json.to_owned(), digest }))
         });
         let tools: Vec<_> = tools.collect();
-        if tools.is_empty() {
-            return Ok(Vec::new());
-        }
-        let (state, server) = (Arc::clone(&self.settings.state), server.to_owned());
+        let (state, now) = (Arc::clone(&self.settings.state), clock::unix_seconds());
         let newcomer = match self.settings.pinning {
             Pinning::Flag => Newcomer::Pinned,
             Pinning::Quarantine => Newcomer::Waiting,
         };
-        let see = move || state.see_tools(&server, &tools, newcomer, clock::unix_seconds());
+        let matters =
+            !tools.is_empty() || (newcomer == Newcomer::Waiting && state.is_first_list_open(server, now)?);
+        if !matters {
+            return Ok(Vec::new());
+        }
+        let paging = Paging { cursor, next: page.next_cursor().map(|next| Hash::of(next.as_bytes())) };
+        let server = server.to_owned();
+        let see = move || state.see_tools((&server, paging), &tools, newcomer, now);
         let changed = tokio::task::spawn_blocking(see).await.map_err(|_| RulesError::Thread)??;
         self.renew().await?;
         Ok(changed)

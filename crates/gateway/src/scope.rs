@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ledger::{CallId, RunId};
+use ledger::{CallId, Hash, RunId};
 use mcp::era::Era;
 use mcp::fields::{Params, ResultView};
 use mcp::message::{Answer, IdBuf, Kind, Message};
@@ -158,6 +158,8 @@ pub(crate) struct Waiting {
     leg: Option<Leg>,
     /// What its answer is a page of.
     pub(crate) list: Option<List>,
+    /// Digest of where that list was to go on.
+    pub(crate) cursor: Option<Hash>,
     /// Whether its answer is a server's account of itself.
     pub(crate) describes: bool,
     /// How much of its answer is recorded.
@@ -183,6 +185,8 @@ impl Waiting {
         let listens = listens.unwrap_or_default();
         let leg = params.and_then(|params| Leg::of(method, params));
         let (list, describes) = (List::of(method), method == "server/discover");
+        let cursor = params.filter(|_| list.is_some()).and_then(|params| Params::of(params).cursor());
+        let cursor = cursor.map(|cursor| Hash::of(cursor.as_bytes()));
         Waiting {
             opened,
             tally,
@@ -192,6 +196,7 @@ impl Waiting {
             listens,
             leg,
             list,
+            cursor,
             describes,
             recording,
             share,

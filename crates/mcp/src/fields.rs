@@ -30,6 +30,8 @@ struct RawParams<'a> {
     arguments: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "taskId")]
     task_id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    cursor: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "_meta")]
     meta: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "clientInfo")]
@@ -92,6 +94,11 @@ impl<'a> Params<'a> {
     /// Task id (2025-11-25 tasks, and the tasks extension).
     pub fn task_id(&self) -> Option<String> {
         text(self.members.task_id)
+    }
+
+    /// Where a list is to go on.
+    pub fn cursor(&self) -> Option<String> {
+        text(self.members.cursor)
     }
 
     /// Arguments as they came.

@@ -88,6 +88,7 @@ pub struct Page<'a> {
     elements: &'a RawValue,
     cache_scope: Option<&'a RawValue>,
     ttl_ms: Option<&'a RawValue>,
+    next_cursor: Option<&'a RawValue>,
     named: Vec<(String, &'a RawValue)>,
 }
 
@@ -104,7 +105,7 @@ impl<'a> Page<'a> {
     pub fn of(list: List, message: &'a Message<'a>) -> Result<Option<Page<'a>>, NoPage> {
         let Kind::Response { outcome: Answer::Result(result), .. } = message.kind() else { return Ok(None) };
         let (member, name) = list.members();
-        let members = exact(result, &[member, "cacheScope", "ttlMs"])?;
+        let members = exact(result, &[member, "cacheScope", "ttlMs", "nextCursor"])?;
         let elements: &'a RawValue = members.get(member).copied().ok_or(NoPage)?;
         let each: Vec<&'a RawValue> = serde_json::from_str(elements.get()).map_err(|_| NoPage)?;
         let mut named = Vec::with_capacity(each.len());
@@ -112,13 +113,19 @@ impl<'a> Page<'a> {
             let named_by = exact(element, &[name])?.get(name).copied().ok_or(NoPage)?;
             named.push((serde_json::from_str(named_by.get()).map_err(|_| NoPage)?, element));
         }
-        let [cache_scope, ttl_ms] = ["cacheScope", "ttlMs"].map(|name| members.get(name).copied());
-        Ok(Some(Page { message, elements, cache_scope, ttl_ms, named }))
+        let [cache_scope, ttl_ms, next_cursor] =
+            ["cacheScope", "ttlMs", "nextCursor"].map(|name| members.get(name).copied());
+        Ok(Some(Page { message, elements, cache_scope, ttl_ms, next_cursor, named }))
     }
 
     /// Names and definitions, as they came.
     pub fn named(&self) -> impl Iterator<Item = (&str, &'a str)> {
         self.named.iter().map(|(name, definition)| (name.as_str(), definition.get()))
+    }
+
+    /// What the next page is asked for by; `None`: the list ends here.
+    pub fn next_cursor(&self) -> Option<String> {
+        serde_json::from_str(self.next_cursor?.get()).ok()
     }
 
     /// The message with those elements for which `keep` has a `true` at their place, private to who asked, and fresh for at

@@ -148,7 +148,7 @@ impl Pipeline {
             Ok(None) => Ok(Shown::default()),
             Ok(Some(page)) if sent.content.in_memory().is_some() => {
                 let digests = match list {
-                    List::Tools => self.see(&rules, scope, &page).await?,
+                    List::Tools => self.see(&rules, scope, (&page, call.cursor)).await?,
                     List::Prompts | List::Resources | List::Templates => Vec::new(),
                 };
                 Ok(rules.present().await?.show((scope, &call.peer), (list, &page), &digests))
@@ -170,10 +170,15 @@ impl Pipeline {
     }
 
     /// Pins the tools of a page that are new; gives the digests of all.
-    async fn see(&self, rules: &Rules, scope: &Scope, page: &Page<'_>) -> Result<Vec<Option<Hash>>, Reason> {
+    async fn see(
+        &self,
+        rules: &Rules,
+        scope: &Scope,
+        (page, cursor): (&Page<'_>, Option<Hash>),
+    ) -> Result<Vec<Option<Hash>>, Reason> {
         let digests: Vec<_> =
             page.named().map(|(_, definition)| policy::pin::digest(definition).ok()).collect();
-        let changed = rules.see(&scope.server, page, &digests).await?;
+        let changed = rules.see(&scope.server, (page, cursor), &digests).await?;
         if !changed.is_empty() {
             let names = rules.present().await?.names();
             self.note_tools(scope, &changed, &names).await?;

@@ -10,7 +10,7 @@ use policy::pin::Names;
 use policy::{Listed, Source};
 use proptest::prelude::*;
 use serde_json::value::RawValue;
-use store::state::{Definition, Newcomer, Pin, State};
+use store::state::{Definition, Newcomer, Paging, Pin, State};
 
 use super::{Pinning, RuleSettings, Rules};
 use crate::account::{self, Side};
@@ -139,14 +139,14 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let state = Arc::new(State::open(folder.path()).unwrap());
         let first = TOOLS[..2].iter().map(|tool| definition(tool, 0)).collect::<Vec<_>>();
-        state.see_tools("s", &first, Newcomer::Waiting, 1).unwrap();
+        state.see_tools(("s", Paging::WHOLE), &first, Newcomer::Waiting, 1).unwrap();
         let Some(rules) = rules(&state, &policies) else { return Ok(()) };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let everybody = peer(None);
         for event in events {
             match event {
                 Event::Says(tool, version) => {
-                    state.see_tools("s", &[definition(TOOLS[tool], version)], Newcomer::Waiting, 2).unwrap();
+                    state.see_tools(("s", Paging::WHOLE), &[definition(TOOLS[tool], version)], Newcomer::Waiting, 2).unwrap();
                 }
                 Event::Accepted(tool) => {
                     let pins = state.pins().unwrap();
@@ -173,7 +173,7 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let state = Arc::new(State::open(folder.path()).unwrap());
         let all = TOOLS.map(|tool| definition(tool, 0));
-        state.see_tools("s", &all, Newcomer::Waiting, 1).unwrap();
+        state.see_tools(("s", Paging::WHOLE), &all, Newcomer::Waiting, 1).unwrap();
         let Some(rules) = rules(&state, &policies) else { return Ok(()) };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let present = runtime.block_on(rules.present()).unwrap();
@@ -191,7 +191,7 @@ proptest! {
 fn what_does_pass_is_what_was_accepted() {
     let folder = tempfile::tempdir().unwrap();
     let state = Arc::new(State::open(folder.path()).unwrap());
-    state.see_tools("s", &[definition("t0", 0)], Newcomer::Waiting, 1).unwrap();
+    state.see_tools(("s", Paging::WHOLE), &[definition("t0", 0)], Newcomer::Waiting, 1).unwrap();
     let rules = rules(&state, "permit (principal, action, resource);").unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let present = runtime.block_on(rules.present()).unwrap();
@@ -230,7 +230,9 @@ fn what_is_odd_about_a_tool_is_recorded_when_it_is_first_seen() {
 fn what_waits_is_hidden_though_the_policies_do_not_fit() {
     let folder = tempfile::tempdir().unwrap();
     let state = Arc::new(State::open(folder.path()).unwrap());
-    state.see_tools("s", &[definition("t0", 0), definition("t1", 0)], Newcomer::Waiting, 1).unwrap();
+    state
+        .see_tools(("s", Paging::WHOLE), &[definition("t0", 0), definition("t1", 0)], Newcomer::Waiting, 1)
+        .unwrap();
     let policies = r#"permit (principal, action == Action::"tools/call", resource == Tool::"s/t0") when { context.arguments has path };
 permit (principal, action == Action::"tools/call", resource == Tool::"s/t1");"#;
     let rules = rules(&state, policies).unwrap();
@@ -238,11 +240,11 @@ permit (principal, action == Action::"tools/call", resource == Tool::"s/t1");"#;
     let passes = |tool: &str| passes(&runtime.block_on(rules.present()).unwrap(), &peer(None), tool);
     assert!(passes("t0") && passes("t1"));
     let (_, other) = definition("t0", 1);
-    state.see_tools("s", &[("t0".to_owned(), other.clone())], Newcomer::Waiting, 2).unwrap();
+    state.see_tools(("s", Paging::WHOLE), &[("t0".to_owned(), other.clone())], Newcomer::Waiting, 2).unwrap();
     assert!(state.accept_tool("s", "t0", other.digest, "ops").unwrap());
     assert!(!passes("t0"), "its policy speaks of an argument that it has no more");
     assert!(passes("t1"));
-    state.see_tools("s", &[definition("t1", 2)], Newcomer::Waiting, 3).unwrap();
+    state.see_tools(("s", Paging::WHOLE), &[definition("t1", 2)], Newcomer::Waiting, 3).unwrap();
     assert!(!passes("t1"), "it has changed and waits");
 }
 

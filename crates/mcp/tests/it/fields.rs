@@ -19,6 +19,7 @@ fn shown(text: &str) -> String {
         ("name", params.name()),
         ("uri", params.uri()),
         ("task", params.task_id()),
+        ("cursor", params.cursor()),
         ("arguments", params.arguments().map(|arguments| arguments.get().to_owned())),
         ("version of _meta", params.meta_version()),
         ("version", params.protocol_version()),
@@ -37,6 +38,8 @@ fn shown(text: &str) -> String {
 #[test]
 fn params_are_read() {
     let table: String = [
+        r#"{"cursor":"\u0032"}"#,
+        r#"{"cursor":2}"#,
         r#"{"requestState":"s","inputResponses":{"k":{"action":"decline"}},"_meta":{"io.modelcontextprotocol/clientCapabilities":{"elicitation":{"url":{}}}}}"#,
         r#"{"capabilities":{"elicitation":{"form":{},"url":{}}}}"#,
         r#"{"requestState":7,"inputResponses":{"k":["accept"]},"capabilities":{"elicitation":{"url":true}}}"#,
@@ -62,6 +65,9 @@ fn params_are_read() {
     .map(|text| format!("{text}\n{}", shown(text)))
     .collect();
     expect![[r#"
+        {"cursor":"\u0032"}
+          cursor: 2
+        {"cursor":2}
         {"requestState":"s","inputResponses":{"k":{"action":"decline"}},"_meta":{"io.modelcontextprotocol/clientCapabilities":{"elicitation":{"url":{}}}}}
           action: decline
           to urls: yes

@@ -55,6 +55,24 @@ fn what_depends_on_who_asks_is_private_and_short_lived() {
 }
 
 #[test]
+fn a_page_says_where_the_list_goes_on() {
+    for (more, expected) in [
+        ("", None),
+        (r#","nextCursor":null"#, None),
+        (r#","nextCursor":7"#, None),
+        (r#","nextCursor":"""#, Some("")),
+        (r#","nextCursor":"\u0032""#, Some("2")),
+    ] {
+        let raw = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"tools":[]{more}}}}}"#);
+        let Ok(Frame::Single(message)) = parse(raw.as_bytes()) else { panic!("no message") };
+        let page = Page::of(List::Tools, &message).unwrap().unwrap();
+        assert_eq!(page.next_cursor().as_deref(), expected, "{more}");
+    }
+    let variant = r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[],"nextcursor":"2"}}"#;
+    check(variant, &expect!["it is no list of objects that each have one name"]);
+}
+
+#[test]
 fn what_is_no_page_is_told() {
     check(r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32000,"message":"no"}}"#, &expect!["no result"]);
     for result in [

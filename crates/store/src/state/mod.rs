@@ -15,6 +15,7 @@ mod budgets;
 mod connections;
 mod deliveries;
 mod events;
+mod first_lists;
 mod holds;
 mod journal;
 mod keys;
@@ -38,6 +39,7 @@ pub use budgets::Budget;
 pub use connections::Connection as ServerConnection;
 pub use deliveries::{DeadLetter, Delivery, DestinationRow, Settled, Told};
 pub use events::{Destination, Event, EventKind};
+pub use first_lists::Paging;
 pub use holds::{
     Back, Ballot, Bounds, Cast, Choice, Full, History, Hold, HoldKey, HoldPlace, HoldStatus, HoldTask,
     MOST_PROLONGED, Need, NewHold, Release, Said, Sought, TaskOwner, TaskStanding, Turn, Which,

@@ -27,6 +27,7 @@ const STEPS: &[&str] = &[
     include_str!("hold_tasks.sql"),
     include_str!("runs_of_keys.sql"),
     include_str!("client_uses.sql"),
+    include_str!("first_lists.sql"),
 ];
 
 /// How long a write waits for another process.

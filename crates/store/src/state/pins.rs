@@ -3,6 +3,7 @@
 use ledger::Hash;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
+use super::first_lists::{self, Paging};
 use super::keys::{moment, time};
 use super::{Deed, State, StateError};
 
@@ -47,14 +48,14 @@ pub enum Newcomer {
 }
 
 impl State {
-    /// Enters what a server offers. A server of which nothing was known is accepted as it is; what is new or different later
-    /// waits, new tools if `newcomer` says so. Gives the rows that changed.
+    /// Enters what a server offers on a page. A server of which nothing was known is accepted as it is, with the pages that go on
+    /// with this one; what is new or different later waits, new tools if `newcomer` says so. Gives the rows that changed.
     ///
     /// # Errors
     /// See [`StateError`].
     pub fn see_tools(
         &self,
-        server: &str,
+        (server, paging): (&str, Paging),
         tools: &[(String, Definition)],
         newcomer: Newcomer,
         now: u64,
@@ -62,7 +63,12 @@ impl State {
         self.write(|within, change| {
             let known = "SELECT EXISTS (SELECT 1 FROM pins WHERE server = ?)";
             let is_known: bool = within.query_row(known, [server], |row| row.get(0))?;
-            let newcomer = if is_known { newcomer } else { Newcomer::Pinned };
+            let newcomer = match newcomer {
+                Newcomer::Waiting if !first_lists::take_in(within, (server, paging), is_known, now)? => {
+                    Newcomer::Waiting
+                }
+                _ => Newcomer::Pinned,
+            };
             let mut changed = Vec::new();
             for (tool, definition) in tools {
                 let before = one(within, server, tool)?;

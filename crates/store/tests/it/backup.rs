@@ -6,8 +6,8 @@ use std::path::Path;
 use ledger::{Hash, RunId, Seq};
 use store::state::{
     AccessKey, Ballot, Bounds, Choice, Deed, Definition, Ended, HoldKey, HoldStatus, Mark, MintedRun, Need,
-    NewHold, Newcomer, OperatorLink, OperatorRow, OperatorSession, Restoring, Sought, State, StateCopy,
-    StateError,
+    NewHold, Newcomer, OperatorLink, OperatorRow, OperatorSession, Paging, Restoring, Sought, State,
+    StateCopy, StateError,
 };
 
 use crate::state::{key, run};
@@ -56,7 +56,9 @@ fn filled(data: &Path) -> State {
     state.add_refresh(run.id, "editor", Hash::of(b"refresh"), 100).unwrap();
     logged_in(&state);
     let tool = Definition { json: r#"{"name":"transfer"}"#.to_owned(), digest: Hash::of(b"tool") };
-    state.see_tools("bank", &[("transfer".to_owned(), tool)], Newcomer::Pinned, 100).unwrap();
+    state
+        .see_tools(("bank", Paging::WHOLE), &[("transfer".to_owned(), tool)], Newcomer::Pinned, 100)
+        .unwrap();
     state.connect("bank", b"sealed", 100).unwrap();
     assert!(matches!(seek(&state, "hold_1", b"one", 100), Sought::Waits(_)));
     state.hold_recorded("hold_1", Seq(7)).unwrap();

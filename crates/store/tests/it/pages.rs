@@ -2,8 +2,8 @@
 
 use ledger::Hash;
 use store::state::{
-    Ballot, Bounds, Choice, Definition, Full, HoldKey, HoldPlace, Need, NewHold, Newcomer, Sought, State,
-    Which,
+    Ballot, Bounds, Choice, Definition, Full, HoldKey, HoldPlace, Need, NewHold, Newcomer, Paging, Sought,
+    State, Which,
 };
 
 fn seek(state: &State, number: u8, now: u64) -> Sought {
@@ -96,11 +96,11 @@ fn when_a_tool_was_accepted() {
         let digest = Hash::of(json.as_bytes());
         [("transfer".to_owned(), Definition { json, digest })]
     };
-    state.see_tools("bank", &tool("one"), Newcomer::Pinned, 10).unwrap();
+    state.see_tools(("bank", Paging::WHOLE), &tool("one"), Newcomer::Pinned, 10).unwrap();
     let accepted = || state.pinned("bank", "transfer").unwrap().map(|(pin, at)| (pin.accepted_by, at));
     assert_eq!(accepted(), Some((None, Some(10))), "at first sight");
     let two = tool("two");
-    state.see_tools("bank", &two, Newcomer::Pinned, 20).unwrap();
+    state.see_tools(("bank", Paging::WHOLE), &two, Newcomer::Pinned, 20).unwrap();
     assert_eq!(accepted(), Some((None, Some(10))), "nobody has accepted the other");
     let ops = state.acting("os:1000", 30);
     assert!(ops.accept_tool("bank", "transfer", two[0].1.digest, "os:1000").unwrap());

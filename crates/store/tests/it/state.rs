@@ -177,7 +177,7 @@ fn a_newer_or_broken_file_is_refused_by_name() {
     bytes[60..64].copy_from_slice(&99_u32.to_be_bytes());
     std::fs::write(&path, &bytes).unwrap();
     let error = State::open(folder.path()).unwrap_err();
-    assert!(matches!(error, StateError::Newer { found: 99, known: 15, .. }), "{error}");
+    assert!(matches!(error, StateError::Newer { found: 99, known: 16, .. }), "{error}");
     std::fs::write(&path, b"this is no database, whatever its name says; it is a text of many characters")
         .unwrap();
     let error = State::open(folder.path()).unwrap_err();
