@@ -267,15 +267,19 @@ impl InForce {
         Ok(limits)
     }
 
-    /// A tool that is not as it was accepted does not exist for callers.
+    /// A tool that is not as it was accepted does not exist for callers; nor does one that a server has not shown in its lists.
     fn judge_pin(&self, asked: &Asked<'_>, name: &str, wanted: &Wanted) -> Option<Judged> {
-        let waits = self.standing(&asked.scope.server, name) == Standing::Waiting;
-        (waits && self.quarantines()).then(|| {
-            let reason = "the tool is new or has changed, and waits to be accepted".to_owned();
-            let denied =
-                Judged::denied(self, reason, Denial::hidden(wanted, era(asked.scope), String::new()));
-            Judged { beside: Some(Beside::Pin), ..denied }
-        })
+        if !self.quarantines() {
+            return None;
+        }
+        let server = &asked.scope.server;
+        let reason = match self.standing(server, name) {
+            Standing::Waiting => "the tool is new or has changed, and waits to be accepted",
+            Standing::Unknown if self.has_pins(server) => "no list of its server has shown the tool",
+            Standing::Accepted | Standing::Unknown => return None,
+        };
+        let denial = Denial::hidden(wanted, era(asked.scope), String::new());
+        Some(Judged { beside: Some(Beside::Pin), ..Judged::denied(self, reason.to_owned(), denial) })
     }
 }
 

@@ -234,6 +234,11 @@ impl InForce {
         }
     }
 
+    /// Whether anything is known of a server's tools.
+    pub(crate) fn has_pins(&self, server: &str) -> bool {
+        self.pins.contains_key(server)
+    }
+
     /// Whether this definition of a tool is the accepted one, and no other waits.
     pub(crate) fn is_accepted(&self, server: &str, tool: &str, digest: Option<Hash>) -> bool {
         let is = |known: Known| known.waiting.is_none() && digest.is_some() && known.accepted == digest;

@@ -16,6 +16,7 @@ mod conformance;
 mod console;
 mod desk;
 mod faults;
+mod first_lists;
 mod folders;
 mod foreign;
 #[cfg(test)]

@@ -119,8 +119,11 @@ fn passes(rules: &super::InForce, peer: &Arc<Peer>, tool: &str) -> bool {
 
 fn rules(state: &Arc<State>, policies: &str) -> Option<Arc<Rules>> {
     let source = Source { name: "any.cedar".to_owned(), text: policies.to_owned() };
-    let settings =
-        RuleSettings { state: Arc::clone(state), policies: Some(vec![source]), pinning: Pinning::Quarantine };
+    rules_of(state, Some(vec![source]), Pinning::Quarantine)
+}
+
+fn rules_of(state: &Arc<State>, policies: Option<Vec<Source>>, pinning: Pinning) -> Option<Arc<Rules>> {
+    let settings = RuleSettings { state: Arc::clone(state), policies, pinning };
     let upstream = HttpServer {
         url: "http://127.0.0.1:1/".parse().unwrap(),
         headers: Vec::new(),
@@ -197,6 +200,22 @@ fn what_does_pass_is_what_was_accepted() {
     let present = runtime.block_on(rules.present()).unwrap();
     assert!(passes(&present, &peer(None), "t0"));
     assert!(passes(&present, &peer(Some("s/t0")), "t0"));
+}
+
+#[test]
+fn what_no_list_has_shown_is_called_only_where_nothing_is_known_or_kept_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = Arc::new(State::open(folder.path()).unwrap());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let allowed = |pinning: Pinning| {
+        let rules = rules_of(&state, None, pinning).unwrap();
+        let present = runtime.block_on(rules.present()).unwrap();
+        ["t0", "ghost"].map(|tool| passes(&present, &peer(None), tool))
+    };
+    assert_eq!(allowed(Pinning::Quarantine), [true, true], "the server was never asked for its tools");
+    state.see_tools(("s", Paging::WHOLE), &[definition("t0", 0)], Newcomer::Waiting, 1).unwrap();
+    assert_eq!(allowed(Pinning::Quarantine), [true, false]);
+    assert_eq!(allowed(Pinning::Flag), [true, true]);
 }
 
 #[test]
