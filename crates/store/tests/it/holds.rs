@@ -546,7 +546,10 @@ fn holds_end_with_a_run_whose_refresh_token_came_twice() {
     state.add_refresh(login.id, "editor", first, 10).unwrap();
     let mut held = call(&CALL, "hold_1".to_owned(), 10);
     held.key.run = login.id.to_string();
-    assert!(matches!(state.seek(&held, (|_: &[String]| None, || true), &BOUNDS, 10).unwrap(), Sought::Waits(_)));
+    assert!(matches!(
+        state.seek(&held, (|_: &[String]| None, || true), &BOUNDS, 10).unwrap(),
+        Sought::Waits(_)
+    ));
     assert_eq!(state.rotate_refresh("editor", first, second, 20).unwrap(), Refresh::Rotated(login.id));
     assert_eq!(state.hold("hold_1").unwrap().unwrap().status, HoldStatus::Pending);
     let again = state.rotate_refresh("editor", first, Hash::of(b"3"), 30).unwrap();
