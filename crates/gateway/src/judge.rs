@@ -8,7 +8,7 @@ use std::sync::Arc;
 use identity::{PrincipalKind, RunName};
 use ledger::Verdict;
 use mcp::era::Era;
-use mcp::fields::{InputRequest, Params, ResultView};
+use mcp::fields::{InputRequest, Params};
 use policy::budget::Spent;
 use policy::{Ask, Caller, Client, Limited, Principal, Question, RunFacts};
 use recorder::Decision;
@@ -239,16 +239,10 @@ impl InForce {
         &self,
         scope: &Scope,
         peer: &Arc<Peer>,
-        result: &RawValue,
+        requests: &[InputRequest<'_>],
     ) -> Result<Vec<Limited>, Reason> {
-        let view = ResultView::of(result);
         let mut limits = Vec::new();
-        if self.bundle.is_none() || !view.asks_back() {
-            return Ok(limits);
-        }
-        let requests =
-            view.input_requests().ok_or(Reason::Answer("what it asks of the client cannot be read"))?;
-        for InputRequest { method, params } in &requests {
+        for InputRequest { method, params } in requests {
             let judged = self.judge(&Asked {
                 scope,
                 peer,

@@ -295,6 +295,47 @@ impl<'a> ResultView<'a> {
     }
 }
 
+/// What is read of an error.
+#[derive(Debug, Default, Deserialize)]
+pub struct ErrorView<'a> {
+    #[serde(borrow, default)]
+    code: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+struct Elicitations<'a> {
+    #[serde(borrow, default)]
+    elicitations: Vec<&'a RawValue>,
+}
+
+impl<'a> ErrorView<'a> {
+    /// Reads it; an error that is no object reads as empty.
+    pub fn of(error: &'a RawValue) -> ErrorView<'a> {
+        object(error).unwrap_or_default()
+    }
+
+    /// Whether the client is to send its user to addresses before it asks again (2025-11-25, client/elicitation, "URL Elicitation
+    /// Required Error"). However the number is written: clients compare its value.
+    pub fn asks_back(&self) -> bool {
+        let code = self.code.and_then(|code| serde_json::from_str::<f64>(code.get()).ok());
+        code.is_some_and(|code| (code - URL_ELICITATION_REQUIRED).abs() < 0.5)
+    }
+
+    /// What it asks so, as requests would; `None` if that cannot be read.
+    pub fn input_requests(&self) -> Option<Vec<InputRequest<'a>>> {
+        if !self.asks_back() {
+            return Some(Vec::new());
+        }
+        let named: Elicitations<'a> = self.data.map_or_else(|| Some(Elicitations::default()), object)?;
+        let asked = |params| InputRequest { method: "elicitation/create".to_owned(), params: Some(params) };
+        Some(named.elicitations.into_iter().map(asked).collect())
+    }
+}
+
+const URL_ELICITATION_REQUIRED: f64 = -32042.0;
+
 /// What is read of the notifications that `subscriptions/listen` names.
 #[derive(Default, Deserialize)]
 struct Wanted<'a> {

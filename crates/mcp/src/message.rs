@@ -293,13 +293,13 @@ fn message(raw: &str) -> Result<Message<'_>, ParseError> {
         }
         (None, Some(result), None) => {
             envelope.params.map_or(Ok(()), strict::check_value)?;
-            strict::check_value(result)?;
+            strict::check_result(result)?;
             let id = envelope.id.ok_or(ParseError::NotJsonRpc("a result without `id`"))?;
             Kind::Response { id: Some(request_id(id)?), outcome: Answer::Result(result) }
         }
         (None, None, Some(error)) => {
             envelope.params.map_or(Ok(()), strict::check_value)?;
-            strict::check_value(error)?;
+            strict::check_error(error)?;
             let id = envelope.id.filter(|id| id.get() != "null").map(request_id).transpose()?;
             Kind::Response { id, outcome: Answer::Error(error) }
         }

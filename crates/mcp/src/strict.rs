@@ -31,7 +31,24 @@ pub(crate) fn check_params(params: &RawValue) -> Result<(), ParseError> {
     check(params.get(), (&PARAMS, &BELOW))
 }
 
-/// Checks an answer's top level and depth for equal keys.
+/// Names that say within a result what a server asks of the client.
+const RESULT: [&str; 2] = ["resultType", "inputRequests"];
+
+/// Names that say so within an error, and below.
+const ERROR: [&str; 2] = ["code", "data"];
+const BELOW_ERROR: [(&str, &[&str]); 1] = [("data", &["elicitations"])];
+
+/// Checks a result as parameters are checked, by the names that are read there.
+pub(crate) fn check_result(result: &RawValue) -> Result<(), ParseError> {
+    check(result.get(), (&RESULT, &[]))
+}
+
+/// Checks an error so.
+pub(crate) fn check_error(error: &RawValue) -> Result<(), ParseError> {
+    check(error.get(), (&ERROR, &BELOW_ERROR))
+}
+
+/// Checks a value top to bottom for equal keys.
 pub(crate) fn check_value(value: &RawValue) -> Result<(), ParseError> {
     check(value.get(), (&[], &[]))
 }

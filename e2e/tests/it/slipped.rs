@@ -95,6 +95,7 @@ fn an_error_instead_of_a_held_calls_answer_is_not_the_servers_word() {
 /// A gateway with policies before a server.
 fn guarded(folder: &Path, policies: &str, server: &str) -> Gateway {
     let file = folder.join("guarded.cedar");
+    std::fs::create_dir_all(folder).expect("a folder");
     std::fs::write(&file, policies).expect("written");
     Gateway::start(&folder.join("data"), &format!("[policy]\npath = {file:?}\n[servers.s]\n{server}\n"))
 }
@@ -134,11 +135,20 @@ fn curious(asked: &[u8]) -> Bytes {
     let long = "x".repeat(LONG);
     let result = match (method, params["name"].as_str().or(params["taskId"].as_str()).unwrap_or_default()) {
         ("tools/list", _) => {
-            let tools: Vec<Value> = ["long", "state", "hidden", "task"].map(tool).into();
+            let tools: Vec<Value> =
+                ["long", "state", "hidden", "task", "leads", "leads far"].map(tool).into();
             json!({"tools": tools, "resultType": "complete", "ttlMs": 0, "cacheScope": "private"})
         }
         (_, "long") => rounds(asking("sampling/createMessage", &long), "s"),
         (_, "state") => rounds(asking("elicitation/create", ""), &long),
+        (_, tool @ ("leads" | "leads far")) => {
+            let text = if tool == "leads far" { &long } else { tool };
+            let leads =
+                json!({"mode": "url", "elicitationId": "e", "url": "https://s.example", "message": text});
+            let error =
+                json!({"code": -32042, "message": "Go there first.", "data": {"elicitations": [leads]}});
+            return json!({"jsonrpc": "2.0", "id": request["id"], "error": error}).to_string().into();
+        }
         (_, "hidden") => rounds(asking("sampling/createMessage", ""), &long),
         ("tasks/get", "done") => json!({"resultType": "complete", "taskId": "done", "status": "completed",
             "inputRequests": {}, "result": {"content": [{"type": "text", "text": long}]}}),
@@ -177,12 +187,23 @@ async fn whatever_way_a_server_asks_its_client_it_is_judged() {
         let about = |task: &str| asks(&gateway, (1, "tasks/get"), &json!({"taskId": task}), "").1;
         assert!(about("elicits").contains("inputRequests"), "{}", about("elicits"));
         assert!(about("done").len() > LONG, "nothing is asked");
+        assert!(calls(&gateway, "leads").contains("-32042"), "by an error, too");
+        let far = calls(&gateway, "leads far");
+        assert!(far.contains(denied) && far.contains("too large to be judged"), "{}", far.len());
         let samples = about("samples");
         assert!(samples.contains(denied) && !samples.contains("inputRequests"), "{samples}");
         gateway.stop();
         let withheld = ["calls", "status:withheld", "--limit", "100", "--json"];
         let withheld = printed(&folder.path().join("data"), &withheld);
-        assert_eq!(withheld.lines().count(), 3, "each is recorded: {withheld}");
+        assert_eq!(withheld.lines().count(), 4, "each is recorded: {withheld}");
+
+        let calls_alone = CURIOUS.lines().find(|line| line.contains("tools/call")).expect("a policy");
+        let gateway =
+            guarded(&folder.path().join("other"), calls_alone, &format!("url = {:?}", upstream.url));
+        assert!(asks(&gateway, (1, "tools/list"), &json!({}), "").1.contains("leads"));
+        let leads = calls(&gateway, "leads");
+        assert!(leads.contains(denied) && !leads.contains("https://s.example"), "{leads}");
+        gateway.stop();
     };
     tokio::task::spawn_blocking(act).await.expect("all holds");
 }

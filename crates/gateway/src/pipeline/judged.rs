@@ -9,6 +9,7 @@ use recorder::Decision;
 use serde_json::value::RawValue;
 use store::state::{Hold, Need, Pin, Release, Sought};
 
+use super::notes::{asked_by_error, asked_within};
 use super::{Pipeline, Sent};
 use crate::account::{self, Side};
 use crate::budgets::{Allowance, Share};
@@ -135,10 +136,12 @@ impl Pipeline {
         sent: Sent<'_>,
     ) -> Result<Shown, Reason> {
         let Some(rules) = self.terms().rules.clone() else { return Ok(Shown::default()) };
-        if let Answer::Result(result) = answer
-            && sent.side == Side::Server
-        {
-            self.judge_asked_back(scope, &call.peer, (result, sent.content)).await?;
+        if sent.side == Side::Server {
+            let asked = || match answer {
+                Answer::Result(result) => asked_within(result, sent.content),
+                Answer::Error(error) => asked_by_error(error, sent.content),
+            };
+            self.judge_asked_back(scope, &call.peer, asked).await?;
         }
         if call.describes {
             return Ok(self.describe(scope, (message, sent), &*rules.present().await?));

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use mcp::fields::ResultView;
+use mcp::fields::{ErrorView, InputRequest, ResultView};
 use mcp::message::Message;
 use recorder::Account;
 use serde_json::value::RawValue;
@@ -38,7 +38,8 @@ impl Pipeline {
         }
         if sent.side == Side::Server {
             if let Some(params) = params.filter(|_| method == OF_TASKS) {
-                self.judge_asked_back(route.scope, sent.peer, (params, sent.content)).await?;
+                let asked = || asked_within(params, sent.content);
+                self.judge_asked_back(route.scope, sent.peer, asked).await?;
             }
             if let Some((id, call)) = route.take_spoken_of(message) {
                 let mut note = account::of_note(route.scope, message, &sent);
@@ -58,24 +59,19 @@ impl Pipeline {
         Ok(Entered::default())
     }
 
-    /// Judges what a server asks of the client other than by requests: within a result, or in what it tells of a task.
-    pub(super) async fn judge_asked_back(
+    /// Judges what a server asks of the client other than by requests. `asked` gives what that is.
+    pub(super) async fn judge_asked_back<'a>(
         &self,
         scope: &Scope,
         peer: &Arc<Peer>,
-        (said, content): (&RawValue, &Content),
+        asked: impl FnOnce() -> Result<Vec<InputRequest<'a>>, Reason>,
     ) -> Result<(), Reason> {
         let Some(rules) = self.terms().rules.clone() else { return Ok(()) };
         let rules = rules.present().await?;
-        let view = ResultView::of(said);
-        if rules.bundle.is_none() || !view.asks_back() {
+        if rules.bundle.is_none() {
             return Ok(());
         }
-        if content.leaves_out("inputRequests") && view.input_requests().is_some_and(|asked| asked.is_empty())
-        {
-            return Err(Reason::AskedBack("it is larger than 64 KiB, too large to be judged".to_owned()));
-        }
-        let limits = rules.judge_input_requests(scope, peer, said)?;
+        let limits = rules.judge_input_requests(scope, peer, &asked()?)?;
         let taken = self.allowance.take((scope, peer), &limits);
         // What is asked so is not open at any time.
         drop(taken.map_err(|spent| Reason::AskedBack(spent.to_string()))?);
@@ -96,4 +92,30 @@ impl Pipeline {
         let recording = recording.max(policy::Recording::Metadata);
         account::reduce(recording, (&mut account.fields, &mut account.spans, &mut account.body));
     }
+}
+
+/// What is asked within a result, or in what is told of a task.
+pub(super) fn asked_within<'a>(
+    said: &'a RawValue,
+    content: &Content,
+) -> Result<Vec<InputRequest<'a>>, Reason> {
+    let asked = ResultView::of(said).input_requests().ok_or(UNREADABLE)?;
+    let is_whole = !asked.is_empty() || !content.leaves_out("inputRequests");
+    if is_whole { Ok(asked) } else { Err(too_large()) }
+}
+
+/// What is asked by the error that has the client send its user to addresses first.
+pub(super) fn asked_by_error<'a>(
+    error: &'a RawValue,
+    content: &Content,
+) -> Result<Vec<InputRequest<'a>>, Reason> {
+    let view = ErrorView::of(error);
+    let is_whole = !view.asks_back() || content.in_memory().is_some();
+    if is_whole { view.input_requests().ok_or(UNREADABLE) } else { Err(too_large()) }
+}
+
+const UNREADABLE: Reason = Reason::Answer("what it asks of the client cannot be read");
+
+fn too_large() -> Reason {
+    Reason::AskedBack("it is larger than 64 KiB, too large to be judged".to_owned())
 }

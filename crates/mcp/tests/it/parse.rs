@@ -138,6 +138,10 @@ fn case_variants_are_refused() {
             r#"{"jsonrpc":"2.0","id":1,"method":"x","PARAMſ":{}}"#,
             r#"{"jsonrpc":"2.0","id":1,"Result":{}}"#,
             r#"{"jsonrpc":"2.0","id":1,"result":{},"Error":{}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","ResultType":"input_required"}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"result":{"inputrequests":{}}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"Code":-32042}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32042,"data":{"Elicitations":[]}}}"#,
             r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"Name":"a"}}"#,
             r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"name":"a","NAME":"b"}}"#,
             r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"Arguments":{}}}"#,
@@ -165,6 +169,10 @@ fn case_variants_are_refused() {
             {"jsonrpc":"2.0","id":1,"method":"x","PARAM\xc5\xbf":{}} → -32600 a key differs from `params` in case alone
             {"jsonrpc":"2.0","id":1,"Result":{}} → -32600 a key differs from `result` in case alone
             {"jsonrpc":"2.0","id":1,"result":{},"Error":{}} → -32600 a key differs from `error` in case alone
+            {"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","ResultType":"input_required"}} → -32600 a key differs from `resultType` in case alone
+            {"jsonrpc":"2.0","id":1,"result":{"inputrequests":{}}} → -32600 a key differs from `inputRequests` in case alone
+            {"jsonrpc":"2.0","id":1,"error":{"code":1,"Code":-32042}} → -32600 a key differs from `code` in case alone
+            {"jsonrpc":"2.0","id":1,"error":{"code":-32042,"data":{"Elicitations":[]}}} → -32600 a key differs from `elicitations` in case alone
             {"jsonrpc":"2.0","id":1,"method":"x","params":{"Name":"a"}} → -32600 a key differs from `name` in case alone
             {"jsonrpc":"2.0","id":1,"method":"x","params":{"name":"a","NAME":"b"}} → -32600 a key differs from `name` in case alone
             {"jsonrpc":"2.0","id":1,"method":"x","params":{"Arguments":{}}} → -32600 a key differs from `arguments` in case alone
