@@ -296,8 +296,8 @@ impl<'a> ResultView<'a> {
 }
 
 /// What is read of an error.
-#[derive(Debug, Default, Deserialize)]
-pub struct ErrorView<'a> {
+#[derive(Default, Deserialize)]
+struct ErrorView<'a> {
     #[serde(borrow, default)]
     code: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -310,25 +310,17 @@ struct Elicitations<'a> {
     elicitations: Vec<&'a RawValue>,
 }
 
-impl<'a> ErrorView<'a> {
-    /// Reads it; an error that is no object reads as empty.
-    pub fn of(error: &'a RawValue) -> ErrorView<'a> {
-        object(error).unwrap_or_default()
-    }
-
-    /// Whether the client is to send its user to addresses before it asks again (2025-11-25, client/elicitation, "URL Elicitation
-    /// Required Error"). However the number is written: clients compare its value.
-    pub fn asks_back(&self) -> bool {
-        let code = self.code.and_then(|code| serde_json::from_str::<f64>(code.get()).ok());
-        code.is_some_and(|code| (code - URL_ELICITATION_REQUIRED).abs() < 0.5)
-    }
-
-    /// What it asks so, as requests would; `None` if that cannot be read.
-    pub fn input_requests(&self) -> Option<Vec<InputRequest<'a>>> {
-        if !self.asks_back() {
+impl<'a> InputRequest<'a> {
+    /// What a server asks by an error that has the client send its user to addresses before it asks again (2025-11-25,
+    /// client/elicitation, "URL Elicitation Required Error"), as requests would; none, if it is another error. `None`: that cannot be
+    /// read. However the error's number is written: clients compare its value.
+    pub fn by_error(error: &'a RawValue) -> Option<Vec<InputRequest<'a>>> {
+        let view: ErrorView<'a> = object(error).unwrap_or_default();
+        let code = view.code.and_then(|code| serde_json::from_str::<f64>(code.get()).ok());
+        if !code.is_some_and(|code| (code - URL_ELICITATION_REQUIRED).abs() < 0.5) {
             return Some(Vec::new());
         }
-        let named: Elicitations<'a> = self.data.map_or_else(|| Some(Elicitations::default()), object)?;
+        let named: Elicitations<'a> = view.data.map_or_else(|| Some(Elicitations::default()), object)?;
         let asked = |params| InputRequest { method: "elicitation/create".to_owned(), params: Some(params) };
         Some(named.elicitations.into_iter().map(asked).collect())
     }

@@ -39,7 +39,7 @@ impl Outline {
         &self.text
     }
 
-    /// Where `params`, `arguments`, `result`, `error` or `inputRequests` stands in the whole message, in bytes.
+    /// Where `params`, `arguments`, `result`, `error`, `inputRequests` or `data` stands in the whole message, in bytes.
     pub fn span(&self, name: &str) -> Option<Range<usize>> {
         self.spans.iter().find(|(spanned, _)| *spanned == name).map(|(_, span)| span.clone())
     }
@@ -105,8 +105,8 @@ struct Marked {
 }
 
 /// The names whose values have a span, and in which level.
-const SPANNED: [(&str, usize); 5] =
-    [("params", 1), ("result", 1), ("error", 1), ("arguments", 2), ("inputRequests", 2)];
+const SPANNED: [(&str, usize); 6] =
+    [("params", 1), ("result", 1), ("error", 1), ("arguments", 2), ("inputRequests", 2), ("data", 2)];
 
 impl Default for Outliner {
     fn default() -> Outliner {
@@ -298,7 +298,8 @@ impl Outliner {
             (
                 [Container::Object, Container::Object],
                 [Some("params"), Some(name @ "arguments")]
-                | [Some("params" | "result"), Some(name @ "inputRequests")],
+                | [Some("params" | "result"), Some(name @ "inputRequests")]
+                | [Some("error"), Some(name @ "data")],
             ) => Some(name),
             _ => None,
         }

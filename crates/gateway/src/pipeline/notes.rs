@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use mcp::fields::{ErrorView, InputRequest, ResultView};
+use mcp::fields::{InputRequest, ResultView};
 use mcp::message::Message;
 use recorder::Account;
 use serde_json::value::RawValue;
@@ -109,9 +109,10 @@ pub(super) fn asked_by_error<'a>(
     error: &'a RawValue,
     content: &Content,
 ) -> Result<Vec<InputRequest<'a>>, Reason> {
-    let view = ErrorView::of(error);
-    let is_whole = !view.asks_back() || content.in_memory().is_some();
-    if is_whole { view.input_requests().ok_or(UNREADABLE) } else { Err(too_large()) }
+    let asked = InputRequest::by_error(error).ok_or(UNREADABLE)?;
+    // What is too long for the outline of a large message is empty there.
+    let is_whole = !asked.is_empty() || !content.leaves_out("data");
+    if is_whole { Ok(asked) } else { Err(too_large()) }
 }
 
 const UNREADABLE: Reason = Reason::Answer("what it asks of the client cannot be read");
