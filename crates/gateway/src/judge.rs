@@ -220,16 +220,17 @@ impl InForce {
     /// A request that people have approved, but for a limit that is reached: the approval is there for later.
     pub(crate) fn kept(&self, asked: &Asked<'_>, spent: &Spent, under: Under) -> Judged {
         let why = format!("{spent}; the approval under `{}` is not used up", under.hold);
-        let denial = asked.denial(why.clone());
-        let denied = Judged::denied(self, why, denial);
-        let by = vec![spent.policy.clone()];
-        Judged { by, under: Some(under), beside: Some(Beside::Limit), ..denied }
+        Judged { under: Some(under), ..self.spent(asked, spent, why) }
     }
 
     /// A request that was allowed, but for a limit that is reached.
     pub(crate) fn beyond_limit(&self, asked: &Asked<'_>, spent: &Spent) -> Judged {
-        let denial = asked.denial(spent.to_string());
-        let denied = Judged::denied(self, spent.to_string(), denial);
+        self.spent(asked, spent, spent.to_string())
+    }
+
+    fn spent(&self, asked: &Asked<'_>, spent: &Spent, why: String) -> Judged {
+        let denial = asked.denial(why.clone());
+        let denied = Judged::denied(self, why, denial);
         Judged { by: vec![spent.policy.clone()], beside: Some(Beside::Limit), ..denied }
     }
 

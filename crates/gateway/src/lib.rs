@@ -163,16 +163,12 @@ pub enum StartError {
     },
 }
 
-/// A server of the configuration by its name; nothing is started.
-fn prepared(
-    (name, settings): (String, ServerSettings),
-    ground: &Ground<'_>,
-) -> Result<(String, Arc<Server>), StartError> {
-    if !listen::wrap::is_server_name(&name) {
-        return Err(StartError::Name(name));
+/// A server of the configuration, if it has a name that one may have; nothing is started.
+fn prepared(name: &str, settings: ServerSettings, ground: &Ground<'_>) -> Result<Server, StartError> {
+    if !listen::wrap::is_server_name(name) {
+        return Err(StartError::Name(name.to_owned()));
     }
-    let server = Server::new(&name, settings, ground)?;
-    Ok((name, Arc::new(server)))
+    Ok(Server::new(name, settings, ground)?)
 }
 
 impl Gateway {
@@ -196,8 +192,11 @@ impl Gateway {
             meters: &meters,
             places: &places,
         };
-        let servers = settings.servers.into_iter().map(|server| prepared(server, &ground));
-        let servers = servers.collect::<Result<BTreeMap<_, _>, StartError>>()?;
+        let mut servers = BTreeMap::new();
+        for (name, server) in settings.servers {
+            let server = prepared(&name, server, &ground)?;
+            servers.insert(name, Arc::new(server));
+        }
         let tcp = match settings.listen {
             Some(address) => Some(bind_tcp(address).await?),
             None => None,

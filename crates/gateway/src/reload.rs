@@ -13,7 +13,7 @@ use crate::rules::{Rules, RulesError};
 use crate::settings::Settings;
 use crate::terms::Terms;
 use crate::upstream::Server;
-use crate::{Gateway, StartError, listen};
+use crate::{Gateway, StartError, prepared};
 
 /// Why the runs of a server that is not carried over end.
 const REMOVED: &str = "the server was removed from the configuration or changed";
@@ -73,16 +73,13 @@ impl Control {
         now.meters.know(settings.servers.keys().map(String::as_str));
         let mut servers = BTreeMap::new();
         for (name, wanted) in settings.servers {
-            if !listen::wrap::is_server_name(&name) {
-                return Err(StartError::Name(name));
-            }
             let ground = now.ground(&settings.limits);
             let server = match now.servers.get(&name) {
                 Some(server) if server.is(&wanted, &settings.limits) => Arc::clone(server),
                 Some(server) if server.goes_on_as(&wanted) => {
-                    Arc::new(Server::new(&name, wanted, &ground)?.in_place_of(server))
+                    Arc::new(prepared(&name, wanted, &ground)?.in_place_of(server))
                 }
-                _ => Arc::new(Server::new(&name, wanted, &ground)?),
+                _ => Arc::new(prepared(&name, wanted, &ground)?),
             };
             servers.insert(name, server);
         }
